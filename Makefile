@@ -1,0 +1,51 @@
+# Everything runs in .venv, which is made when it is missing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := demo
+TRAIN := $(BIN)/stn train --data rts --recipe demo --device cpu --out $(DEMO)
+
+.PHONY: help demo test fast check format bench clean
+
+help:
+	@echo "make demo    train ST-CNN and CNN on distorted digits, show errors, write a picture"
+	@echo "make test    all tests"
+	@echo "make fast    the tests that take no time"
+	@echo "make check   format, lint, types, layers, then all tests"
+	@echo "make bench   measure speed side by side with torch and OpenCV"
+
+$(STAMP): pyproject.toml setup.py constraints.txt $(wildcard src/spatial_transformer/kernels/cpu/*.cpp src/spatial_transformer/kernels/cpu/*.h)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: $(STAMP)
+	$(TRAIN) --model st_cnn
+	$(TRAIN) --model cnn
+	$(BIN)/stn show $(DEMO)/table1-demo/rts--st_cnn_affine--seed0 --out $(DEMO)/st_cnn.png
+	$(BIN)/stn report $(DEMO)
+	@echo "The picture is $(DEMO)/st_cnn.png"
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+fast: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow and not network"
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.distortions
+
+clean:
+	rm -rf $(VENV) build demo

@@ -1,0 +1,63 @@
+"""The command ``stn``."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from spatial_transformer.cli.doctor import doctor
+from spatial_transformer.cli.evaluate import evaluate
+from spatial_transformer.cli.list import list_names
+from spatial_transformer.cli.report import report
+from spatial_transformer.cli.show import show
+from spatial_transformer.cli.train import train
+from spatial_transformer.errors import SpatialTransformerError
+
+app = typer.Typer(
+    help="Spatial Transformer Networks: train, measure and look at them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+)
+app.command("train")(train)
+app.command("eval")(evaluate)
+app.command("show")(show)
+app.command("report")(report)
+app.command("list")(list_names)
+app.command("doctor")(doctor)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import spatial_transformer
+
+        print(spatial_transformer.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Spatial Transformer Networks: train, measure and look at them."""
+
+
+def main() -> None:
+    """Exit codes: 0 done, 1 an error of ours (told in one line), 2 wrong usage, 130 interrupted."""
+    try:
+        app()
+    except SpatialTransformerError as error:
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console.print("[bold red]error:[/bold red]", end=" ")
+        console.print(str(error), markup=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

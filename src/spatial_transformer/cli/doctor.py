@@ -1,0 +1,35 @@
+"""stn doctor: what is in use here, and why."""
+
+from rich.console import Console
+from rich.table import Table
+
+
+def doctor() -> None:
+    """Show versions, devices, backends, data and optional packages: what is in use and why.
+
+    Example:
+
+        stn doctor
+    """
+    import platform
+    from importlib.util import find_spec
+
+    import torch
+
+    import spatial_transformer
+    from spatial_transformer.data.mnist import locate_mnist
+    from spatial_transformer.functional import backend_status
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("spatial_transformer", spatial_transformer.__version__)
+    table.add_row("Python", platform.python_version())
+    table.add_row("torch", f"{torch.__version__}, {torch.get_num_threads()} threads")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    table.add_row("GPU", gpu)
+    for name, (available, why) in backend_status().items():
+        table.add_row(f"backend {name}", f"{'available' if available else 'no'}: {why}")
+    where = locate_mnist()
+    table.add_row("MNIST", str(where) if where else "not here yet: fetched at first use")
+    for package in ("tensorboard", "scipy", "h5py", "gradio", "onnx", "triton"):
+        table.add_row(package, "installed" if find_spec(package) else "not installed (optional)")
+    Console().print(table)

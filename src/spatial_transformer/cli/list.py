@@ -1,0 +1,35 @@
+"""stn list: everything that has a name."""
+
+from rich.console import Console
+from rich.table import Table
+
+
+def list_names() -> None:
+    """List transforms, samplers, paddings, localisation networks, models, data sets, recipes.
+
+    Example:
+
+        stn list
+    """
+    from spatial_transformer.data.stream import DISTORTIONS
+    from spatial_transformer.experiments.table1.config import RECIPES
+    from spatial_transformer.functional import BACKENDS
+    from spatial_transformer.localisation import list_localisations
+    from spatial_transformer.models.build import MODELS
+    from spatial_transformer.samplers import list_samplers
+    from spatial_transformer.samplers.padding import PADDINGS
+    from spatial_transformer.transforms import list_transforms
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for what, names in (
+        ("transforms", list_transforms()),
+        ("samplers", list_samplers()),
+        ("paddings", PADDINGS),
+        ("backends", BACKENDS),
+        ("localisation", list_localisations()),
+        ("models", MODELS.names()),
+        ("data sets", DISTORTIONS.names()),
+        ("recipes", tuple(RECIPES)),
+    ):
+        table.add_row(f"[bold]{what}[/bold]", "  ".join(names))
+    Console().print(table)

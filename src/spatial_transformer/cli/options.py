@@ -1,0 +1,18 @@
+"""The options that several subcommands share, said once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Seed = Annotated[int, typer.Option(help="Seed of the weights, the batches and the distortions.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder with MNIST's four IDX files (.gz or not). Without it they are looked for in "
+        "the cache, then fetched.",
+    ),
+]
+Out = Annotated[Path, typer.Option(help="Folder for checkpoints and records.")]
+Run = Annotated[Path, typer.Argument(help="A run's folder, or its checkpoint file.")]

@@ -1,0 +1,47 @@
+"""stn report: a table of the records in a folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+
+def report(
+    results: Annotated[Path, typer.Argument(help="A folder of records.")] = Path("results"),
+    experiment: Annotated[str | None, typer.Option(help="Only this experiment.")] = None,
+    readme: Annotated[
+        Path | None, typer.Option(help="Fill the tables of this Markdown file instead.")
+    ] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+) -> None:
+    """Print the test errors of all recorded runs: mean, spread and number of seeds.
+
+    Examples:
+
+        stn report runs --markdown
+
+        stn report results --readme README.md
+    """
+    from spatial_transformer.errors import DataError
+    from spatial_transformer.report.readme import fill_readme
+    from spatial_transformer.report.table import error_table, markdown
+    from spatial_transformer.training.records import load_records
+
+    if readme is not None:
+        fill_readme(readme, results)
+        return
+    records = load_records(results, experiment)
+    if not records:
+        raise DataError(f"{results / experiment if experiment else results}: no records there")
+    header, rows = error_table(records)
+    if as_markdown:
+        print(markdown(header, rows))
+        return
+    table = Table(title="Test error, %", title_justify="left")
+    for i, name in enumerate(header):
+        table.add_column(name, justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

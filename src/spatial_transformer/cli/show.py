@@ -1,0 +1,56 @@
+"""stn show: a picture of what a trained transformer does."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from spatial_transformer.cli.options import DataRoot, Device, Run
+
+
+def show(
+    run: Run,
+    out: Annotated[Path, typer.Option(help="The picture (.png, .pdf or .svg).")] = Path("show.png"),
+    count: Annotated[int, typer.Option(min=1, max=32, help="How many digits.")] = 10,
+    seed: Annotated[int, typer.Option(help="Which digits, and how they are distorted.")] = 0,
+    device: Device = "auto",
+    data_root: DataRoot = None,
+) -> None:
+    """Draw test digits with the predicted grid on them, the transformer's outputs, and the
+    predictions with the truth.
+
+    Example:
+
+        stn show runs/table1/rts--st_cnn_affine--seed0 --out rts.png
+    """
+    import torch
+
+    from spatial_transformer.data.stream import Digits, fixed_set, generator, make_distortion
+    from spatial_transformer.errors import OptionError
+    from spatial_transformer.experiments.run import load_digits, load_trained, open_fabric
+    from spatial_transformer.models.transformed import Transformed
+    from spatial_transformer.viz.sheet import draw_sheet, save_figure
+
+    at = open_fabric(device).device
+    trained = load_trained(Path(run), at)
+    model = trained.model
+    if not isinstance(model, Transformed):
+        raise OptionError(f"{trained.config.name} has no spatial transformer to show")
+    test = load_digits("test", data_root, at)
+    order = torch.randperm(len(test), generator=generator("cpu", seed, "show"))[:count].to(at)
+    chosen = Digits(test.images[order], test.labels[order])
+    images, truth = fixed_set(chosen, make_distortion(trained.config.dataset), seed)
+    with torch.no_grad():
+        logits, warped, theta = model(images, return_warped=True)
+    figure = draw_sheet(
+        images,
+        warped,
+        theta,
+        model.transformer.transform,
+        predicted=logits.argmax(1).tolist(),
+        truth=truth.tolist(),
+        title=f"{trained.config.name}, {trained.iteration} steps",
+    )
+    save_figure(figure, out)
+    Console().print(f"wrote {out}", highlight=False, soft_wrap=True)

@@ -1,0 +1,63 @@
+"""stn train: train one model on one data set and record its errors."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from spatial_transformer.cli.options import DataRoot, Device, Out, Seed
+
+
+def train(
+    data: Annotated[str, typer.Option(help="Data set: see `stn list`.")] = "rts",
+    model: Annotated[str, typer.Option(help="Model: see `stn list`.")] = "st_cnn",
+    transform: Annotated[str, typer.Option(help="The transformer's family.")] = "affine",
+    recipe: Annotated[str, typer.Option(help="demo, default or paper.")] = "default",
+    iterations: Annotated[int | None, typer.Option(help="Steps, instead of the recipe's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    parameters: Annotated[
+        int | None, typer.Option(help="Budget of the whole network, instead of the recipe's.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    out: Out = Path("runs"),
+    tensorboard: Annotated[bool, typer.Option(help="Log for TensorBoard as well.")] = False,
+) -> None:
+    """Train a model, measure it on the validation and test digits, and write a record.
+
+    A run that was stopped goes on where its last checkpoint left it: give the same command again.
+
+    Examples:
+
+        stn train --data rts --model st_cnn --transform affine --recipe demo
+
+        stn train --data r --model cnn --seed 1 --iterations 3000 --out runs
+    """
+    from dataclasses import replace
+
+    from spatial_transformer.errors import OptionError
+    from spatial_transformer.experiments.run import run
+    from spatial_transformer.experiments.table1.config import RECIPES, cell
+    from spatial_transformer.training.progress import ProgressBar, TensorBoard, Watcher
+
+    if recipe not in RECIPES:
+        raise OptionError(f"unknown recipe {recipe!r}. Known: {', '.join(RECIPES)}")
+    config = cell(data, model, transform, recipe=recipe, seed=seed)
+    changed = {"iterations": iterations, "batch_size": batch_size}
+    changes = {k: v for k, v in changed.items() if v is not None}
+    config = replace(config, recipe=replace(config.recipe, **changes))  # type: ignore[arg-type]
+    if parameters is not None:
+        config = replace(config, model=replace(config.model, parameters=parameters))
+    watchers: list[Watcher] = [ProgressBar(config.name, config.recipe.iterations)]
+    if tensorboard:
+        watchers.append(TensorBoard(config.folder(out) / "tensorboard"))
+    record = run(config, out, data_root=data_root, device=device, watchers=watchers)
+    Console().print(
+        f"{config.name}: test error {record.test_error_percent:.2f} % on {record.test_images:,} "
+        f"images, {record.parameters:,} parameters, {record.wall_seconds:.0f} s, "
+        f"record {out / record.path}",
+        highlight=False,
+        soft_wrap=True,
+    )

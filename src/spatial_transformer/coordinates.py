@@ -1,0 +1,137 @@
+"""The one coordinate convention: pixel index <-> normalised coordinate, and base grids.
+
+Along an axis of ``n`` pixels the normalised coordinate ``x`` and the pixel index ``u`` are tied by
+
+    u = x * half + centre,    centre = (n - 1) / 2,    half = n / 2  or  (n - 1) / 2
+
+with ``half = n / 2`` for ``align_corners=False`` (the image's edges are at -1 and +1; the default)
+and ``half = (n - 1) / 2`` for ``align_corners=True`` (the corner pixels' centres are). No other
+module computes either direction by itself.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from spatial_transformer.errors import ShapeError
+
+
+def half_extent(n: int, align_corners: bool) -> float:
+    """Pixels per normalised unit along an axis of ``n`` pixels."""
+    return (n - 1) / 2 if align_corners else n / 2
+
+
+def to_pixel(x: Tensor, n: int, align_corners: bool = False) -> Tensor:
+    """Normalised coordinate -> pixel index (a real number; 0 is the first pixel's centre).
+
+    >>> to_pixel(torch.tensor([-1.0, 0.0, 1.0]), 4)
+    tensor([-0.5000,  1.5000,  3.5000])
+    >>> to_pixel(torch.tensor([-1.0, 0.0, 1.0]), 4, align_corners=True)
+    tensor([0.0000, 1.5000, 3.0000])
+    """
+    return x * half_extent(n, align_corners) + (n - 1) / 2
+
+
+def to_normalised(u: Tensor, n: int, align_corners: bool = False) -> Tensor:
+    """Pixel index -> normalised coordinate; the inverse of :func:`to_pixel`.
+
+    A single pixel with ``align_corners=True`` has no extent: it is at 0.
+
+    >>> to_normalised(torch.tensor([-0.5, 1.5]), 4)
+    tensor([-1.,  0.])
+    """
+    # twice the offset is exact for whole and half pixels, so the division rounds only once
+    twice = 2 * u - (n - 1)
+    extent = 2 * half_extent(n, align_corners)
+    return twice / extent if extent else twice * 0
+
+
+def snap_tolerance(n: int, dtype: torch.dtype) -> float:
+    """How far (in pixels) rounding can move a coordinate on an axis of ``n`` pixels.
+
+    A coordinate this near to a whole pixel *is* that pixel: float arithmetic cannot tell them
+    apart, and without it the identity would not return the image itself.
+    """
+    return 4 * torch.finfo(dtype).eps * n
+
+
+def axis(
+    n: int,
+    align_corners: bool = False,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """The normalised coordinates of the ``n`` pixel centres of one axis, shape ``(n,)``.
+
+    >>> axis(4)
+    tensor([-0.7500, -0.2500,  0.2500,  0.7500])
+    >>> axis(3, align_corners=True)
+    tensor([-1.,  0.,  1.])
+    """
+    return to_normalised(torch.arange(n, dtype=dtype, device=device), n, align_corners)
+
+
+def axes(
+    size: Sequence[int],
+    align_corners: bool = False,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> list[Tensor]:
+    """One :func:`axis` per dimension in the order of coordinates, x first, shaped to broadcast.
+
+    For ``size = (H, W)``: x of shape ``(1, W)`` and y of shape ``(H, 1)``; for ``(D, H, W)``
+    x, y and z likewise.
+    """
+    dims = len(size)
+    out = []
+    for k, n in enumerate(reversed(size)):
+        shape = [1] * dims
+        shape[dims - 1 - k] = n
+        out.append(axis(n, align_corners, dtype=dtype, device=device).reshape(shape))
+    return out
+
+
+def base_grid(
+    size: Sequence[int],
+    align_corners: bool = False,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """The regular grid G of output pixel centres, shape ``(*size, len(size))`` in (x, y[, z]).
+
+    Source: the paper's section 3.2.
+
+    >>> base_grid((1, 2))
+    tensor([[[-0.5000,  0.0000],
+             [ 0.5000,  0.0000]]])
+    """
+    coordinates = axes(size, align_corners, dtype=dtype, device=device)
+    return torch.stack([c.expand(tuple(size)) for c in coordinates], dim=-1)
+
+
+def coordinate_dtype(*tensors: Tensor) -> torch.dtype:
+    """The dtype coordinates and weights are computed in: float32, or float64 if any input is."""
+    wide = any(t.dtype == torch.float64 for t in tensors)
+    return torch.float64 if wide else torch.float32
+
+
+def check_size(size: object, dims: int) -> tuple[int, ...]:
+    """``size`` as a tuple of ``dims`` positive ints (an int means that many on every axis).
+
+    Raises: ShapeError.
+    """
+    if isinstance(size, int) and not isinstance(size, bool):
+        size = (size,) * dims
+    names = "(H', W')" if dims == 2 else "(D', H', W')"
+    try:
+        out = tuple(int(n) for n in size)  # type: ignore[attr-defined]
+        whole = all(a == b for a, b in zip(out, size, strict=True))  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        out, whole = (), False
+    if not whole or len(out) != dims or any(n < 1 for n in out):
+        raise ShapeError(f"size must be {names} of {dims} positive whole numbers, got {size!r}")
+    return out

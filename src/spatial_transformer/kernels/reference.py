@@ -1,0 +1,197 @@
+"""The oracle: equations (3) to (7) of the paper written down literally, in float64.
+
+It shares no code with any sampler: the image is extended with ``numpy.pad``, every output pixel
+sums over *every* input pixel, and the gradients are those of equations (6) and (7), not autograd's.
+Memory is O(output pixels x input size): for tests and small images.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spatial_transformer.errors import BackendError
+
+# k(x - m) and dk/dx, for x of shape (..., 1) and m of shape (M,)
+Literal = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _delta(x: np.ndarray, m: np.ndarray) -> np.ndarray:
+    """Equation (4)."""
+    return (np.floor(x + 0.5) == m).astype(np.float64)
+
+
+def _hat(x: np.ndarray, m: np.ndarray) -> np.ndarray:
+    """Equation (5)."""
+    return np.maximum(0.0, 1.0 - np.abs(x - m))
+
+
+def _hat_slope(x: np.ndarray, m: np.ndarray) -> np.ndarray:
+    """Equation (7), with the right-hand derivative at whole pixels: for m = x it is -1, m = x + 1
+    counts (as +1) and m = x - 1 does not."""
+    return np.where((m > x) & (m <= x + 1), 1.0, np.where((m <= x) & (m > x - 1), -1.0, 0.0))
+
+
+def _flat(x: np.ndarray, m: np.ndarray) -> np.ndarray:
+    return np.zeros(np.broadcast(x, m).shape)
+
+
+#: kernel name -> (k, dk/dx, support)
+KERNELS: dict[str, tuple[Literal, Literal, int]] = {
+    "nearest": (_delta, _flat, 1),
+    "bilinear": (_hat, _hat_slope, 1),
+}
+_PAD_MODES = {
+    "zeros": "constant",
+    "fill": "constant",
+    "border": "edge",
+    "reflection": "symmetric",
+    "mirror": "reflect",
+    "wrap": "wrap",
+}
+
+
+def _bring_near(x: np.ndarray, n: int, mode: str, reach: int) -> np.ndarray:
+    """Move coordinates far from the image to equivalent ones near it, so that padding is finite."""
+    if mode in ("constant", "edge"):
+        return np.clip(x, -reach - 1.0, n + reach)
+    period = {"symmetric": 2 * n, "reflect": max(2 * n - 2, 1), "wrap": n}[mode]
+    return np.mod(x, period)
+
+
+def _extend(image: np.ndarray, widths: list[tuple[int, int]], mode: Any, fill: Any) -> np.ndarray:
+    more: dict[str, Any] = {"constant_values": fill} if mode == "constant" else {}
+    return np.pad(image, widths, mode=mode, **more)
+
+
+class _Reference(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        image: Tensor,
+        grid: Tensor,
+        kernel: str,
+        padding: str,
+        fill: Tensor,
+        align_corners: bool,
+    ) -> Tensor:
+        k, slope, support = KERNELS[kernel]
+        mode = _PAD_MODES[padding]
+        if padding == "reflection" and align_corners:
+            mode = "reflect"
+        u = image.detach().cpu().double().numpy()
+        points = grid.detach().cpu().double().flatten(1, -2).numpy()
+        batch = max(len(u), len(points))
+        u = np.broadcast_to(u, (batch, *u.shape[1:]))
+        points = np.broadcast_to(points, (batch, *points.shape[1:]))
+        spatial = u.shape[2:]
+        dims = len(spatial)
+        outside = np.broadcast_to(fill.detach().cpu().double().numpy()[..., 0], (batch, u.shape[1]))
+
+        # section 3.2: normalised -> pixel coordinates, in the order of the image's axes
+        x = np.empty_like(points)
+        for axis, n in enumerate(spatial):
+            g = points[..., dims - 1 - axis]
+            x[..., axis] = (g + 1) / 2 * (n - 1) if align_corners else ((g + 1) * n - 1) / 2
+        known = np.isfinite(x).all(-1)
+        x[~known] = 0.0
+
+        # the image on all the pixels a kernel can see
+        low, high = [], []
+        for axis, n in enumerate(spatial):
+            near = _bring_near(x[..., axis], n, mode, support + 1)
+            # whole pixels stay whole: float64 cannot tell 3 from 3 - 1e-14 either
+            whole = np.round(near)
+            x[..., axis] = np.where(np.abs(near - whole) <= 1e-12 * n, whole, near)
+            low.append(max(0, int(np.ceil(-x[..., axis].min())) + support + 1))
+            high.append(max(0, int(np.ceil(x[..., axis].max())) + support + 2 - n))
+        widths = list(zip(low, high, strict=True))
+        extended = np.stack(
+            [
+                np.stack([_extend(u[b, c], widths, mode, outside[b, c]) for c in range(u.shape[1])])
+                for b in range(batch)
+            ]
+        )
+        index = _extend(np.arange(u[0, 0].size).reshape(spatial), widths, mode, -1)
+
+        weight, slopes = [], []
+        for axis, n in enumerate(spatial):
+            m = np.arange(-low[axis], n + high[axis])
+            weight.append(k(x[..., axis, None], m))
+            half = (n - 1) / 2 if align_corners else n / 2
+            slopes.append(slope(x[..., axis, None], m) * half)
+        weight[0] = weight[0] * known[..., None]
+        value = _contract(extended, weight) + outside[..., None] * ~known[:, None]
+
+        ctx.saved = (extended, index, weight, slopes, known, image.shape, grid.shape)
+        ctx.like = (image, grid)
+        shape = (batch, u.shape[1], *grid.shape[1:-1])
+        return torch.from_numpy(value.reshape(shape)).to(image.device, image.dtype)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        extended, index, weight, slopes, known, image_shape, grid_shape = ctx.saved
+        image, grid = ctx.like
+        g = grads[0].detach().cpu().double().flatten(2).numpy()
+        dims = len(weight)
+        grad_image = grad_grid = None
+        if ctx.needs_input_grad[0]:
+            # equation (6): dV_i/dU_nm = k(x_i - m) k(y_i - n), summed over where a pixel stands
+            spread = _spread(g, weight)
+            batch, channels = spread.shape[:2]
+            total = np.zeros((batch, channels, int(np.prod(image_shape[2:])) + 1))
+            flat = np.broadcast_to(index.reshape(1, 1, -1), (batch, channels, index.size))
+            for b in range(batch):
+                for c in range(channels):
+                    np.add.at(total[b, c], flat[b, c], spread[b, c].reshape(-1))
+            total = total[..., :-1].reshape(batch, channels, *image_shape[2:])
+            grad_image = torch.from_numpy(total).to(image.device, image.dtype)
+            grad_image = grad_image.sum_to_size(image_shape)
+        if ctx.needs_input_grad[1]:
+            # equation (7), one axis after the other
+            parts = []
+            for axis in reversed(range(dims)):
+                mixed = list(weight)
+                mixed[axis] = slopes[axis]
+                parts.append((g * _contract(extended, mixed)).sum(1) * known)
+            total = np.stack(parts, axis=-1).reshape(-1, *grid_shape[1:])
+            grad_grid = torch.from_numpy(total).to(grid.device, grid.dtype).sum_to_size(grid_shape)
+        return grad_image, grad_grid, None, None, None, None
+
+
+def _contract(image: np.ndarray, weight: list[np.ndarray]) -> np.ndarray:
+    """Equation (3): sum over all pixels, ``(B, C, *spatial)`` -> ``(B, C, M)``."""
+    if len(weight) == 2:
+        return np.einsum("bcyx,bmy,bmx->bcm", image, *weight, optimize=True)
+    return np.einsum("bczyx,bmz,bmy,bmx->bcm", image, *weight, optimize=True)
+
+
+def _spread(grad: np.ndarray, weight: list[np.ndarray]) -> np.ndarray:
+    """Equation (6): the transpose of :func:`_contract`."""
+    if len(weight) == 2:
+        return np.einsum("bcm,bmy,bmx->bcyx", grad, *weight, optimize=True)
+    return np.einsum("bcm,bmz,bmy,bmx->bczyx", grad, *weight, optimize=True)
+
+
+def sample_reference(
+    image: Tensor,
+    grid: Tensor,
+    kernel: str,
+    padding: str,
+    fill: Tensor | None,
+    align_corners: bool,
+) -> Tensor:
+    """Equation (3) in float64, returned in the image's dtype.
+
+    Gradient: equations (6) and (7), once. Raises: BackendError for a kernel it lacks.
+    """
+    if kernel not in KERNELS:
+        raise BackendError(
+            f"backend='reference' has the kernels {', '.join(KERNELS)}; not {kernel!r}"
+        )
+    if fill is None:
+        fill = image.new_zeros(1, 1, 1)
+    return _Reference.apply(image, grid, kernel, padding, fill, align_corners)

@@ -1,0 +1,83 @@
+"""What every localisation network has: features in, theta out, the identity at the start."""
+
+import torch
+from torch import Tensor, nn
+
+from spatial_transformer.errors import OptionError
+from spatial_transformer.transforms import Transform, as_transform
+
+
+class IdentityLinear(nn.Linear):
+    """A linear layer with zero weights whose bias is the identity theta of ``transform``.
+
+    Source: the paper's appendix A.3, "zero weights, identity transform bias".
+    """
+
+    transform: Transform
+
+    def reset_parameters(self) -> None:
+        identity = self.transform.identity() if hasattr(self, "transform") else torch.zeros(1)
+        with torch.no_grad():
+            self.weight.zero_()
+            repeats = self.bias.numel() // identity.numel()
+            self.bias.copy_(identity.repeat(repeats))
+
+
+class LazyIdentityLinear(nn.LazyLinear):
+    """:class:`IdentityLinear` whose input width is known at the first batch."""
+
+    cls_to_become = IdentityLinear  # type: ignore[assignment]
+
+    def __init__(self, transform: Transform, count: int) -> None:
+        super().__init__(count * transform.num_params)
+        # kept out of the submodules: it is not a part of the network
+        object.__setattr__(self, "transform", transform)
+
+    def reset_parameters(self) -> None:
+        if not self.has_uninitialized_params() and self.in_features != 0:
+            IdentityLinear.reset_parameters(self)  # type: ignore[arg-type]
+
+
+class Localisation(nn.Module):
+    """A feature extractor followed by a linear layer that regresses theta.
+
+    Source: the paper's section 3.1; initialisation from appendix A.3.
+
+    Args:
+        body: any module from ``(B, C, H, W)`` (or whatever you feed it) to features; they are
+            flattened.
+        transform: whose theta is predicted; a ``Transform`` or a name.
+        count: N, for theta of shape ``(B, N, P)``; None for ``(B, P)``.
+        in_shape: ``(C, H, W)`` of one image, to size lazy layers at once rather than at the
+            first batch.
+    Returns (forward): theta, float32 even under autocast (half precision would lose the grid).
+
+    >>> net = Localisation(nn.Flatten(), "affine")
+    >>> net(torch.zeros(2, 1, 4, 4))[0].detach()
+    tensor([1., 0., 0., 0., 1., 0.])
+    """
+
+    def __init__(
+        self,
+        body: nn.Module,
+        transform: Transform | str,
+        count: int | None = None,
+        in_shape: tuple[int, ...] | None = None,
+    ) -> None:
+        super().__init__()
+        if count is not None and count < 1:
+            raise OptionError(f"count must be a positive number of transforms, got {count!r}")
+        transform = as_transform(transform)
+        self.num_params = transform.num_params
+        self.count = count
+        self.body = body
+        self.head = LazyIdentityLinear(transform, count or 1)
+        if in_shape is not None:
+            with torch.no_grad():
+                self(torch.zeros(1, *in_shape))
+
+    def forward(self, image: Tensor) -> Tensor:
+        features = self.body(image).flatten(1)
+        with torch.autocast(features.device.type, enabled=False):
+            theta = self.head(features.to(self.head.weight.dtype))
+        return theta if self.count is None else theta.unflatten(1, (self.count, self.num_params))

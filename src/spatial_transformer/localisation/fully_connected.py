@@ -1,0 +1,28 @@
+"""The paper's fully connected localisation network."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from spatial_transformer.localisation.base import Localisation
+from spatial_transformer.transforms import Transform
+
+
+class FullyConnected(Localisation):
+    """Hidden layers of ``units`` with rectified linear units, on the flattened image.
+
+    Source: the paper's appendix A.3, "32 unit fully connected layers" (three of them) in ST-FCN.
+    Any input size; it is fixed by ``in_shape`` or the first batch.
+    """
+
+    def __init__(
+        self,
+        transform: Transform | str,
+        units: Sequence[int] = (32, 32, 32),
+        count: int | None = None,
+        in_shape: tuple[int, ...] | None = None,
+    ) -> None:
+        layers: list[nn.Module] = [nn.Flatten()]
+        for n in units:
+            layers += [nn.LazyLinear(n), nn.ReLU()]
+        super().__init__(nn.Sequential(*layers), transform, count, in_shape)

@@ -1,0 +1,1 @@
+"""The classifiers and the networks of the paper."""

@@ -1,0 +1,116 @@
+"""The classifiers by name, as wide as a budget of parameters allows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from spatial_transformer.errors import OptionError
+from spatial_transformer.localisation import make_localisation
+from spatial_transformer.models.cnn import CNN
+from spatial_transformer.models.fcn import FCN
+from spatial_transformer.models.transformed import Transformed
+from spatial_transformer.modules.spatial_transformer import SpatialTransformer
+from spatial_transformer.registry import Registry
+from spatial_transformer.transforms import make_transform
+
+#: name -> the classifier and, for transformer networks, the localisation network
+MODELS: Registry[nn.Module] = Registry("model")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a model is built from; plain values, so that a checkpoint can hold it.
+
+    ``size`` is what the transformer samples the input to, in pixels (None: the input's size).
+    ``parameters`` is the budget of the whole network, localisation included.
+    """
+
+    model: str = "st_cnn"
+    in_shape: tuple[int, int, int] = (1, 28, 28)
+    classes: int = 10
+    transform: str = "affine"
+    size: int | None = None
+    padding: str = "zeros"
+    parameters: int = 400_000
+
+    @property
+    def has_transformer(self) -> bool:
+        return self.model.startswith("st_")
+
+    @property
+    def label(self) -> str:
+        """The name in records and tables, such as ``st_cnn_affine``."""
+        return f"{self.model}_{self.transform}" if self.has_transformer else self.model
+
+
+def count_parameters(model: nn.Module) -> int:
+    """The number of learnable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def solve_width(build: Callable[[int], nn.Module], budget: int) -> int:
+    """The width whose network comes nearest to ``budget`` parameters.
+
+    ``build(width)`` must grow with width. Raises: OptionError if even width 1 is over budget.
+
+    >>> solve_width(lambda n: nn.Linear(n, n, bias=False), 90)
+    9
+    """
+
+    def cost(width: int) -> int:
+        with torch.device("meta"):
+            return count_parameters(build(width))
+
+    if cost(1) > budget:
+        raise OptionError(f"a budget of {budget} parameters is too small: width 1 takes {cost(1)}")
+    high = 2
+    while cost(high) < budget:
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if cost(middle) <= budget else (low, middle)
+    return min((low, high), key=lambda n: abs(cost(n) - budget))
+
+
+def _classifier(
+    kind: Callable[[Sequence[int], int, int], nn.Module], config: ModelConfig, budget: int
+) -> nn.Module:
+    size = (config.size,) * 2 if config.size and config.has_transformer else config.in_shape[1:]
+    shape = (config.in_shape[0], *size)
+    width = solve_width(lambda n: kind(shape, n, config.classes), budget)
+    return kind(shape, width, config.classes)
+
+
+def _transformed(
+    kind: Callable[[Sequence[int], int, int], nn.Module], localisation: str
+) -> Callable[[ModelConfig], nn.Module]:
+    def build(config: ModelConfig) -> nn.Module:
+        transform = make_transform(config.transform)
+        network = make_localisation(localisation, transform, in_shape=config.in_shape)
+        transformer = SpatialTransformer(
+            network, transform, config.size or config.in_shape[1:], padding=config.padding
+        )
+        left = config.parameters - count_parameters(transformer)
+        return Transformed(transformer, _classifier(kind, config, left))
+
+    return build
+
+
+MODELS.add("fcn", lambda config: _classifier(FCN, config, config.parameters))
+MODELS.add("cnn", lambda config: _classifier(CNN, config, config.parameters))
+MODELS.add("st_fcn", _transformed(FCN, "fully_connected"))
+MODELS.add("st_cnn", _transformed(CNN, "convolutional"))
+
+
+def build_model(config: ModelConfig) -> nn.Module:
+    """The network of a configuration; its initial weights come from torch's global generator.
+
+    Raises: UnknownNameError, OptionError, ShapeError.
+
+    >>> count_parameters(build_model(ModelConfig("fcn")))
+    399615
+    """
+    return MODELS.make(config.model, config=config)

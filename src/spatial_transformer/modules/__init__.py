@@ -1,0 +1,1 @@
+"""The layers: SpatialTransformer, Parallel, and their parameters' groups."""

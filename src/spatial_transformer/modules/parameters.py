@@ -1,0 +1,45 @@
+"""The parameters of localisation networks, for a learning rate of their own."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from spatial_transformer.errors import OptionError
+from spatial_transformer.modules.spatial_transformer import SpatialTransformer
+
+
+def localisation_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
+    """The parameters of every localisation network in ``model``, each once.
+
+    >>> len(list(localisation_parameters(SpatialTransformer("fully_connected", "affine"))))
+    8
+    """
+    seen: set[int] = set()
+    for module in model.modules():
+        if isinstance(module, SpatialTransformer):
+            for parameter in module.localisation.parameters():
+                if id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    yield parameter
+
+
+def param_groups(
+    model: nn.Module, lr: float, localisation_lr_scale: float = 0.1
+) -> list[dict[str, Any]]:
+    """Two parameter groups for an optimiser: the network at ``lr``, and its localisation networks
+    at ``lr * localisation_lr_scale``.
+
+    Source: the paper's appendices A.4 (a tenth) and A.5 (1e-4).
+    Raises: OptionError if a lazy layer has no size yet.
+    """
+    localisation = list(localisation_parameters(model))
+    ids = {id(p) for p in localisation}
+    rest = [p for p in model.parameters() if id(p) not in ids]
+    if any(is_lazy(p) for p in [*rest, *localisation]):
+        raise OptionError("the model has layers without a size yet: run one batch through it first")
+    return [
+        {"params": rest, "lr": lr, "name": "network"},
+        {"params": localisation, "lr": lr * localisation_lr_scale, "name": "localisation"},
+    ]

@@ -1,0 +1,134 @@
+"""The spatial transformer as a layer."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from spatial_transformer.errors import OptionError, ShapeError
+from spatial_transformer.functional import Fill, KernelLike, Sampler, warp
+from spatial_transformer.localisation import make_localisation
+from spatial_transformer.transforms import Transform, as_transform
+
+
+class SpatialTransformer(nn.Module):
+    """Localisation network, grid generator and sampler in one layer, to be put anywhere.
+
+    Source: the paper's section 3 and figure 2.
+    Convention: the localisation network's theta maps output to input coordinates, normalised.
+
+    Args:
+        localisation: a module from the image to theta ``(B, P)`` or ``(B, N, P)``, or a name of
+            :func:`list_localisations`.
+        transform: a ``Transform`` or a name of :func:`list_transforms`.
+        size: of the output in pixels; the input's if None.
+        padding, fill: what is read outside. Images that are normalised (say to mean 0) want
+            ``padding="border"``, or ``padding="fill"`` with the background's value: zero is not
+            black there.
+        kernel, align_corners, antialias, backend: as in :func:`sample`.
+        return_theta: return ``(warped, theta)``; may also be said at the call.
+    Returns (forward): ``(B, C, *size)``, or ``(B, N, C, *size)`` for N transforms.
+    Raises: as :func:`warp`.
+
+    >>> import torch
+    >>> layer = SpatialTransformer("fully_connected", "affine")
+    >>> image = torch.rand(2, 1, 8, 8)
+    >>> torch.equal(layer(image), image)  # the identity, until it has learnt better
+    True
+    """
+
+    def __init__(
+        self,
+        localisation: nn.Module | str,
+        transform: Transform | str = "affine",
+        size: Sequence[int] | int | None = None,
+        *,
+        kernel: KernelLike = "bilinear",
+        padding: str = "zeros",
+        fill: Fill = None,
+        align_corners: bool = False,
+        antialias: bool = False,
+        backend: str = "auto",
+        return_theta: bool = False,
+    ) -> None:
+        super().__init__()
+        self.transform = as_transform(transform)
+        self.localisation = self._localisation(localisation)
+        width = getattr(self.localisation, "num_params", self.transform.num_params)
+        if width != self.transform.num_params:
+            raise ShapeError(
+                f"the localisation network predicts {width} parameters, but transform "
+                f"{self.transform.name!r} takes {self.transform.num_params}"
+            )
+        self.size = size
+        self.sampler = Sampler(
+            kernel,
+            padding=padding,
+            fill=fill,
+            align_corners=align_corners,
+            antialias=antialias,
+            backend=backend,
+        )
+        self.return_theta = return_theta
+
+    def _localisation(self, given: nn.Module | str) -> nn.Module:
+        return make_localisation(given, self.transform) if isinstance(given, str) else given
+
+    def forward(
+        self, image: Tensor, return_theta: bool | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        theta = self.localisation(image)
+        warped = warp(image, theta, self.transform, self.size, **self.sampler.options())
+        return (warped, theta) if self._wants_theta(return_theta) else warped
+
+    def _wants_theta(self, asked: bool | None) -> bool:
+        return self.return_theta if asked is None else asked
+
+
+class Parallel(SpatialTransformer):
+    """N transforms of one image from one localisation network.
+
+    Source: the paper's section 3.4 and figure 5 (bird parts).
+
+    Args:
+        count: N. A localisation network given as a module must predict theta ``(B, N, P)``.
+        stack: return ``(B, N, C, *size)`` rather than the N outputs side by side in the channels,
+            ``(B, N * C, *size)``.
+        The others as in :class:`SpatialTransformer`.
+
+    >>> import torch
+    >>> Parallel("fully_connected", "attention", 4, count=2)(torch.rand(3, 1, 8, 8)).shape
+    torch.Size([3, 2, 4, 4])
+    """
+
+    def __init__(
+        self,
+        localisation: nn.Module | str,
+        transform: Transform | str = "affine",
+        size: Sequence[int] | int | None = None,
+        *,
+        count: int,
+        stack: bool = False,
+        **options: object,
+    ) -> None:
+        if count < 1:
+            raise OptionError(f"count must be a positive number of transforms, got {count!r}")
+        self.count = count
+        super().__init__(localisation, transform, size, **options)  # type: ignore[arg-type]
+        self.stack = stack
+
+    def _localisation(self, given: nn.Module | str) -> nn.Module:
+        if isinstance(given, str):
+            return make_localisation(given, self.transform, count=self.count)
+        return given
+
+    def forward(
+        self, image: Tensor, return_theta: bool | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        warped, theta = super().forward(image, return_theta=True)
+        if theta.dim() != 3 or theta.shape[1] != self.count:
+            raise ShapeError(
+                f"the localisation network must predict theta (B, {self.count}, "
+                f"{self.transform.num_params}), got {tuple(theta.shape)}"
+            )
+        warped = warped if self.stack else warped.flatten(1, 2)
+        return (warped, theta) if self._wants_theta(return_theta) else warped

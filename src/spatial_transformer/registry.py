@@ -1,0 +1,50 @@
+"""Name -> class, with an error that lists what exists. One registry per kind of thing."""
+
+import difflib
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from spatial_transformer.errors import OptionError, UnknownNameError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """An ordered mapping from names to the callables that build a ``T``.
+
+    >>> shapes = Registry("shape")
+    >>> shapes.add("square", dict)
+    >>> shapes.names()
+    ('square',)
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._builders: dict[str, Callable[..., T]] = {}
+
+    def add(self, name: str, builder: Callable[..., T]) -> None:
+        if name in self._builders:
+            raise OptionError(f"{self.kind} {name!r} is registered already")
+        self._builders[name] = builder
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._builders)
+
+    def get(self, name: str) -> Callable[..., T]:
+        """The builder of that name. Raises: UnknownNameError."""
+        if not isinstance(name, str) or name not in self._builders:
+            near = difflib.get_close_matches(str(name), self._builders, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            known = ", ".join(self._builders)
+            raise UnknownNameError(f"unknown {self.kind} {name!r}.{hint} Known: {known}")
+        return self._builders[name]
+
+    def make(self, name: str, **options: object) -> T:
+        """Build one. Raises: UnknownNameError; OptionError when an option is not one."""
+        builder = self.get(name)
+        try:
+            return builder(**options)
+        except TypeError as error:  # a wrong keyword, said in our words
+            if "argument" not in str(error):
+                raise
+            raise OptionError(f"{self.kind} {name!r}: {error}") from error

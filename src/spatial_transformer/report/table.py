@@ -1,0 +1,51 @@
+"""Tables out of records: models down, data sets across, mean and spread over seeds."""
+
+from collections.abc import Sequence
+from statistics import mean, stdev
+
+from spatial_transformer.training.records import Record
+
+
+def summarise(errors: Sequence[float]) -> str:
+    """``0.52`` for one seed, ``0.52 +- 0.03 (3)`` for three: mean, standard deviation, count.
+
+    >>> summarise([1.0, 2.0])
+    '1.50 ± 0.71 (2)'
+    """
+    if len(errors) == 1:
+        return f"{errors[0]:.2f}"
+    return f"{mean(errors):.2f} ± {stdev(errors):.2f} ({len(errors)})"
+
+
+def error_table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: model, parameters, steps, then the test error in % on each data set."""
+    datasets = sorted({r.dataset for r in records})
+    groups = sorted({(r.model, r.parameters, r.iterations) for r in records})
+    header = ["model", "parameters", "steps", *(d.upper() for d in datasets)]
+    rows = []
+    for model, parameters, iterations in groups:
+        row = [model, f"{parameters:,}", f"{iterations:,}"]
+        for dataset in datasets:
+            errors = [
+                r.test_error_percent
+                for r in records
+                if (r.model, r.parameters, r.iterations, r.dataset)
+                == (model, parameters, iterations, dataset)
+            ]
+            row.append(summarise(errors) if errors else "-")
+        rows.append(row)
+    return header, rows
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table.
+
+    >>> print(markdown(["a", "b"], [["1", "2"]]))
+    | a | b |
+    |---|---|
+    | 1 | 2 |
+    """
+    lines = [header, ["---"] * len(header), *rows]
+    text = ["| " + " | ".join(line) + " |" for line in lines]
+    text[1] = text[1].replace(" ", "")
+    return "\n".join(text)

@@ -1,0 +1,27 @@
+"""(image, grid) -> image: one kernel a file, and the registry that names them."""
+
+from typing import Any
+
+from spatial_transformer.registry import Registry
+from spatial_transformer.samplers.bilinear import Bilinear
+from spatial_transformer.samplers.kernel import Kernel, from_callable
+from spatial_transformer.samplers.nearest import Nearest
+
+KERNELS: Registry[Kernel] = Registry("kernel")
+for _kernel in (Nearest, Bilinear):
+    KERNELS.add(_kernel.name, _kernel)
+
+
+def list_samplers() -> tuple[str, ...]:
+    """The kernel names that ``sample``, ``warp`` and ``make_sampler`` know."""
+    return KERNELS.names()
+
+
+def as_kernel(kernel: Any) -> Kernel:
+    """A kernel given as itself, by name, or as a callable with a support.
+
+    Raises: UnknownNameError, OptionError.
+    """
+    if isinstance(kernel, Kernel):
+        return kernel
+    return KERNELS.make(kernel) if isinstance(kernel, str) else from_callable(kernel)

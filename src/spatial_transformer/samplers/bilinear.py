@@ -1,0 +1,24 @@
+"""Bilinear (trilinear in 3-D): the hat function."""
+
+from torch import Tensor
+
+from spatial_transformer.samplers.kernel import Kernel
+
+
+class Bilinear(Kernel):
+    """k(d) = max(0, 1 - \\|d\\|).
+
+    Source: the paper's equation (5).
+    Gradient: equations (6) and (7). At a whole pixel, where (7) read literally gives U[x], it is
+    the right-hand derivative U[x + 1] - U[x], that of the floor cell.
+    """
+
+    name = "bilinear"
+    support = 1.0
+    order = 2
+
+    def __call__(self, d: Tensor) -> Tensor:
+        return (1 - d.abs()).clamp(min=0)
+
+    def weights(self, t: Tensor) -> list[Tensor]:
+        return [1 - t, t]

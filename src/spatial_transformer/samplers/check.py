@@ -1,0 +1,92 @@
+"""The checks of images, grids and fill values, in one place."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from spatial_transformer.errors import DTypeError, OptionError, ShapeError
+
+
+def check_image(image: Tensor, *, integers: bool = False) -> Tensor:
+    """``(B, C, H, W)`` or ``(B, C, D, H, W)``, not empty, floating point unless ``integers``.
+
+    Raises: ShapeError, DTypeError.
+    """
+    if not isinstance(image, Tensor):
+        raise DTypeError(f"image must be a tensor, got {type(image).__name__}")
+    if image.dim() not in (4, 5):
+        raise ShapeError(
+            f"image must be (B, C, H, W) or (B, C, D, H, W), got {tuple(image.shape)}"
+            + (" (add a batch dimension: image[None])" if image.dim() == 3 else "")
+        )
+    if 0 in image.shape:
+        what = "batch is empty" if image.shape[0] == 0 else "dimension is empty"
+        raise ShapeError(f"image {tuple(image.shape)}: its {what}, there is nothing to sample")
+    if image.is_complex() or (not image.is_floating_point() and not integers):
+        raise DTypeError(
+            f"image must be floating point, got {image.dtype}: convert it with image.float() "
+            "(kernel='nearest' takes integer images as they are)"
+        )
+    return image
+
+
+def check_grid(grid: Tensor, image: Tensor) -> Tensor:
+    """``(B, H', W', 2)`` or ``(B, D', H', W', 3)``, of the image's batch and device.
+
+    Raises: ShapeError, DTypeError.
+    """
+    if not isinstance(grid, Tensor):
+        raise DTypeError(f"grid must be a tensor, got {type(grid).__name__}")
+    dims = image.dim() - 2
+    wanted = "(B, H', W', 2)" if dims == 2 else "(B, D', H', W', 3)"
+    if grid.dim() != dims + 2 or grid.shape[-1] != dims:
+        raise ShapeError(
+            f"grid must be {wanted} for an image of shape {tuple(image.shape)}, "
+            f"got {tuple(grid.shape)}"
+        )
+    if not grid.is_floating_point():
+        raise DTypeError(f"grid must be floating point, got {grid.dtype}")
+    if 0 in grid.shape:
+        raise ShapeError(f"grid {tuple(grid.shape)} is empty, there is nothing to sample")
+    check_batch(image, grid, "grid")
+    return grid
+
+
+def check_batch(image: Tensor, other: Tensor, name: str) -> None:
+    """Equal batches, or one of them 1; the same device. Raises: ShapeError, DTypeError."""
+    if image.shape[0] != other.shape[0] and 1 not in (image.shape[0], other.shape[0]):
+        raise ShapeError(
+            f"image {tuple(image.shape)} and {name} {tuple(other.shape)} differ in batch: "
+            f"{image.shape[0]} against {other.shape[0]} (equal, or one of them 1, would do)"
+        )
+    if image.device != other.device:
+        raise DTypeError(f"image is on {image.device} but {name} on {other.device}")
+
+
+def check_fill(
+    fill: float | Sequence[float] | Tensor | None, padding: str, image: Tensor
+) -> Tensor | None:
+    """The fill value as ``(1 or B, C, 1)`` in the image's dtype; None is zero.
+
+    Raises: OptionError where it contradicts the padding, ShapeError where its shape is wrong.
+    """
+    if padding == "fill" and fill is None:
+        raise OptionError("padding='fill' needs fill=: a number, or one per channel")
+    if fill is None:
+        return None
+    if padding == "zeros":
+        raise OptionError(
+            f"fill={fill!r} contradicts padding='zeros': say padding='fill' to read it outside"
+        )
+    values = torch.as_tensor(fill, device=image.device).to(image.dtype)
+    channels, batch = image.shape[1], image.shape[0]
+    if values.dim() > 2 or (values.dim() and values.shape[-1] not in (1, channels)):
+        raise ShapeError(
+            f"fill must be a number, (C,) or (B, C) for an image of {channels} channels, "
+            f"got shape {tuple(values.shape)}"
+        )
+    if values.dim() == 2 and values.shape[0] not in (1, batch) and batch != 1:
+        raise ShapeError(f"fill {tuple(values.shape)} and image differ in batch ({batch})")
+    values = values.reshape(-1, values.shape[-1] if values.dim() else 1)
+    return values.expand(-1, channels).unsqueeze(-1)

@@ -1,0 +1,81 @@
+"""Interpolation kernels k(d): the interface, and how a callable becomes one."""
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from spatial_transformer.errors import OptionError
+
+
+class Kernel:
+    """A separable kernel k(d) that is zero for \\|d\\| >= ``support`` (pixels).
+
+    Source: the paper's equation (3).
+
+    A subclass sets ``name``, ``support`` and ``order`` and defines ``__call__``; it may give
+    ``weights`` in pieces, where that is more exact than k(t - j).
+    """
+
+    name: ClassVar[str] = "callable"
+    #: half of the kernel's width, in pixels
+    support: float
+    #: error of the interpolation is O(h ** order) on smooth images
+    order: int = 0
+
+    def __call__(self, d: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    @property
+    def taps(self) -> int:
+        """How many pixels an axis contributes."""
+        return max(1, math.ceil(2 * self.support))
+
+    @property
+    def offsets(self) -> range:
+        """The taps relative to the base pixel, which is floor(u) for an even number of them and
+        floor(u + 1/2) for an odd one."""
+        first = -((self.taps - 1) // 2)
+        return range(first, first + self.taps)
+
+    @property
+    def shift(self) -> float:
+        """What is added to a coordinate before it is floored to the base pixel."""
+        return 0.5 * (self.taps % 2)
+
+    def weights(self, t: Tensor) -> list[Tensor]:
+        """The weight of each tap; t = u - base, in [0, 1) or, with odd taps, [-1/2, 1/2)."""
+        return [self(t - j) for j in self.offsets]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(support={self.support:g})"
+
+
+class CallableKernel(Kernel):
+    """Any function k(d) with a support, as a kernel.
+
+    >>> import torch
+    >>> hat = CallableKernel(lambda d: (1 - d.abs()).clamp(min=0), support=1)
+    >>> hat.taps
+    2
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor], support: float) -> None:
+        if not isinstance(support, (int, float)) or not 0 < support < math.inf:
+            raise OptionError(f"a kernel's support must be a positive number, got {support!r}")
+        self.function = function
+        self.support = float(support)
+
+    def __call__(self, d: Tensor) -> Tensor:
+        return self.function(d)
+
+
+def from_callable(function: Any) -> Kernel:
+    """A kernel from a callable with an attribute ``support``. Raises: OptionError."""
+    if not callable(function) or not hasattr(function, "support"):
+        raise OptionError(
+            "kernel must be a name or a callable k(d) with an attribute `support` (half its width "
+            f"in pixels), got {function!r}"
+        )
+    return CallableKernel(function, function.support)

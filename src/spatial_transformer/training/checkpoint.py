@@ -1,0 +1,36 @@
+"""Checkpoints: all a run needs to go on exactly as if it had never stopped."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spatial_transformer.errors import CheckpointError
+from spatial_transformer.files import write_whole
+
+FORMAT = 1
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all."""
+    whole = {"format": FORMAT, **state}
+    write_whole(path, lambda p: torch.save(whole, p))
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read a checkpoint; holds only tensors and plain values, so no code is run.
+
+    Raises: CheckpointError naming the file and what is wrong with it.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: broken or not a checkpoint: {reason}") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        found = state.get("format") if isinstance(state, dict) else type(state).__name__
+        raise CheckpointError(f"{path}: checkpoint format {found!r}, this version reads {FORMAT}")
+    return state

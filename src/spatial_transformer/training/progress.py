@@ -1,0 +1,105 @@
+"""What a run tells while it runs: a protocol, a rich progress bar, and TensorBoard."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from spatial_transformer.errors import OptionError
+
+
+class Watcher(Protocol):
+    """Told of every step; context managers, so that they can open and close what they show."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+    def step(self, iteration: int, loss: float, error_percent: float) -> None:
+        """Training loss and error, smoothed, after ``iteration`` steps."""
+
+    def evaluated(self, iteration: int, split: str, loss: float, error_percent: float) -> None:
+        """Loss and error on the whole of ``split``."""
+
+
+class ProgressBar:
+    """A line with loss, error and the time left; lines of text where there is no terminal."""
+
+    def __init__(self, label: str, iterations: int, console: Console | None = None) -> None:
+        self.label, self.iterations = label, iterations
+        self.console = console or Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]}  error {task.fields[error]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task(label, total=iterations, loss="-", error="-")
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+
+    def step(self, iteration: int, loss: float, error_percent: float) -> None:
+        self.bar.update(
+            self.task, completed=iteration, loss=f"{loss:.3f}", error=f"{error_percent:5.2f} %"
+        )
+        tenth = max(1, self.iterations // 10)
+        if not self.console.is_terminal and (iteration % tenth == 0 or iteration == 1):
+            self.console.print(
+                f"{self.label}: step {iteration} of {self.iterations}, "
+                f"loss {loss:.3f}, error {error_percent:.2f} %",
+                highlight=False,
+            )
+
+    def evaluated(self, iteration: int, split: str, loss: float, error_percent: float) -> None:
+        self.bar.console.print(
+            f"{self.label}: {split} error {error_percent:.2f} %, loss {loss:.4f}", highlight=False
+        )
+
+
+class TensorBoard:
+    """Losses and errors for TensorBoard. Raises: OptionError where it is not installed."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise OptionError(
+                "TensorBoard is not installed: pip install 'spatial-transformer[tensorboard]'"
+            ) from error
+        self.writer = SummaryWriter(str(folder))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.writer.close()
+
+    def step(self, iteration: int, loss: float, error_percent: float) -> None:
+        self.evaluated(iteration, "train", loss, error_percent)
+
+    def evaluated(self, iteration: int, split: str, loss: float, error_percent: float) -> None:
+        self.writer.add_scalar(f"loss/{split}", loss, iteration)
+        self.writer.add_scalar(f"error_percent/{split}", error_percent, iteration)

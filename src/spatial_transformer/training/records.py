@@ -1,0 +1,107 @@
+"""Records: one JSON file a run, from which every table and figure is made."""
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spatial_transformer.errors import CheckpointError
+from spatial_transformer.files import write_whole
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one run was and what came out of it.
+
+    ``test_error_percent`` is on the fixed test set, after the last step; ``recipe`` holds every
+    training option; ``commit`` is the source's git commit (with ``+`` when it was changed since).
+    """
+
+    experiment: str
+    dataset: str
+    model: str
+    seed: int
+    test_error_percent: float
+    validation_error_percent: float
+    test_loss: float
+    train_loss: float
+    test_images: int
+    iterations: int
+    batch_size: int
+    parameters: int
+    recipe: dict[str, Any]
+    config: dict[str, Any]
+    wall_seconds: float
+    hardware: str
+    torch: str
+    commit: str
+    finished: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    @property
+    def path(self) -> Path:
+        """Where the record belongs below the results folder."""
+        return Path(self.experiment) / f"{self.dataset}--{self.model}--seed{self.seed}.json"
+
+    def save(self, results: Path) -> Path:
+        """Write it below ``results``, whole or not at all."""
+        path = results / self.path
+        text = json.dumps(asdict(self), indent=2) + "\n"
+        write_whole(path, lambda p: p.write_text(text))
+        return path
+
+
+def load_record(path: Path) -> Record:
+    """Raises: CheckpointError naming the file and what is wrong with it."""
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a record: {error}") from error
+    names = {f.name for f in fields(Record)}
+    if not isinstance(values, dict) or set(values) != names:
+        found = set(values) if isinstance(values, dict) else set()
+        raise CheckpointError(
+            f"{path}: not a record of this version: missing {sorted(names - found)}, "
+            f"unknown {sorted(found - names)}"
+        )
+    return Record(**values)
+
+
+def load_records(results: Path, experiment: str | None = None) -> list[Record]:
+    """All records below a folder, in the order of their paths. Raises: CheckpointError."""
+    folder = results / experiment if experiment else results
+    return [load_record(p) for p in sorted(folder.rglob("*--*--seed*.json"))]
+
+
+def hardware(device: torch.device) -> str:
+    """The processor or GPU in words, with the number of threads used."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass
+    return f"{name}, {torch.get_num_threads()} threads of {os.cpu_count()}"
+
+
+def commit() -> str:
+    """The commit this source tree is at, or "unknown" outside a git checkout."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--", ".") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,101 @@
+"""What every transform has: theta in, sampling grid out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from spatial_transformer.coordinates import check_size, coordinate_dtype
+from spatial_transformer.errors import DTypeError, OptionError, ShapeError, TransformError
+
+
+class Transform(nn.Module, ABC):
+    """A parameterised map T_theta from output (target) to input (source) coordinates.
+
+    Source: the paper's equation (1) and section 3.2.
+    Convention: normalised coordinates, ``align_corners=False`` unless told otherwise.
+
+    A subclass sets ``name`` and ``supported_dims``, and defines ``num_params``, ``identity`` and
+    ``_grid``; shapes, dtypes, N transforms per image and non-finite theta are dealt with here.
+    """
+
+    name: ClassVar[str]
+    supported_dims: ClassVar[tuple[int, ...]] = (2,)
+
+    def __init__(self, dims: int = 2) -> None:
+        super().__init__()
+        if dims not in self.supported_dims:
+            known = " or ".join(map(str, self.supported_dims))
+            raise OptionError(f"transform {self.name!r} works with dims={known}, got dims={dims!r}")
+        self.dims = dims
+
+    @property
+    @abstractmethod
+    def num_params(self) -> int:
+        """P, the width of theta."""
+
+    @abstractmethod
+    def identity(self) -> Tensor:
+        """The theta of the identity, shape ``(P,)``, float32, on the CPU."""
+
+    @abstractmethod
+    def _grid(self, theta: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
+        """``(..., P)`` -> ``(..., *size, dims)``; theta is checked, finite and float32 or wider."""
+
+    def grid(self, theta: Tensor, size: Sequence[int] | int, align_corners: bool = False) -> Tensor:
+        """The sampling grid T_theta(G).
+
+        Args:
+            theta: ``(B, P)``, or ``(B, N, P)`` for N transforms an image.
+            size: ``(H', W')`` or ``(D', H', W')`` of the output, in pixels.
+        Returns: ``(B, *size, dims)``, or ``(B, N, *size, dims)``, in (x, y[, z]); float32 or wider.
+        Gradient: to theta. A theta with a NaN or infinite entry gives a grid of NaN (which reads
+            as outside everywhere) and the gradient zero.
+        Raises: ShapeError, DTypeError.
+        """
+        theta = self.check_theta(theta)
+        size = check_size(size, self.dims)
+        finite, safe = self._finite(theta)
+        grid = self._grid(safe, size, align_corners)
+        finite = finite.reshape(finite.shape + (1,) * self.dims)
+        return torch.where(finite, grid, torch.nan)
+
+    def forward(
+        self, theta: Tensor, size: Sequence[int] | int, align_corners: bool = False
+    ) -> Tensor:
+        return self.grid(theta, size, align_corners)
+
+    def matrix(self, theta: Tensor) -> Tensor:
+        """The matrix of T_theta, where it is one. Raises: TransformError."""
+        raise TransformError(f"transform {self.name!r} is not a matrix family: it has no matrix")
+
+    def inverse(self, theta: Tensor) -> Tensor:
+        """The theta of the inverse map, where the family has it. Raises: TransformError."""
+        raise TransformError(f"transform {self.name!r} has no inverse within its family")
+
+    def compose(self, outer: Tensor, inner: Tensor) -> Tensor:
+        """The theta of ``T_outer(T_inner(.))``, where the family has it. Raises: TransformError."""
+        raise TransformError(f"transform {self.name!r} has no composition within its family")
+
+    def check_theta(self, theta: Tensor) -> Tensor:
+        """theta, checked and at least float32. Raises: ShapeError, DTypeError."""
+        if not isinstance(theta, Tensor):
+            raise DTypeError(f"theta must be a tensor, got {type(theta).__name__}")
+        if not theta.is_floating_point():
+            raise DTypeError(f"theta must be floating point, got {theta.dtype}")
+        if theta.dim() not in (2, 3) or theta.shape[-1] != self.num_params:
+            raise ShapeError(
+                f"theta must be (B, {self.num_params}) or (B, N, {self.num_params}) for transform "
+                f"{self.name!r}, got {tuple(theta.shape)}"
+            )
+        return theta.to(coordinate_dtype(theta))
+
+    def _finite(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether each theta ``(..., 1)`` is finite, and theta with those that are not zeroed."""
+        finite = torch.isfinite(theta).all(dim=-1, keepdim=True)
+        return finite, torch.where(finite, theta, 0)
+
+    def extra_repr(self) -> str:
+        return f"dims={self.dims}, num_params={self.num_params}"

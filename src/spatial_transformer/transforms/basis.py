@@ -1,0 +1,103 @@
+"""Families that are one product with a fixed basis: grid = G + B (theta - identity)."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from spatial_transformer.coordinates import base_grid
+from spatial_transformer.errors import OptionError
+from spatial_transformer.transforms.base import Transform
+
+#: how theta speaks of control points: where they are, or how far they have moved
+CONTROLS = ("positions", "offsets")
+
+
+class ControlPointTransform(Transform):
+    """Control points c_k that move; every grid point is a fixed linear function of the moves.
+
+    Source: the paper's T_theta = M_theta B (section 3.2).
+    theta is (x, y) of one control point after the other, points row by row from the top left:
+    their source positions (``control="positions"``) or their moves (``"offsets"``), of which zero
+    is the identity. ``bound`` (normalised units) squashes the moves with bound * tanh(move/bound).
+
+    A subclass gives the control points and ``_basis``. Moves enter the product rather than
+    positions, so the identity is exact.
+    """
+
+    def __init__(
+        self,
+        points: Tensor,
+        *,
+        dims: int = 2,
+        control: str = "positions",
+        bound: float | None = None,
+    ) -> None:
+        super().__init__(dims)
+        if control not in CONTROLS:
+            raise OptionError(f"control must be one of {', '.join(CONTROLS)}, got {control!r}")
+        if bound is not None and not bound > 0:
+            raise OptionError(f"bound must be positive, got {bound!r}")
+        self.control = control
+        self.bound = bound
+        self._points = points  # (K, dims), float64; no buffer: Module.half() would round it
+        self._bases: dict[tuple[object, ...], tuple[Tensor, Tensor]] = {}
+
+    @property
+    def num_params(self) -> int:
+        return self._points.numel()
+
+    @property
+    def control_points(self) -> Tensor:
+        """Their positions under the identity, ``(K, dims)``, float64."""
+        return self._points
+
+    def identity(self) -> Tensor:
+        theta = self._points.flatten().float()
+        return theta if self.control == "positions" else torch.zeros_like(theta)
+
+    @abstractmethod
+    def _basis(self, points: Tensor) -> Tensor:
+        """The weight of each move at each point: ``(M, dims)`` -> ``(M, K)``, float64."""
+
+    def basis(
+        self, size: tuple[int, ...], align_corners: bool, like: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """B of the output grid, ``(prod(size), K)``, and the control points, both as ``like``.
+
+        Computed once in float64, then kept.
+        """
+        key = (size, align_corners, like.dtype, like.device)
+        found = self._bases.get(key)
+        if found is None:
+            points = base_grid(size, align_corners, dtype=torch.float64).flatten(0, -2)
+            found = (self._basis(points).to(like), self._points.to(like))
+            if not torch.compiler.is_compiling():
+                self._bases[key] = found
+        return found
+
+    def _grid(self, theta: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
+        basis, points = self.basis(size, align_corners, theta)
+        moves = theta.unflatten(-1, points.shape)
+        if self.control == "positions":
+            moves = moves - points
+        if self.bound is not None:
+            moves = self.bound * torch.tanh(moves / self.bound)
+        with torch.autocast(theta.device.type, enabled=False):
+            moved = basis @ moves
+        regular = base_grid(size, align_corners, dtype=theta.dtype, device=theta.device)
+        return regular + moved.unflatten(-2, size)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_bases": {}}  # cheap to make again
+
+
+def lattice(shape: tuple[int, ...]) -> Tensor:
+    """Control points on a regular lattice over [-1, 1], ``(K, dims)``, float64.
+
+    ``shape`` is (rows, columns) or (planes, rows, columns), each at least 2.
+    Raises: OptionError.
+    """
+    if any(not isinstance(n, int) or n < 2 for n in shape):
+        raise OptionError(f"a control lattice needs at least 2 points on every axis, got {shape!r}")
+    return base_grid(shape, align_corners=True, dtype=torch.float64).flatten(0, -2)

@@ -1,0 +1,178 @@
+"""The matrix families: what translation, attention, similarity, affine and projective share."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from spatial_transformer.coordinates import axes
+from spatial_transformer.errors import OptionError, TransformError
+from spatial_transformer.transforms.base import Transform
+
+Fixed = Mapping[str, float] | Mapping[int, float] | None
+
+
+def homogeneous(matrix: Tensor) -> Tensor:
+    """``(..., d, d + 1)`` -> ``(..., d + 1, d + 1)``; a square matrix is returned as it is."""
+    rows, columns = matrix.shape[-2:]
+    if rows == columns:
+        return matrix
+    last = matrix.new_zeros(columns)
+    last[-1] = 1
+    return torch.cat([matrix, last.expand(*matrix.shape[:-2], 1, columns)], dim=-2)
+
+
+def multiply(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b`` for tiny matrices, elementwise: never demoted by autocast, same for any batch."""
+    return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(dim=-2)
+
+
+def invert(matrix: Tensor) -> Tensor:
+    """The inverse of ``(..., n, n)``; a singular matrix gives NaN."""
+    inverse, info = torch.linalg.inv_ex(matrix)
+    return torch.where((info == 0)[..., None, None], inverse, torch.nan)
+
+
+def grid_from_matrix(matrix: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
+    """Equation (1) at every output pixel: ``(..., d, d + 1)`` -> ``(..., *size, d)``.
+
+    A square matrix is projective: points at or behind the horizon are infinitely far (outside).
+    """
+    dims = len(size)
+    coordinates = axes(size, align_corners, dtype=matrix.dtype, device=matrix.device)
+    entries = matrix.reshape(matrix.shape + (1,) * dims)
+
+    def row(k: int) -> Tensor:
+        # the constant goes to the x axis, so that only one sum has the output's size
+        total = entries.select(-dims - 2, k).select(-dims - 1, dims)
+        for j, c in enumerate(coordinates):
+            total = total + entries.select(-dims - 2, k).select(-dims - 1, j) * c
+        return total
+
+    points = torch.stack([row(k) for k in range(dims)], dim=-1)
+    if matrix.shape[-2] == dims:
+        return points
+    depth = row(dims).unsqueeze(-1)
+    in_front = depth > torch.finfo(depth.dtype).eps
+    return torch.where(in_front, points / torch.where(in_front, depth, 1), torch.inf)
+
+
+class MatrixTransform(Transform):
+    """A family whose T_theta is a matrix applied to homogeneous coordinates.
+
+    Args:
+        dims: 2 or 3, where the family has both.
+        fixed: entries that are not predicted, as ``{name: value}`` or ``{position: value}``;
+            theta then holds the others, in their order.
+
+    A subclass defines ``_names`` (its parameters), ``_matrix`` and ``from_matrix``.
+    """
+
+    def __init__(self, dims: int = 2, *, fixed: Fixed = None) -> None:
+        super().__init__(dims)
+        names = self._names()
+        values: dict[str, float] = {}
+        for key, value in (fixed or {}).items():
+            if isinstance(key, int) and 0 <= key < len(names):
+                key = names[key]
+            if key not in names:
+                raise OptionError(
+                    f"fixed={dict(fixed or {})!r}: transform {self.name!r} has no parameter "
+                    f"{key!r}; it has {', '.join(names)}"
+                )
+            values[str(key)] = float(value)
+        if len(values) == len(names):
+            raise OptionError(f"fixed= leaves transform {self.name!r} nothing to predict")
+        self.fixed = values
+        #: the names of theta's entries
+        self.param_names = tuple(n for n in names if n not in values)
+
+    @abstractmethod
+    def _names(self) -> tuple[str, ...]:
+        """The names of the family's parameters, fixed ones included, in theta's order."""
+
+    @abstractmethod
+    def _matrix(self, full: Tensor) -> Tensor:
+        """The matrix ``(..., d, d + 1)`` of the full, finite parameters ``(..., F)``."""
+
+    @abstractmethod
+    def _from_matrix(self, matrix: Tensor) -> Tensor:
+        """The full parameters ``(..., F)`` of a matrix of this family."""
+
+    @abstractmethod
+    def _full_identity(self) -> list[float]:
+        """The full parameters of the identity."""
+
+    @property
+    def num_params(self) -> int:
+        return len(self.param_names)
+
+    def identity(self) -> Tensor:
+        values = dict(zip(self._names(), self._full_identity(), strict=True))
+        chosen = [values[n] for n in self.param_names]
+        return torch.tensor(chosen)
+
+    def full_theta(self, theta: Tensor) -> Tensor:
+        """theta with the fixed entries put in: ``(..., P)`` -> ``(..., F)``."""
+        if not self.fixed:
+            return theta
+        given = dict(zip(self.param_names, theta.unbind(-1), strict=True))
+        like = theta[..., 0]
+        columns = [
+            given[n] if n in given else torch.full_like(like, self.fixed[n]) for n in self._names()
+        ]
+        return torch.stack(columns, dim=-1)
+
+    def matrix(self, theta: Tensor) -> Tensor:
+        """The matrix A_theta: ``(B, P)`` -> ``(B, d, d + 1)``, projective ``(B, d + 1, d + 1)``.
+
+        ``(B, N, P)`` gives ``(B, N, ...)``. A theta that is not finite gives a matrix of NaN.
+        Raises: ShapeError, DTypeError.
+        """
+        finite, safe = self._finite(self.check_theta(theta))
+        return torch.where(finite.unsqueeze(-1), self._matrix(self.full_theta(safe)), torch.nan)
+
+    def from_matrix(self, matrix: Tensor) -> Tensor:
+        """The theta of a matrix of this family, the inverse of :meth:`matrix`.
+
+        Raises: TransformError if it contradicts the ``fixed`` entries.
+        """
+        full = self._from_matrix(matrix)
+        names = self._names()
+        for name, value in self.fixed.items():
+            entry = full[..., names.index(name)]
+            if not torch.allclose(entry, torch.full_like(entry, value), rtol=1e-5, atol=1e-6):
+                raise TransformError(
+                    f"the result has {name} other than the {value} fixed in this "
+                    f"{self.name!r}: it is outside the family (use the family without fixed=)"
+                )
+        return full[..., [i for i, n in enumerate(names) if n not in self.fixed]]
+
+    def inverse(self, theta: Tensor) -> Tensor:
+        """The theta of the inverse map, ``(B, P)`` -> ``(B, P)``.
+
+        A singular matrix gives non-finite entries, which read as outside.
+        Raises: ShapeError, DTypeError; TransformError if ``fixed`` entries exclude the result.
+        """
+        inverse = invert(homogeneous(self.matrix(theta)))
+        return self.from_matrix(self._trim(inverse))
+
+    def compose(self, outer: Tensor, inner: Tensor) -> Tensor:
+        """The theta of ``T_outer(T_inner(.))``: warping with it is warping with ``outer`` first
+        and the result with ``inner``.
+
+        Raises: ShapeError, DTypeError; TransformError if ``fixed`` entries exclude the result.
+        """
+        outer, inner = self.matrix(outer), self.matrix(inner)
+        return self.from_matrix(self._trim(multiply(homogeneous(outer), homogeneous(inner))))
+
+    def _trim(self, square: Tensor) -> Tensor:
+        return square[..., : self.dims, :]
+
+    def _grid(self, theta: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
+        return grid_from_matrix(self._matrix(self.full_theta(theta)), size, align_corners)
+
+    def extra_repr(self) -> str:
+        fixed = f", fixed={self.fixed}" if self.fixed else ""
+        return super().extra_repr() + fixed

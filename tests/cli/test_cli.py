@@ -1,0 +1,167 @@
+"""The command line as a user meets it: small runs end to end, helpful errors, exit codes."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from spatial_transformer.cli.app import app, main
+from spatial_transformer.data import mnist
+from spatial_transformer.data.idx import encode_idx
+
+COMMANDS = ["train", "eval", "show", "report", "list", "doctor"]
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    """A data root with few, easy digits: class k is a bar at height k."""
+    root = tmp_path / "data"
+    root.mkdir()
+    files = {}
+    for part, count in (("train", 5200), ("t10k", 100)):
+        labels = np.arange(count) % 10
+        images = np.zeros((count, 28, 28), np.uint8)
+        for i, k in enumerate(labels):
+            images[i, 4 + 2 * k : 6 + 2 * k, 6:22] = 255
+        files[f"{part}-images-idx3-ubyte"] = encode_idx(images)
+        files[f"{part}-labels-idx1-ubyte"] = encode_idx(labels)
+    for name, data in files.items():
+        (root / name).write_bytes(data)
+    sums = {n: hashlib.sha256(d).hexdigest() for n, d in files.items()}
+    monkeypatch.setattr(mnist, "SHA256", sums)
+    monkeypatch.setenv("SPATIAL_TRANSFORMER_CACHE", str(tmp_path / "cache"))
+    return root
+
+
+def stn(capsys, *words):
+    """Exit code, output, errors of ``stn words``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["stn", *map(str, words)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    out, err = capsys.readouterr()
+    plain = re.compile(r"\x1b\[[0-9;]*m")
+    return code, plain.sub("", out), plain.sub("", err)
+
+
+SMALL = ["--data", "r", "--iterations", 6, "--batch-size", 16, "--parameters", 40_000,
+         "--device", "cpu"]  # fmt: skip
+
+
+def test_train_eval_show_report(tiny, tmp_path, capsys):
+    out = tmp_path / "runs"
+    common = ["--data-root", tiny, "--out", out]
+    code, text, log = stn(capsys, "train", "--model", "st_fcn", *SMALL, *common)
+    assert code == 0, log
+    assert "r--st_fcn_affine--seed0: test error" in text
+    assert "step 6 of 6, loss" in log
+    record = json.loads((out / "table1" / "r--st_fcn_affine--seed0.json").read_text())
+    wanted = {
+        "experiment", "dataset", "model", "seed", "test_error_percent", "iterations", "batch_size",
+        "parameters", "recipe", "wall_seconds", "hardware", "torch", "commit",
+    }  # fmt: skip
+    assert wanted <= set(record)
+    assert record["parameters"] == pytest.approx(40_000, rel=0.02)
+
+    run = out / "table1" / "r--st_fcn_affine--seed0"
+    code, text, log = stn(capsys, "eval", run, "--device", "cpu", "--data-root", tiny)
+    assert code == 0, log
+    error = f"{record['test_error_percent']:.2f} %"
+    assert f"after 6 steps: r test error {error}" in text
+
+    picture = tmp_path / "sheet.png"
+    code, _, log = stn(
+        capsys, "show", run, "--out", picture, "--count", 4, "--device", "cpu", "--data-root", tiny
+    )
+    assert code == 0, log
+    pixels = np.asarray(Image.open(picture).convert("RGB")).reshape(-1, 3)
+    assert (pixels == [0xE6, 0x9F, 0x00]).all(1).sum() > 50  # the grid is drawn
+
+    assert stn(capsys, "train", "--model", "fcn", *SMALL, *common)[0] == 0
+    code, text, _ = stn(capsys, "report", out, "--markdown")
+    assert code == 0
+    assert text.startswith("| model | parameters | steps | R |")
+    assert "| fcn |" in text
+    assert f"| st_fcn_affine | {record['parameters']:,} | 6 |" in text
+
+
+def test_a_finished_run_is_not_trained_again_and_gives_the_same_numbers(tiny, tmp_path, capsys):
+    common = ["--data-root", tiny, "--out", tmp_path, "--model", "fcn", *SMALL]
+    record = tmp_path / "table1" / "r--fcn--seed0.json"
+    stn(capsys, "train", *common)
+    first = json.loads(record.read_text())
+    _, _, log = stn(capsys, "train", *common)
+    again = json.loads(record.read_text())
+    assert "step" not in log
+    for key in ("test_error_percent", "test_loss", "train_loss", "validation_error_percent"):
+        assert first[key] == again[key]
+    code, _, log = stn(capsys, "train", *common, "--batch-size", 8)
+    assert code == 1
+    assert "belongs to another run (it differs in recipe)" in log
+
+
+def test_wrong_names_and_files_are_told_in_one_line(tiny, tmp_path, capsys):
+    root = ["--data-root", tiny, "--out", tmp_path]
+    for words, message in [
+        (["train", "--data", "rst", *root], "unknown data set 'rst'. Did you mean 'rts'?"),
+        (["train", "--model", "stcnn", *root], "unknown model 'stcnn'. Did you mean 'st_cnn'?"),
+        (["train", "--transform", "afine", *SMALL, *root], "unknown transform 'afine'"),
+        (["train", "--recipe", "slow", *root], "unknown recipe 'slow'. Known: paper, default"),
+        (["train", "--device", "cuda:9", *root], "device 'cuda:9' is not available here"),
+        (["train", "--data-root", tmp_path / "no"], "no: no such folder"),
+        (["eval", tmp_path / "no"], "no: no such checkpoint"),
+        (["report", tmp_path / "no"], "no: no records there"),
+    ]:
+        code, _, log = stn(capsys, *words)
+        assert code == 1, words
+        assert log.startswith("error: "), log
+        assert message in log
+        assert "Traceback" not in log
+
+
+def test_show_needs_a_transformer(tiny, tmp_path, capsys):
+    common = ["--data-root", tiny]
+    stn(capsys, "train", "--model", "fcn", *SMALL, *common, "--out", tmp_path)
+    code, _, log = stn(
+        capsys, "show", tmp_path / "table1" / "r--fcn--seed0", "--device", "cpu", *common
+    )
+    assert code == 1
+    assert "has no spatial transformer to show" in log
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command, capsys):
+    code, text, _ = stn(capsys, command, "--help")
+    assert code == 0
+    assert f"stn {command}" in text.split("Usage:")[1].split("\n", 1)[1]
+
+
+def test_usage(capsys):
+    assert {c.name for c in app.registered_commands} == set(COMMANDS)
+    assert stn(capsys, "fly")[0] == 2
+    assert stn(capsys, "--version")[1].strip()
+    assert stn(capsys)[0] == 2
+    code, text, _ = stn(capsys, "list")
+    assert code == 0
+    for name in ("affine", "bilinear", "wrap", "st_cnn", "rts", "paper", "convolutional"):
+        assert name in text
+    code, text, _ = stn(capsys, "doctor")
+    assert code == 0
+    for name in ("torch", "backend eager", "backend cpu", "MNIST"):
+        assert name in text
+
+
+def test_the_installed_command_works():
+    done = subprocess.run(
+        [sys.executable, "-m", "spatial_transformer.cli.app", "list"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "thin_plate_spline" in done.stdout

@@ -1,0 +1,236 @@
+"""The fused CPU kernels against eager, the float64 oracle and torch; determinism; safety."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import spatial_transformer as stn
+from spatial_transformer import functional
+from spatial_transformer.errors import BackendError
+from spatial_transformer.kernels.cpu import load
+from spatial_transformer.samplers.padding import PADDINGS
+
+pytestmark = pytest.mark.skipif(load.LIBRARY is None, reason=f"no C++ kernels: {load.WHY}")
+SHAPES = [  # batch, channels, input, output
+    (2, 1, (1, 1), (3, 3)),
+    (1, 3, (5, 123), (17, 300)),
+    (3, 2, (7, 3), (1, 1)),
+    (1, 33, (8, 9), (10, 11)),
+    (4, 1, (28, 28), (42, 42)),
+]
+
+
+def case(shape, dtype=torch.float32, spread=0.5):
+    batch, channels, size, out = shape
+    image = torch.rand(batch, channels, *size, dtype=dtype)
+    theta = stn.Affine().identity().to(dtype) + spread * torch.randn(batch, 6, dtype=dtype)
+    return image, theta, out
+
+
+def fill_for(padding, channels):
+    return torch.linspace(-1, 1, channels) if padding == "fill" else None
+
+
+def results(image, theta, size, backend, **options):
+    """Output and gradients to image and theta."""
+    image, theta = image.detach().requires_grad_(), theta.detach().requires_grad_()
+    out = stn.warp(image, theta, "affine", size, backend=backend, **options)
+    weight = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).reshape(out.shape)
+    return out, *torch.autograd.grad((out * weight).sum(), (image, theta))
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("kernel", ["nearest", "bilinear"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_equals_eager_and_the_oracle_in_float64(shape, kernel, padding, align_corners):
+    image, theta, out = case(shape, torch.float64)
+    options = {
+        "kernel": kernel,
+        "padding": padding,
+        "align_corners": align_corners,
+        "fill": fill_for(padding, shape[1]),
+    }
+    ours = results(image, theta, out, "cpu", **options)
+    for backend in ("eager", "reference"):
+        for a, b in zip(ours, results(image, theta, out, backend, **options), strict=True):
+            scale = max(1.0, b.abs().max().item())
+            torch.testing.assert_close(a, b, rtol=0, atol=2e-12 * scale)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("shape", SHAPES[1:], ids=str)
+def test_float32_errs_at_most_twice_as_much_as_torch(shape, padding):
+    image, theta, out = case(shape)
+    exact = stn.warp(image.double(), theta.double(), "affine", out, padding=padding)
+    ours = stn.warp(image, theta, "affine", out, padding=padding, backend="cpu")
+    grid = F.affine_grid(theta.unflatten(1, (2, 3)), (shape[0], 1, *out), align_corners=False)
+    torchs = F.grid_sample(image, grid, padding_mode=padding, align_corners=False)
+    error, allowed = ((x - exact).abs().max().item() for x in (ours, torchs))
+    assert error <= 2 * allowed + 1e-7
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_the_same_bits_from_run_to_run_and_for_any_number_of_threads(padding):
+    image, theta, _ = case((3, 20, (37, 41), (40, 50)))
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3, 2):
+            torch.set_num_threads(threads)
+            options = {"padding": padding, "fill": fill_for(padding, 20)}
+            found.append(results(image, theta, (40, 50), "cpu", **options))
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_gradcheck_and_gradgradcheck(padding, align_corners):
+    image, theta, _ = case((2, 2, (4, 5), (3, 3)), torch.float64, spread=0.2)
+    image.requires_grad_()
+    theta.requires_grad_()
+    fill = None if padding != "fill" else [0.5, -1.0]
+
+    def warp(image, theta):
+        return stn.warp(
+            image, theta, "affine", (3, 3),
+            padding=padding, align_corners=align_corners, fill=fill, backend="cpu",
+        )  # fmt: skip
+
+    tight = {"eps": 1e-6, "atol": 1e-7, "rtol": 1e-6}
+    assert torch.autograd.gradcheck(warp, (image, theta), **tight)
+    assert torch.autograd.gradgradcheck(warp, (image, theta), **tight)
+
+
+@pytest.mark.parametrize("images", [(1, 6), (2, 6), (6, 6), (6, 1)])
+def test_batches_share_images_and_matrices_without_copies(images):
+    count, maps = images
+    image = torch.rand(count, 3, 6, 7, dtype=torch.float64)
+    theta = torch.randn(maps, 6, dtype=torch.float64)
+    if count == 2:
+        theta = theta.reshape(2, 3, 6)
+    ours = results(image, theta, (5, 4), "cpu")
+    for a, b in zip(ours, results(image, theta, (5, 4), "eager"), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+def test_fill_per_image_and_n_transforms():
+    image, theta = torch.rand(2, 3, 5, 5), torch.randn(2, 4, 6)
+    fill = torch.randn(2, 3)
+    ours, eager = (
+        stn.warp(image, theta, "affine", padding="fill", fill=fill, backend=b)
+        for b in ("cpu", "eager")
+    )
+    torch.testing.assert_close(ours, eager, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e30, -1e30, 3e38, 2.0**31])
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_any_theta_whatever_is_read_in_bounds(padding, bad):
+    image = torch.rand(2, 2, 9, 7)
+    for entry in range(6):
+        theta = stn.Affine().identity().repeat(2, 1)
+        theta[1, entry] = bad
+        out, to_image, to_theta = results(
+            image, theta, (8, 300), "cpu", padding=padding, fill=fill_for(padding, 2)
+        )
+        assert ((out >= -1) & (out <= 1)).all()
+        assert to_image.isfinite().all()
+        assert to_theta.isfinite().all() or abs(bad) >= 1e30
+        if not math.isfinite(bad):
+            fill = fill_for(padding, 2)
+            fill = torch.zeros(2) if fill is None else fill
+            assert torch.equal(out[1], fill[:, None, None].expand_as(out[1]))
+            assert torch.equal(to_theta[1], torch.zeros(6))
+            assert torch.equal(to_image[1], torch.zeros_like(image[1]))
+
+
+def test_only_the_gradients_asked_for_are_computed():
+    image, theta, out = case(SHAPES[4])
+    theta.requires_grad_()
+    stn.warp(image, theta, "affine", out, backend="cpu").sum().backward()
+    assert image.grad is None
+    whole = results(image, theta, out, "cpu")
+    weight = torch.linspace(-1, 1, whole[0].numel()).reshape(whole[0].shape)
+    warped = stn.warp(image, theta, "affine", out, backend="cpu")
+    (alone,) = torch.autograd.grad((warped * weight).sum(), theta)
+    assert torch.equal(alone, whole[2])
+
+
+def test_other_layouts_and_dtypes():
+    image, theta, out = case(SHAPES[3])
+    wanted = stn.warp(image, theta, "affine", out, backend="cpu")
+    strided = image.transpose(2, 3).contiguous().transpose(2, 3)
+    assert torch.equal(stn.warp(strided, theta, "affine", out, backend="cpu"), wanted)
+    for dtype in (torch.float16, torch.bfloat16):
+        half = image.to(dtype)
+        found = stn.warp(half, theta, "affine", out, backend="cpu")
+        assert found.dtype == dtype
+        wide = stn.warp(half.float(), theta, "affine", out, backend="cpu")
+        assert torch.equal(found, wide.to(dtype))
+
+
+def test_compile_keeps_the_operator_whole():
+    image, theta, out = case(SHAPES[4])
+    theta.requires_grad_()
+
+    def function(image, theta):
+        return stn.warp(image, theta, "affine", out, backend="cpu")
+
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+    found, wanted = compiled(image, theta), function(image, theta)
+    assert torch.equal(found, wanted)
+    grads = [torch.autograd.grad(x.square().sum(), theta)[0] for x in (found, wanted)]
+    assert torch.equal(*grads)
+
+
+def test_operators_pass_torchs_own_check():
+    image, theta, out = case(SHAPES[2], torch.float64)
+    matrix = theta.unflatten(1, (2, 3)).requires_grad_()
+    image.requires_grad_()
+    grid = torch.randn(3, 2, 2, 2, dtype=torch.float64, requires_grad=True)
+    fill = torch.rand(1, 2, 1, dtype=torch.float64)
+    tests = ("test_schema", "test_faketensor", "test_autograd_registration")
+    for fill_or_none, padding in ((None, "zeros"), (fill, "fill")):
+        rest = ("bilinear", padding, fill_or_none, False)
+        torch.library.opcheck(
+            torch.ops.stn.warp_matrix, (image, matrix, list(out), *rest), test_utils=tests
+        )
+        torch.library.opcheck(torch.ops.stn.sample_grid, (image, grid, *rest), test_utils=tests)
+
+
+class TestChoice:
+    def test_auto_is_cpu_where_it_can_be(self, monkeypatch):
+        used = []
+        real = functional.resolve_backend
+        monkeypatch.setattr(
+            functional, "resolve_backend", lambda *a: used.append(real(*a)) or used[-1]
+        )
+        image, theta, out = case(SHAPES[3])
+        stn.warp(image, theta, "affine", out)
+        stn.warp(image, theta, "affine", out, backend="eager")
+        torch.func.vmap(lambda i: stn.warp(i[None], theta[:1], "affine", out))(image)
+        stn.warp(torch.rand(1, 1, 2, 2, 2), torch.zeros(1, 12), stn.Affine(3))
+        assert used[:2] == ["cpu", "eager"]
+        assert set(used[2:]) == {"eager"}
+
+    def test_named_but_lacking(self):
+        with pytest.raises(BackendError, match="backend='cpu' has no 3-D images"):
+            stn.warp(torch.rand(1, 1, 2, 2, 2), torch.zeros(1, 12), stn.Affine(3), backend="cpu")
+
+    def test_without_a_build_auto_says_once_that_it_is_eager(self, monkeypatch):
+        monkeypatch.setattr(functional, "LIBRARY", None)
+        monkeypatch.setattr(functional, "WHY", "not built; do this")
+        functional._warn_once.cache_clear()
+        image, theta, out = case(SHAPES[3])
+        with pytest.warns(functional.EagerWarning, match="running eager: not built; do this"):
+            stn.warp(image, theta, "affine", out)
+        stn.warp(image, theta, "affine", out)  # a second warning would be an error
+        with pytest.raises(BackendError, match="'cpu' is not available: not built; do this"):
+            stn.warp(image, theta, "affine", out, backend="cpu")
+        functional._warn_once.cache_clear()

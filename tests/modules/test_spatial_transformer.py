@@ -1,0 +1,150 @@
+"""The layer: anywhere in a network, any size, theta on request, N transforms, its own rate."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+import spatial_transformer as stn
+from spatial_transformer.errors import OptionError, ShapeError
+
+LOCALISATION = "fully_connected"
+
+
+def localisation():
+    return stn.make_localisation(LOCALISATION, "affine", in_shape=(1, 8, 8))
+
+
+class Told(nn.Module):
+    """A localisation network that says what it is told."""
+
+    def __init__(self, theta):
+        super().__init__()
+        self.theta = nn.Parameter(theta)
+
+    def forward(self, image):
+        return self.theta.expand(len(image), *self.theta.shape)
+
+
+@pytest.mark.parametrize("transform", stn.list_transforms())
+def test_starts_as_the_identity(transform):
+    image = torch.rand(2, 3, 9, 11)
+    layer = stn.SpatialTransformer(LOCALISATION, transform)
+    assert torch.equal(layer(image), image)
+
+
+@pytest.mark.parametrize("size", [None, (5, 7), (20, 30), 6])
+def test_any_size_to_any_size(size):
+    layer = stn.SpatialTransformer(LOCALISATION, "affine", size)
+    wanted = {None: (9, 11), 6: (6, 6)}.get(size, size)
+    assert layer(torch.rand(2, 3, 9, 11)).shape == (2, 3, *wanted)
+
+
+def test_is_warp_with_the_networks_theta_and_its_options():
+    theta = torch.tensor([0.7, 0.1, 0.9, -0.2, 0.8, 0.0])
+    image = torch.rand(2, 3, 8, 8)
+    options = {
+        "kernel": "nearest",
+        "padding": "fill",
+        "fill": [1.0, 2.0, 3.0],
+        "align_corners": True,
+    }
+    layer = stn.SpatialTransformer(Told(theta), "affine", (5, 6), **options)
+    wanted = stn.warp(image, theta.expand(2, 6), "affine", (5, 6), **options)
+    assert torch.equal(layer(image), wanted)
+
+
+def test_theta_on_request():
+    image = torch.rand(2, 1, 8, 8)
+    layer = stn.SpatialTransformer(LOCALISATION, "attention")
+    warped, theta = layer(image, return_theta=True)
+    assert theta.shape == (2, 3)
+    assert torch.equal(warped, layer(image))
+    always = stn.SpatialTransformer(LOCALISATION, "attention", return_theta=True)
+    assert isinstance(always(image), tuple)
+    assert isinstance(always(image, return_theta=False), torch.Tensor)
+
+
+def test_trains_in_the_middle_of_a_network():
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(),
+        stn.SpatialTransformer(LOCALISATION, "affine", (6, 6)),
+        nn.Conv2d(4, 4, 3), stn.SpatialTransformer(LOCALISATION, "similarity"),
+        nn.Flatten(), nn.LazyLinear(3),
+    )  # fmt: skip
+    net(torch.rand(5, 1, 12, 12)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+    assert net[2].localisation.head.bias.grad.abs().sum() > 0
+
+
+class TestParallel:
+    def test_side_by_side_in_the_channels(self):
+        theta = torch.randn(3, 6)
+        image = torch.rand(2, 2, 8, 8)
+        layer = stn.Parallel(Told(theta), "affine", (4, 5), count=3)
+        warped, found = layer(image, return_theta=True)
+        assert warped.shape == (2, 6, 4, 5)
+        assert torch.equal(found[0], theta)
+        for n in range(3):
+            wanted = stn.warp(image, theta[n].expand(2, 6), "affine", (4, 5))
+            torch.testing.assert_close(warped[:, 2 * n : 2 * n + 2], wanted, rtol=0, atol=1e-6)
+
+    def test_stacked(self):
+        layer = stn.Parallel(LOCALISATION, "attention", 4, count=2, stack=True)
+        assert layer(torch.rand(3, 5, 8, 8)).shape == (3, 2, 5, 4, 4)
+
+    def test_needs_as_many_thetas(self):
+        layer = stn.Parallel(Told(torch.zeros(2, 6)), "affine", count=3)
+        with pytest.raises(ShapeError, match=r"theta \(B, 3, 6\), got \(2, 2, 6\)"):
+            layer(torch.rand(2, 1, 8, 8))
+        with pytest.raises(OptionError, match="count must be"):
+            stn.Parallel(LOCALISATION, "affine", count=0)
+
+
+class TestParameters:
+    def net(self):
+        return nn.Sequential(stn.SpatialTransformer(localisation()), nn.Flatten(), nn.Linear(64, 3))
+
+    def test_groups(self):
+        net = self.net()
+        ours = list(stn.localisation_parameters(net))
+        assert len(ours) == 8
+        rest, group = stn.param_groups(net, lr=0.5, localisation_lr_scale=0.01)
+        assert rest["lr"] == 0.5
+        assert group["lr"] == 0.005
+        assert {id(p) for p in group["params"]} == {id(p) for p in ours}
+        together = rest["params"] + group["params"]
+        assert sorted(map(id, together)) == sorted(map(id, net.parameters()))
+        torch.optim.SGD(stn.param_groups(net, 0.1))
+
+    def test_a_shared_network_counts_once(self):
+        shared = localisation()
+        net = nn.Sequential(stn.SpatialTransformer(shared), stn.SpatialTransformer(shared))
+        assert len(list(stn.localisation_parameters(net))) == 8
+
+    def test_lazy_layers_are_told(self):
+        with pytest.raises(OptionError, match="run one batch through it first"):
+            stn.param_groups(stn.SpatialTransformer(LOCALISATION, "affine"), 0.1)
+
+
+def test_copies_pickles_and_states():
+    image = torch.rand(2, 1, 28, 28)
+    for transform in stn.list_transforms():
+        net = stn.SpatialTransformer("convolutional", transform)
+        net(image)
+        for p in net.parameters():
+            torch.nn.init.normal_(p, std=0.05)
+        wanted = net(image)
+        assert torch.equal(copy.deepcopy(net)(image), wanted)
+        assert torch.equal(pickle.loads(pickle.dumps(net))(image), wanted)
+        other = stn.SpatialTransformer("convolutional", transform)
+        other.load_state_dict(net.state_dict())
+        assert torch.equal(other(image), wanted)
+
+
+def test_mismatch_of_network_and_transform_is_told_at_once():
+    net = stn.make_localisation(LOCALISATION, "attention")
+    with pytest.raises(ShapeError, match="predicts 3 parameters, but transform 'affine' takes 6"):
+        stn.SpatialTransformer(net, "affine")

@@ -1,0 +1,35 @@
+"""Tables are made of records alone."""
+
+from dataclasses import replace
+
+from spatial_transformer.report.table import error_table, markdown, summarise
+from spatial_transformer.training.records import Record
+
+BASE = Record(
+    experiment="table1", dataset="rts", model="cnn", seed=0, test_error_percent=1.0,
+    validation_error_percent=0, test_loss=0, train_loss=0, test_images=10_000, iterations=1000,
+    batch_size=4, parameters=5000, recipe={}, config={}, wall_seconds=1, hardware="x", torch="2",
+    commit="abc",
+)  # fmt: skip
+
+
+def test_mean_and_spread_over_seeds_and_gaps_shown():
+    records = [BASE, replace(BASE, seed=1, test_error_percent=2.0)]
+    records.append(replace(BASE, model="st_cnn_affine", dataset="r", test_error_percent=0.5))
+    header, rows = error_table(records)
+    assert header == ["model", "parameters", "steps", "R", "RTS"]
+    assert rows == [
+        ["cnn", "5,000", "1,000", "-", "1.50 ± 0.71 (2)"],
+        ["st_cnn_affine", "5,000", "1,000", "0.50", "-"],
+    ]
+
+
+def test_different_budgets_and_lengths_are_never_averaged():
+    _, rows = error_table([BASE, replace(BASE, iterations=2000), replace(BASE, parameters=1)])
+    assert len(rows) == 3
+
+
+def test_spread():
+    assert summarise([0.5]) == "0.50"
+    assert summarise([1.0, 2.0, 3.0]) == "2.00 ± 1.00 (3)"
+    assert markdown(["a"], [["b"]]) == "| a |\n|---|\n| b |"

@@ -1,0 +1,101 @@
+"""Every family of bad input is told in words that name what was wrong."""
+
+import pytest
+import torch
+
+import spatial_transformer as stn
+from spatial_transformer.errors import BackendError, DTypeError, OptionError, ShapeError
+
+IMAGE, GRID = torch.zeros(2, 3, 4, 5), torch.zeros(2, 6, 7, 2)
+THETA = torch.zeros(2, 6)
+
+
+@pytest.mark.parametrize(
+    ("image", "grid", "error", "message"),
+    [
+        (
+            IMAGE[0],
+            GRID,
+            ShapeError,
+            r"image must be \(B, C, H, W\).*got \(3, 4, 5\).*image\[None\]",
+        ),
+        (IMAGE, GRID[0], ShapeError, r"grid must be \(B, H', W', 2\).*got \(6, 7, 2\)"),
+        (IMAGE, torch.zeros(2, 6, 7, 3), ShapeError, r"grid must be .*got \(2, 6, 7, 3\)"),
+        (IMAGE, torch.zeros(3, 6, 7, 2), ShapeError, r"differ in batch: 2 against 3"),
+        (IMAGE[:0], GRID[:0], ShapeError, r"image \(0, 3, 4, 5\): its batch is empty"),
+        (IMAGE[..., :0], GRID, ShapeError, r"its dimension is empty"),
+        (IMAGE, GRID[:, :0], ShapeError, r"grid \(2, 0, 7, 2\) is empty"),
+        (IMAGE.int(), GRID, DTypeError, r"floating point, got torch.int32.*image.float\(\)"),
+        (IMAGE.to(torch.complex64), GRID, DTypeError, "got torch.complex64"),
+        (IMAGE, GRID.int(), DTypeError, "grid must be floating point, got torch.int32"),
+        ([[1.0]], GRID, DTypeError, "image must be a tensor, got list"),
+        (IMAGE, [[1.0]], DTypeError, "grid must be a tensor, got list"),
+        (IMAGE, GRID.to("meta"), DTypeError, "image is on cpu but grid on meta"),
+    ],
+)
+def test_tensors(image, grid, error, message):
+    with pytest.raises(error, match=message):
+        stn.sample(image, grid)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"kernel": "bilinaer"}, OptionError, "unknown kernel 'bilinaer'. Did you mean 'bilinear'"),
+        ({"kernel": 3}, OptionError, "a callable k.* with an attribute `support`.*got 3"),
+        ({"padding": "edge"}, OptionError, "unknown padding 'edge'. Known: zeros, fill, border"),
+        ({"padding": "fill"}, OptionError, "padding='fill' needs fill="),
+        ({"fill": 1.0}, OptionError, "contradicts padding='zeros'"),
+        ({"padding": "fill", "fill": [1.0, 2.0]}, ShapeError, "3 channels, got shape"),
+        ({"backend": "cuda"}, OptionError, "unknown backend 'cuda'. Known: auto, eager"),
+    ],
+)
+def test_options(options, error, message):
+    with pytest.raises(error, match=message):
+        stn.sample(IMAGE, GRID, **options)
+
+
+def test_a_named_backend_that_is_not_there_says_why():
+    with pytest.raises(BackendError, match="triton"):
+        stn.sample(IMAGE, GRID, backend="triton")
+
+
+def test_warp():
+    with pytest.raises(ShapeError, match=r"theta must be \(B, 6\).*got \(2, 5\)"):
+        stn.warp(IMAGE, THETA[:, :5], "affine")
+    with pytest.raises(ShapeError, match="differ in batch: 2 against 3"):
+        stn.warp(IMAGE, torch.zeros(3, 6), "affine")
+    with pytest.raises(ShapeError, match=r"'affine' has dims=2, but image is \(2, 3, 4, 5, 6\)"):
+        stn.warp(torch.zeros(2, 3, 4, 5, 6), THETA, "affine")
+    with pytest.raises(ShapeError, match=r"got \(4, 0\)"):
+        stn.warp(IMAGE, THETA, "affine", (4, 0))
+    with pytest.raises(OptionError, match="unknown transform 'afine'. Did you mean 'affine'"):
+        stn.warp(IMAGE, THETA, "afine")
+    with pytest.raises(DTypeError, match="floating point, got torch.uint8"):
+        stn.warp(IMAGE.byte(), THETA, "affine")
+    with pytest.raises(ShapeError, match="batch is empty"):
+        stn.warp(IMAGE[:0], THETA[:0], "affine")
+
+
+def test_registries_list_what_there_is():
+    for make, names in (
+        (stn.make_transform, stn.list_transforms()),
+        (stn.make_sampler, stn.list_samplers()),
+        (lambda name: stn.make_localisation(name, "affine"), stn.list_localisations()),
+    ):
+        assert names
+        with pytest.raises(OptionError, match="unknown .*'nothing'.*" + names[0]):
+            make("nothing")
+        for name in names:
+            make(name)
+    with pytest.raises(OptionError, match="unexpected keyword argument 'wings'"):
+        stn.make_transform("affine", wings=2)
+
+
+def test_every_error_is_ours_and_python_knows_it_too():
+    with pytest.raises(stn.SpatialTransformerError):
+        stn.sample(IMAGE[0], GRID)
+    with pytest.raises(ValueError, match="image must be"):
+        stn.sample(IMAGE[0], GRID)
+    with pytest.raises(KeyError):
+        stn.make_transform("nothing")

@@ -1,0 +1,151 @@
+"""Training: it learns, it goes on exactly where it stopped, its files are whole or not there."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from spatial_transformer.errors import CheckpointError, OptionError
+from spatial_transformer.files import write_whole
+from spatial_transformer.training.checkpoint import load_checkpoint, save_checkpoint
+from spatial_transformer.training.loop import evaluate, fit
+from spatial_transformer.training.recipe import PAPER, Recipe, seed_everything
+from spatial_transformer.training.records import Record, load_record, load_records
+
+RECIPE = Recipe(iterations=30, batch_size=16, lr=0.05, average=0.8, clip=1.0)
+
+
+def batches(k):
+    """Which half of a row is brighter."""
+    g = torch.Generator().manual_seed(k)
+    x = torch.rand(16, 8, generator=g)
+    return x, (x[:, :4].sum(1) > x[:, 4:].sum(1)).long()
+
+
+def build(seed=0):
+    seed_everything(seed)
+    return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Dropout(0.1), nn.Linear(16, 2))
+
+
+def trained(recipe=RECIPE, **options):
+    fabric = Fabric(accelerator="cpu", devices=1)
+    return fit(fabric, build(), batches, recipe, **options)
+
+
+def test_learns():
+    before = evaluate(build(), *batches(1000))
+    fitted = trained(replace(RECIPE, iterations=200))
+    after = evaluate(fitted.model, *batches(1000))
+    assert after[0] < before[0] / 2
+    assert after[1] <= 10
+
+
+@pytest.mark.parametrize("average", [0.0, 0.8])
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, optimiser, average):
+    recipe = replace(RECIPE, optimiser=optimiser, average=average)
+    whole = trained(recipe)
+    file = tmp_path / "checkpoint.pt"
+    trained(recipe, checkpoint=file, stop_after=13)
+    assert load_checkpoint(file)["iteration"] == 13
+    torch.manual_seed(99)  # what another process would have
+    resumed = trained(recipe, checkpoint=file)
+    for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert whole.train_loss == resumed.train_loss
+
+
+def test_the_average_is_what_is_returned():
+    plain = trained(replace(RECIPE, average=0.0)).model
+    averaged = trained().model
+    assert not torch.equal(plain[0].weight, averaged[0].weight)
+
+
+def test_another_runs_checkpoint_is_refused(tmp_path):
+    file = tmp_path / "checkpoint.pt"
+    trained(checkpoint=file, stop_after=2, identity={"seed": 0})
+    with pytest.raises(
+        CheckpointError, match=r"belongs to another run \(it differs in recipe, seed"
+    ):
+        trained(replace(RECIPE, lr=1.0), checkpoint=file, identity={"seed": 1})
+
+
+def test_broken_checkpoints_are_named(tmp_path):
+    file = tmp_path / "checkpoint.pt"
+    with pytest.raises(CheckpointError, match=r"checkpoint.pt: no such checkpoint"):
+        load_checkpoint(file)
+    file.write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"checkpoint.pt: broken or not a checkpoint"):
+        load_checkpoint(file)
+    save_checkpoint(file, {"a": torch.zeros(100)})
+    file.write_bytes(file.read_bytes()[:-200])
+    with pytest.raises(CheckpointError, match=r"checkpoint.pt: broken or not a checkpoint"):
+        load_checkpoint(file)
+    torch.save({"format": 0}, file)
+    with pytest.raises(CheckpointError, match="format 0, this version reads 1"):
+        load_checkpoint(file)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
+    file = tmp_path / "x.json"
+    file.write_text("old")
+
+    def fail(path):
+        path.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(file, fail)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+    assert file.read_text() == "old"
+
+
+def test_recipes():
+    with pytest.raises(OptionError, match="optimiser must be one of"):
+        Recipe(optimiser="adam")
+    with pytest.raises(OptionError, match="schedule must be one of"):
+        Recipe(schedule="cosine")
+    with pytest.raises(OptionError, match="average must be"):
+        Recipe(average=1.0)
+    with pytest.raises(OptionError, match="must be positive"):
+        Recipe(iterations=0)
+    # the paper's: 0.01, divided by ten every 50k
+    optimiser, schedule = PAPER.build(nn.Linear(1, 1))
+    rates = []
+    for k in range(150_000):
+        if k % 50_000 in (0, 49_999):
+            rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001])
+
+
+RECORD = Record(
+    experiment="table1", dataset="rts", model="cnn", seed=1, test_error_percent=1.5,
+    validation_error_percent=1.6, test_loss=0.1, train_loss=0.2, test_images=10_000, iterations=3,
+    batch_size=4, parameters=5, recipe={"lr": 1.0}, config={}, wall_seconds=1.0, hardware="x",
+    torch="2", commit="abc",
+)  # fmt: skip
+
+
+class TestRecords:
+    def test_round_trip(self, tmp_path):
+        path = RECORD.save(tmp_path)
+        assert path == tmp_path / "table1" / "rts--cnn--seed1.json"
+        assert load_record(path) == RECORD
+        assert load_records(tmp_path) == load_records(tmp_path, "table1") == [RECORD]
+        assert load_records(tmp_path, "table2") == []
+
+    def test_broken_ones_are_named(self, tmp_path):
+        path = RECORD.save(tmp_path)
+        values = json.loads(path.read_text())
+        path.write_text(path.read_text()[:-9])
+        with pytest.raises(CheckpointError, match=r"rts--cnn--seed1.json: not a record"):
+            load_record(path)
+        del values["commit"]
+        path.write_text(json.dumps(values))
+        with pytest.raises(CheckpointError, match=r"missing \['commit'\], unknown \[\]"):
+            load_record(path)
