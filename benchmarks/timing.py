@@ -19,7 +19,7 @@ def alternate(
 ) -> dict[str, dict[str, float]]:
     """Seconds of each contestant, called in turn: median and interquartile range."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for name, function in contestants.items():  # warm up
+    for function in contestants.values():  # warm up
         function()
     for _ in range(repeats):
         for name, function in contestants.items():
