@@ -17,7 +17,7 @@ help:
 
 $(STAMP): pyproject.toml setup.py constraints.txt $(wildcard src/spatial_transformer/kernels/cpu/*.cpp src/spatial_transformer/kernels/cpu/*.h)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
+	STN_REQUIRE_KERNELS=1 $(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
 	touch $@
 
 demo: $(STAMP)
