@@ -1,15 +1,21 @@
 """(image, grid) -> image: one kernel a file, and the registry that names them."""
 
+from functools import partial
 from typing import Any
 
 from spatial_transformer.registry import Registry
+from spatial_transformer.samplers.bicubic import Bicubic
 from spatial_transformer.samplers.bilinear import Bilinear
+from spatial_transformer.samplers.bspline import BSpline
 from spatial_transformer.samplers.kernel import Kernel, from_callable
+from spatial_transformer.samplers.lanczos import Lanczos
 from spatial_transformer.samplers.nearest import Nearest
 
 KERNELS: Registry[Kernel] = Registry("kernel")
-for _kernel in (Nearest, Bilinear):
+for _kernel in (Nearest, Bilinear, Bicubic, Lanczos):
     KERNELS.add(_kernel.name, _kernel)
+for _order in range(6):
+    KERNELS.add(f"bspline{_order}", partial(BSpline, _order))
 
 
 def list_samplers() -> tuple[str, ...]:

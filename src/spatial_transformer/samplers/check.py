@@ -79,7 +79,7 @@ def check_fill(
         raise OptionError(
             f"fill={fill!r} contradicts padding='zeros': say padding='fill' to read it outside"
         )
-    values = torch.as_tensor(fill, device=image.device).to(image.dtype)
+    values = torch.as_tensor(fill, device=image.device, dtype=image.dtype)
     channels, batch = image.shape[1], image.shape[0]
     if values.dim() > 2 or (values.dim() and values.shape[-1] not in (1, channels)):
         raise ShapeError(

@@ -37,12 +37,18 @@ def sample_eager(
 ) -> Tensor:
     """Equation (3); arguments are checked already. ``fill`` is ``(1 or B, C, 1)`` or None."""
     dims = grid.shape[-1]
+    original = image.shape[2:]
+    result = image.dtype
+    margin = kernel.margin(padding)
+    image = kernel.prepare(image, padding, fill, align_corners)
     spatial = image.shape[2:]
     batch = max(image.shape[0], grid.shape[0])
     dtype = coordinate_dtype(image, grid)
     points = grid.to(dtype).flatten(1, -2)  # (B, M, dims)
 
-    pixels = [to_pixel(points[..., k], spatial[-1 - k], align_corners) for k in range(dims)]
+    pixels = [
+        to_pixel(points[..., k], original[-1 - k], align_corners) + margin for k in range(dims)
+    ]
     finite = torch.isfinite(torch.stack(pixels)).all(dim=0)
     # a non-finite coordinate must reach neither the index nor, multiplied by zero, the gradient
     pixels = [torch.where(finite, u, 0) for u in pixels]
@@ -76,4 +82,4 @@ def sample_eager(
 
     warped = weigh(dims - 1, None, None)
     warped = torch.where(finite.unsqueeze(1), warped, outside.to(dtype))
-    return warped.to(image.dtype).unflatten(2, grid.shape[1:-1])
+    return warped.to(result).unflatten(2, grid.shape[1:-1])

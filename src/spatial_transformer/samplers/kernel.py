@@ -48,6 +48,16 @@ class Kernel:
         """The weight of each tap; t = u - base, in [0, 1) or, with odd taps, [-1/2, 1/2)."""
         return [self(t - j) for j in self.offsets]
 
+    def margin(self, padding: str) -> int:
+        """How many pixels :meth:`prepare` adds on every side."""
+        return 0
+
+    def prepare(
+        self, image: Tensor, padding: str, fill: Tensor | None, align_corners: bool
+    ) -> Tensor:
+        """What the kernel weighs instead of the pixels, ``margin`` larger on every side."""
+        return image
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(support={self.support:g})"
 

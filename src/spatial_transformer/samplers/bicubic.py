@@ -1,0 +1,33 @@
+"""Bicubic (tricubic in 3-D): Keys' cubic convolution."""
+
+from fractions import Fraction
+
+from spatial_transformer.samplers.pieces import PiecewisePolynomial, Polynomial
+
+
+class Bicubic(PiecewisePolynomial):
+    """k(d) = (a + 2)\\|d\\|^3 - (a + 3)\\|d\\|^2 + 1 up to 1, a\\|d\\|^3 - 5a\\|d\\|^2 + 8a\\|d\\| - 4a up to 2.
+
+    Source: Keys 1981, through the paper's equation (3). a = -0.75 is what torch and OpenCV have;
+    a = -0.5 is of third order.
+
+    >>> Bicubic().order, Bicubic(a=-0.5).order
+    (2, 3)
+    """
+
+    name = "bicubic"
+    support = 2.0
+
+    def __init__(self, a: float = -0.75) -> None:
+        self.a = a
+        self.order = 3 if a == -0.5 else 2
+        super().__init__()
+
+    def _piece(self, x: Fraction) -> Polynomial:
+        a, one = Fraction(self.a), Fraction(1)
+        if abs(x) >= 2:
+            return [Fraction(0)]
+        inner = [one, Fraction(0), -(a + 3), a + 2]
+        piece = inner if abs(x) < 1 else [-4 * a, 8 * a, -5 * a, a]
+        sign = 1 if x >= 0 else -1
+        return [c * sign**i for i, c in enumerate(piece)]

@@ -1,0 +1,41 @@
+"""Lanczos: a windowed sinc."""
+
+import torch
+from torch import Tensor
+
+from spatial_transformer.errors import OptionError
+from spatial_transformer.samplers.kernel import Kernel
+
+
+class Lanczos(Kernel):
+    """k(d) = sinc(d) sinc(d / a) for \\|d\\| < a, the weights of a point scaled to sum to one.
+
+    Source: Duchon 1979, through the paper's equation (3). Without the scaling a constant image
+    would not stay constant.
+
+    Args:
+        a: the number of lobes, 2 or more; 3 by default.
+    """
+
+    name = "lanczos"
+    order = 2
+
+    def __init__(self, a: int = 3) -> None:
+        if not isinstance(a, int) or a < 2:
+            raise OptionError(f"lanczos needs a whole number of lobes a >= 2, got {a!r}")
+        self.a = a
+        self.support = float(a)
+
+    def __call__(self, d: Tensor) -> Tensor:
+        return torch.where(d.abs() < self.a, torch.sinc(d) * torch.sinc(d / self.a), 0)
+
+    def weights(self, t: Tensor) -> list[Tensor]:
+        # sin(pi (t - j)) = +-sin(pi t): taken once, it is exactly zero at whole pixels
+        sine = torch.sin(torch.pi * t)
+        raw = []
+        for j in self.offsets:
+            d = t - j
+            lobe = sine * (1 - 2 * (j % 2)) / (torch.pi * torch.where(d == 0, 1, d))
+            raw.append(torch.where(d == 0, torch.sinc(d), lobe) * torch.sinc(d / self.a))
+        total = torch.stack(raw).sum(dim=0)
+        return [w / total for w in raw]
