@@ -2,7 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+CORE := $(VENV)/.core
+DEV := $(VENV)/.dev
+PIP := STN_REQUIRE_KERNELS=1 $(BIN)/python -m pip install -q -c constraints.txt
+SOURCES := pyproject.toml setup.py constraints.txt $(wildcard src/spatial_transformer/kernels/cpu/*.cpp src/spatial_transformer/kernels/cpu/*.h)
 DEMO := demo
 TRAIN := $(BIN)/stn train --data rts --recipe demo --device cpu --out $(DEMO)
 
@@ -15,37 +18,43 @@ help:
 	@echo "make check   format, lint, types, layers, then all tests"
 	@echo "make bench   measure speed side by side with torch and OpenCV"
 
-$(STAMP): pyproject.toml setup.py constraints.txt $(wildcard src/spatial_transformer/kernels/cpu/*.cpp src/spatial_transformer/kernels/cpu/*.h)
+$(CORE): $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	STN_REQUIRE_KERNELS=1 $(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
+	$(PIP) -e .
 	touch $@
 
-demo: $(STAMP)
+$(DEV): $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) -e ".[dev]"
+	touch $(CORE) $@
+
+demo: $(CORE)
 	$(TRAIN) --model st_cnn
 	$(TRAIN) --model cnn
 	$(BIN)/stn show $(DEMO)/table1-demo/rts--st_cnn_affine--seed0 --out $(DEMO)/st_cnn.png
 	$(BIN)/stn report $(DEMO)
 	@echo "The picture is $(DEMO)/st_cnn.png"
 
-test: $(STAMP)
+test: $(DEV)
 	$(BIN)/python -m pytest
 
-fast: $(STAMP)
+fast: $(DEV)
 	$(BIN)/python -m pytest -m "not slow and not network"
 
-check: $(STAMP)
+check: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
 
-format: $(STAMP)
+format: $(DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP)
+bench: $(DEV)
 	$(BIN)/python -m benchmarks.distortions
+	$(BIN)/python -m benchmarks.bench_warp
 
 clean:
 	rm -rf $(VENV) build demo

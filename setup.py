@@ -6,20 +6,22 @@ serves every torch release. Without a compiler the install still succeeds.
 
 import os
 import sys
+from pathlib import Path
 
 from setuptools import Extension, setup
 
+kernels = Path("src/spatial_transformer/kernels/cpu")
 flags = [
     *("-O3", "-std=c++17", "-fopenmp", "-fvisibility=hidden"),
-    # the same results on every machine; no errno, no trap: floor() in vector registers
+    # the same results on every machine; no errno and no traps stand in the vectors' way
     *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
 ]
 setup(
     ext_modules=[
         Extension(
             "spatial_transformer.kernels.cpu._warp",
-            sources=["src/spatial_transformer/kernels/cpu/warp.cpp"],
-            depends=["src/spatial_transformer/kernels/cpu/taps.h"],
+            sources=[str(kernels / "warp.cpp")],
+            depends=[str(header) for header in sorted(kernels.glob("*.h"))],
             extra_compile_args=flags if sys.platform != "win32" else ["/O2", "/std:c++17"],
             extra_link_args=["-fopenmp"] if sys.platform == "linux" else [],
             language="c++",

@@ -113,6 +113,33 @@ def base_grid(
     return torch.stack([c.expand(tuple(size)) for c in coordinates], dim=-1)
 
 
+def grid_from_pixels(pixels: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
+    """A grid out of pixel coordinates of the input: ``(B, ..., d)`` in (x, y[, z]), 0 being the
+    first pixel's centre. ``size`` is the input's, ``(H, W)`` or ``(D, H, W)``.
+
+    >>> grid_from_pixels(torch.tensor([[[[0.0, 1.5]]]]), (4, 4))
+    tensor([[[[-0.7500,  0.0000]]]])
+    """
+    parts = pixels.to(coordinate_dtype(pixels)).unbind(-1)
+    ends = zip(parts, reversed(tuple(size)), strict=True)
+    return torch.stack([to_normalised(u, n, align_corners) for u, n in ends], dim=-1)
+
+
+def grid_from_flow(flow: Tensor, align_corners: bool = False) -> Tensor:
+    """A grid out of a residual flow in pixels: ``(B, H, W, 2)`` or ``(B, D, H, W, 3)``; output
+    pixel p reads the input of the same size at p + flow(p).
+
+    >>> grid_from_flow(torch.zeros(1, 1, 2, 2))
+    tensor([[[[-0.5000,  0.0000],
+              [ 0.5000,  0.0000]]]])
+    """
+    size = flow.shape[1:-1]
+    dtype = coordinate_dtype(flow)
+    steps = [torch.arange(n, dtype=dtype, device=flow.device) for n in size]
+    here = torch.stack(torch.meshgrid(*steps, indexing="ij")[::-1], dim=-1)
+    return grid_from_pixels(here + flow.to(dtype), size, align_corners)
+
+
 def coordinate_dtype(*tensors: Tensor) -> torch.dtype:
     """The dtype coordinates and weights are computed in: float32, or float64 if any input is."""
     wide = any(t.dtype == torch.float64 for t in tensors)

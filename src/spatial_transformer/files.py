@@ -17,6 +17,9 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     temporary = Path(name)
     try:
         write(temporary)
+        mask = os.umask(0)  # mkstemp's files are for their owner alone; a plain file's are not
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -9,14 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from spatial_transformer.coordinates import check_size
-from spatial_transformer.errors import BackendError, OptionError, ShapeError
+from spatial_transformer.errors import BackendError, DTypeError, OptionError, ShapeError
 from spatial_transformer.kernels import ops
 from spatial_transformer.kernels.cpu.load import LIBRARY, WHY
 from spatial_transformer.kernels.reference import sample_reference
 from spatial_transformer.samplers import KERNELS, as_kernel
+from spatial_transformer.samplers.antialias import check_points, footprints, sample_antialiased
+from spatial_transformer.samplers.bilinear import Bilinear
 from spatial_transformer.samplers.check import check_batch, check_fill, check_grid, check_image
 from spatial_transformer.samplers.eager import sample_eager
 from spatial_transformer.samplers.kernel import Kernel
+from spatial_transformer.samplers.nearest import Nearest
 from spatial_transformer.samplers.padding import check_padding
 from spatial_transformer.transforms import Transform, as_transform
 from spatial_transformer.transforms.matrix import MatrixTransform
@@ -45,12 +49,15 @@ def sample(
         ``align_corners=True`` the corner pixels' centres.
 
     Args:
-        image: ``(B, C, H, W)`` or ``(B, C, D, H, W)``, floating point.
+        image: ``(B, C, H, W)`` or ``(B, C, D, H, W)``, floating point; with kernel="nearest" of
+            any dtype.
         grid: ``(B, H', W', 2)`` or ``(B, D', H', W', 3)``; its batch or the image's may be 1.
         kernel: a name of :func:`list_samplers`, a ``Kernel``, or a callable k(d) with ``support``.
         padding: zeros, fill, border, reflection, mirror or wrap.
         fill: what padding="fill" reads outside, and what any padding but zeros reads at a
             non-finite coordinate (0 if None): a number, ``(C,)`` or ``(B, C)``.
+        antialias: average over every output pixel's footprint on the image, which the grid's
+            Jacobian gives; a number is that many points an axis (``torch.compile`` wants one).
         backend: auto, eager, cpu, triton or reference.
     Returns: ``(B, C, *grid.shape[1:-1])`` in the image's dtype (coordinates and weights are
         float32 at least). A NaN or infinite coordinate reads the fill value.
@@ -63,20 +70,63 @@ def sample(
     >>> sample(image, torch.zeros(1, 1, 1, 2))
     tensor([[[[0.5000]]]])
     """
+    options = check_options(image, kernel, padding, fill, align_corners, backend)
+    check_grid(grid, image)
+    if not antialias:
+        return _sample(image, grid, options)
+    steps = footprints(grid)
+    return _sample_antialiased(image, grid, steps, options, antialias)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The sampler arguments, checked."""
+
+    kernel: Kernel
+    padding: str
+    fill: Tensor | None  # (1 or B, C, 1)
+    align_corners: bool
+    backend: str
+
+
+def check_options(
+    image: Tensor,
+    kernel: KernelLike,
+    padding: str,
+    fill: Fill,
+    align_corners: bool,
+    backend: str,
+) -> Options:
+    """The checks that ``sample`` and ``warp`` share; the image's too. Raises: as :func:`sample`."""
     chosen = as_kernel(kernel)
     check_padding(padding)
-    check_image(image)
-    check_grid(grid, image)
-    outside = check_fill(fill, padding, image)
-    if antialias:
-        raise OptionError("antialias=True is not part of this version")
-    use = resolve_backend(backend, image, grid, chosen, outside)
+    check_image(image, integers=chosen.copies)
+    check_backend(backend)
+    return Options(chosen, padding, check_fill(fill, padding, image), align_corners, backend)
+
+
+def _sample(image: Tensor, grid: Tensor, o: Options) -> Tensor:
+    if not image.is_floating_point():  # float64 holds every integer up to 2^53
+        fill = None if o.fill is None else o.fill.double()
+        return _sample(image.double(), grid, replace(o, fill=fill)).to(image.dtype)
+    use = resolve_backend(o.backend, image, grid, o.kernel, o.fill)
     if use == "eager":
-        warped = sample_eager(image, grid, chosen, padding, outside, align_corners)
+        warped = sample_eager(image, grid, o.kernel, o.padding, o.fill, o.align_corners)
     else:
         one = sample_reference if use == "reference" else torch.ops.stn.sample_grid
-        warped = one(image, grid, chosen.name, padding, outside, align_corners)
+        warped = one(image, grid, o.kernel.name, o.padding, o.fill, o.align_corners)
     return like_layout(warped, image)
+
+
+def _sample_antialiased(
+    image: Tensor, grid: Tensor, steps: Sequence[Tensor], o: Options, antialias: bool | int
+) -> Tensor:
+    if not image.is_floating_point():
+        raise DTypeError(f"antialias averages: image must be floating point, got {image.dtype}")
+    points = None if antialias is True else check_points(antialias)
+    return sample_antialiased(
+        image, grid, steps, o.align_corners, points, lambda im, g: _sample(im, g, o)
+    )
 
 
 def like_layout(warped: Tensor, image: Tensor) -> Tensor:
@@ -123,8 +173,8 @@ def warp(
     tensor([[[[1., 0.],
               [3., 2.]]]])
     """
-    check_image(image)
     transform = as_transform(transform)
+    options = check_options(image, kernel, padding, fill, align_corners, backend)
     dims = image.dim() - 2
     if transform.dims != dims:
         raise ShapeError(
@@ -135,44 +185,47 @@ def warp(
     theta = transform.check_theta(theta)
     check_batch(image, theta, "theta")
     many = theta.shape[1] if theta.dim() == 3 else None
-    if isinstance(transform, MatrixTransform) and not antialias:
-        chosen = as_kernel(kernel)
-        outside = check_fill(fill, check_padding(padding), image)
-        if resolve_backend(backend, image, theta, chosen, outside) == "cpu":
-            matrix = transform.matrix(theta)
-            if matrix.shape[-2] == dims:
-                return _warp_fused(image, matrix, size, chosen, padding, outside, align_corners)
+    fusable = isinstance(transform, MatrixTransform) and image.is_floating_point()
+    if (
+        fusable
+        and not antialias
+        and resolve_backend(backend, image, theta, options.kernel, options.fill) == "cpu"
+    ):
+        matrix = transform.matrix(theta)
+        if matrix.shape[-2] == dims:
+            return _warp_fused(image, matrix, size, options)
     grid = transform.grid(theta, size, align_corners)
+    steps = _footprints(transform, theta, grid, size, align_corners) if antialias else []
     if many:  # the N grids are stacked along the first spatial axis, so no image is copied
-        grid = grid.flatten(1, 2)
-    warped = sample(
-        image,
-        grid,
-        kernel=kernel,
-        padding=padding,
-        fill=fill,
-        align_corners=align_corners,
-        antialias=antialias,
-        backend=backend,
-    )
+        grid, steps = grid.flatten(1, 2), [s.flatten(1, 2) for s in steps]
+    if antialias:
+        warped = _sample_antialiased(image, grid, steps, options, antialias)
+    else:
+        warped = _sample(image, grid, options)
     return warped.unflatten(2, (many, size[0])).movedim(2, 1) if many else warped
 
 
-def _warp_fused(
-    image: Tensor,
-    matrix: Tensor,
-    size: tuple[int, ...],
-    kernel: Kernel,
-    padding: str,
-    fill: Tensor | None,
-    align_corners: bool,
-) -> Tensor:
+def _footprints(
+    transform: Transform, theta: Tensor, grid: Tensor, size: tuple[int, ...], align_corners: bool
+) -> list[Tensor]:
+    """The steps of a transform's grid, those along axes of one pixel included."""
+    flat = grid.flatten(0, -transform.dims - 2)
+    steps = footprints(flat)
+    for axis, n in enumerate(size):
+        if n == 1:  # the whole of the output is one pixel: from its one edge to the other
+            ends = transform.grid(theta, [2 if k == axis else m for k, m in enumerate(size)], True)
+            ends = ends.flatten(0, -transform.dims - 2)
+            steps[axis] = ends.narrow(axis + 1, 1, 1) - ends.narrow(axis + 1, 0, 1)
+    return [s.unflatten(0, grid.shape[: -transform.dims - 1]) for s in steps]
+
+
+def _warp_fused(image: Tensor, matrix: Tensor, size: tuple[int, ...], o: Options) -> Tensor:
     """The matrices straight to the output: ``(B, d, d + 1)`` or ``(B, N, d, d + 1)``."""
     many = matrix.shape[1] if matrix.dim() == 4 else None
     if many:
         batch = max(image.shape[0], matrix.shape[0])
         matrix = matrix.expand(batch, *matrix.shape[1:]).flatten(0, 1)
-    options = (kernel.name, padding, fill, align_corners)
+    options = (o.kernel.name, o.padding, o.fill, o.align_corners)
     warped = like_layout(torch.ops.stn.warp_matrix(image, matrix, size, *options), image)
     return warped.unflatten(0, (-1, many)) if many else warped
 
@@ -202,7 +255,9 @@ def resolve_backend(
     check_backend(backend)
     if backend in ("eager", "reference"):
         return backend
-    lacking = ops.unsupported(image, kernel.name, fill)
+    # a subclass may weigh otherwise than its base
+    exact = type(kernel) in (Nearest, Bilinear)
+    lacking = ops.unsupported(image, fill) if exact else f"kernel {kernel.name!r}"
     if lacking is None and in_function_transform():
         lacking = "torch.func transforms and forward-mode derivatives"
     if lacking is None and LIBRARY is None:

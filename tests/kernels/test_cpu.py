@@ -9,6 +9,7 @@ import torch.nn.functional as F
 import spatial_transformer as stn
 from spatial_transformer import functional
 from spatial_transformer.errors import BackendError
+from spatial_transformer.kernels import ops
 from spatial_transformer.kernels.cpu import load
 from spatial_transformer.samplers.padding import PADDINGS
 
@@ -19,6 +20,13 @@ SHAPES = [  # batch, channels, input, output
     (3, 2, (7, 3), (1, 1)),
     (1, 33, (8, 9), (10, 11)),
     (4, 1, (28, 28), (42, 42)),
+]
+# Planes that are large against the output are read in place; the others from padded copies.
+IN_PLACE = [
+    (1, 2, (40, 33), (20, 21)),
+    (1, 1, (33, 40), (3, 700)),
+    (3, 2, (50, 1), (2, 3)),
+    (3, 2, (1, 50), (1, 1)),
 ]
 
 
@@ -44,7 +52,7 @@ def results(image, theta, size, backend, **options):
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("kernel", ["nearest", "bilinear"])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES + IN_PLACE, ids=str)
 def test_equals_eager_and_the_oracle_in_float64(shape, kernel, padding, align_corners):
     image, theta, out = case(shape, torch.float64)
     options = {
@@ -86,6 +94,66 @@ def test_the_same_bits_from_run_to_run_and_for_any_number_of_threads(padding):
         torch.set_num_threads(before)
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [(29, 31), (300, 301)])  # padded copies; in place
+def test_the_same_bits_from_every_instruction_set(monkeypatch, size, dtype, padding):
+    image, theta, _ = case((2, 3, size, (35, 33)), dtype)
+    found = []
+    for level in range(load.LIBRARY.stn_level() + 1):
+        monkeypatch.setattr(ops, "LEVEL", level)
+        found.append(
+            results(image, theta, (35, 33), "cpu", padding=padding, fill=fill_for(padding, 3))
+        )
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("kernel", ["nearest", "bilinear"])
+@pytest.mark.parametrize("shape", [SHAPES[1], IN_PLACE[0]], ids=str)
+def test_any_grid_whatever_equals_eager(shape, kernel, padding):
+    """Points that are not finite, or so far away that they have no fraction left."""
+    batch, channels, size, out = shape
+    image = torch.rand(batch, channels, *size, dtype=torch.float64, requires_grad=True)
+    grid = 2 * torch.randn(batch, *out, 2, dtype=torch.float64)
+    bad = torch.tensor([math.nan, math.inf, -math.inf, 1e30, -1e30, 1e300, -(2.0**40), 3e9])
+    grid.view(-1)[::7] = bad.double().repeat(grid.numel())[: len(grid.view(-1)[::7])]
+    grid.requires_grad_()
+    options = {"kernel": kernel, "padding": padding, "fill": fill_for(padding, channels)}
+    found = []
+    for backend in ("cpu", "eager"):
+        value = stn.sample(image, grid, backend=backend, **options)
+        weight = torch.linspace(-1, 1, value.numel(), dtype=value.dtype).reshape(value.shape)
+        found.append((value, *torch.autograd.grad((value * weight).sum(), (image, grid))))
+    for ours, eager in zip(*found, strict=True):
+        torch.testing.assert_close(ours, eager, rtol=0, atol=1e-10)
+
+
+def test_identity_is_bit_exact():
+    for size in [(1, 1), (7, 3), (28, 28), (301, 299)]:
+        image = torch.randn(2, 3, *size)
+        theta = stn.Affine().identity().repeat(2, 1)
+        for padding in PADDINGS:
+            for align_corners in (False, True):
+                options = {"padding": padding, "fill": fill_for(padding, 3)}
+                out = stn.warp(
+                    image, theta, "affine", align_corners=align_corners, backend="cpu", **options
+                )
+                assert torch.equal(out, image)
+
+
+def test_shapes_the_kernels_would_misread_are_refused():
+    image, matrix = torch.rand(2, 3, 4, 4), torch.rand(3, 2, 3)
+    with pytest.raises(ValueError, match="do not divide"):
+        torch.ops.stn.warp_matrix(image, matrix, [4, 4], "bilinear", "zeros", None, False)
+    with pytest.raises(ValueError, match="matrix has the shape"):
+        torch.ops.stn.warp_matrix(image, matrix[:2, :1], [4, 4], "bilinear", "zeros", None, False)
+    fill = torch.rand(2, 2, 1)
+    with pytest.raises(ValueError, match="one value per channel"):
+        torch.ops.stn.warp_matrix(image, matrix[:2], [4, 4], "bilinear", "fill", fill, False)
 
 
 @pytest.mark.parametrize("padding", PADDINGS)

@@ -30,9 +30,13 @@ class Told(nn.Module):
 
 @pytest.mark.parametrize("transform", stn.list_transforms())
 def test_starts_as_the_identity(transform):
+    if not stn.make_transform(transform).has_identity:
+        pytest.skip(f"{transform} has no identity")
     image = torch.rand(2, 3, 9, 11)
     layer = stn.SpatialTransformer(LOCALISATION, transform)
-    assert torch.equal(layer(image), image)
+    # a basis of one's own is multiplied out; the others are exact
+    tolerance = 1e-5 if transform == "linear_basis" else 0
+    torch.testing.assert_close(layer(image), image, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("size", [None, (5, 7), (20, 30), 6])

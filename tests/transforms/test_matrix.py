@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import spatial_transformer as stn
 from spatial_transformer.errors import DTypeError, OptionError, ShapeError, TransformError
 
-FAMILIES = ["translation", "attention", "similarity", "affine", "projective"]
+FAMILIES = ["translation", "attention", "rigid", "similarity", "affine", "projective"]
 SPATIAL = [(n, d) for n in FAMILIES for d in (2, 3) if d in stn.make_transform(n).supported_dims]
 SIZES = {2: [(1, 1), (5, 123), (1, 7), (8, 8)], 3: [(1, 1, 1), (2, 5, 13), (4, 4, 4)]}
 
@@ -226,8 +226,8 @@ def test_bad_theta_is_named():
         t.grid(torch.zeros(2, 6), (4, 0))
     with pytest.raises(ShapeError, match="got 'ab'"):
         t.grid(torch.zeros(2, 6), "ab")
-    with pytest.raises(OptionError, match="'similarity' works with dims=2, got dims=3"):
-        stn.make_transform("similarity", dims=3)
+    with pytest.raises(OptionError, match="'projective' works with dims=2, got dims=3"):
+        stn.make_transform("projective", dims=3)
 
 
 def test_singular_matrices_invert_to_nan():

@@ -63,17 +63,33 @@ def parse_idx(data: bytes, name: str) -> np.ndarray:
             f"{name}: its header declares shape {shape} ({declared} bytes from byte {start} on), "
             f"but {len(data) - start} bytes are there"
         )
-    array = np.frombuffer(data, dtype, offset=start).reshape(shape)
+    try:
+        array = np.frombuffer(data, dtype, offset=start).reshape(shape)
+    except ValueError as error:  # more dimensions, or larger ones beside a 0, than numpy has
+        raise DataError(
+            f"{name}: bytes 3-{start - 1} declare an impossible shape: {error}"
+        ) from error
     return array.astype(dtype.newbyteorder("="))  # a writable copy
 
 
-def read_idx(path: Path) -> np.ndarray:
-    """The array in an IDX file, raw or gzipped. Raises: DataError naming the file."""
+def read_bytes(path: Path) -> bytes:
+    """A whole file. Raises: DataError naming it."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    return parse_idx(data, str(path))
+
+
+def read_idx(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
+    """The array in an IDX file or in the bytes of one, raw or gzipped.
+
+    Args:
+        name: what errors call it; the path unless given.
+    Raises: DataError naming the file and the byte that is wrong.
+    """
+    if isinstance(source, bytes):
+        return parse_idx(source, name or "<bytes>")
+    return parse_idx(read_bytes(Path(source)), name or str(source))
 
 
 def encode_idx(array: np.ndarray) -> bytes:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.data.fetch import sources
-from spatial_transformer.data.idx import parse_idx, unpack
+from spatial_transformer.data.idx import parse_idx, read_bytes, unpack
 from spatial_transformer.errors import DataError, OptionError
 from spatial_transformer.files import write_whole
 
@@ -68,15 +68,19 @@ def locate_mnist(data_root: Path | None = None) -> Path | None:
     return None
 
 
-def load_mnist(split: str, data_root: Path | None = None) -> tuple[Tensor, Tensor]:
+def load_mnist(
+    split: str, data_root: Path | None = None, *, fetch: bool = True
+) -> tuple[Tensor, Tensor]:
     """MNIST's digits: images ``(N, 28, 28)`` uint8 and labels ``(N,)`` int64.
 
     The files are looked for in ``data_root`` (raw or .gz, also in its folders ``MNIST/raw`` and
     ``mnist``), then in the cache; if they are in neither they are fetched into the cache. Every
-    byte used has the right sha256.
+    byte used has the right sha256. A wrong file in ``data_root`` is an error, a wrong one in the
+    cache is fetched again, with a warning.
 
     Args:
         split: "train" (60,000 digits) or "test" (10,000).
+        fetch: False never goes to the network: what would have to be fetched is an error.
     Raises: OptionError; DataError naming the file that is wrong, or every source that was tried.
     """
     if split not in _PARTS:
@@ -84,30 +88,35 @@ def load_mnist(split: str, data_root: Path | None = None) -> tuple[Tensor, Tenso
     if data_root is not None and not data_root.is_dir():
         raise DataError(f"--data-root {data_root}: no such folder")
     names = [n for n in SHA256 if n.startswith(_PARTS[split])]
-    images, labels = (parse_idx(_raw(n, data_root), n) for n in names)
+    images, labels = (parse_idx(_raw(n, data_root, fetch), n) for n in names)
     return torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
 
 
-def _raw(name: str, data_root: Path | None) -> bytes:
+def _raw(name: str, data_root: Path | None, fetch: bool) -> bytes:
     if data_root is not None:
         path = _find(name, data_root)
         if path is not None:
-            return checked(name, path.read_bytes(), str(path))
+            return checked(name, read_bytes(path), str(path))
         log.info("%s is not in %s: using the cache", name, data_root)
     cached = cache_folder() / name
     if cached.is_file():
         try:
-            return checked(name, cached.read_bytes(), str(cached))
+            return checked(name, read_bytes(cached), str(cached))
         except DataError as error:
-            warnings.warn(f"{error}. Fetching it again.", stacklevel=2)
+            if not fetch:
+                raise
+            warnings.warn(f"{error}. Fetching it again.", stacklevel=4)  # load_mnist's caller
+    if not fetch:
+        raise DataError(f"{cached}: no such file, and fetching was ruled out")
     fetch_mnist()
-    return checked(name, cached.read_bytes(), str(cached))
+    return checked(name, read_bytes(cached), str(cached))
 
 
 def fetch_mnist() -> Path:
     """Fetch all four files into the cache from the first source that has them right.
 
-    Raises: DataError listing every source and why it failed.
+    Raises: DataError listing every source and why it failed, or naming the folder if it cannot
+        be written to.
     """
     folder = cache_folder()
     failures = []
@@ -118,11 +127,18 @@ def fetch_mnist() -> Path:
             missing = [n for n in SHA256 if n not in files]
             if missing:
                 raise DataError(f"lacks {', '.join(missing)}")
-        except DataError as error:
+        except (DataError, OSError) as error:
+            log.info("%s failed: %s", source, error)
             failures.append(f"{source}: {error}")
             continue
-        for name, raw in files.items():
-            write_whole(folder / name, lambda p, raw=raw: p.write_bytes(raw))  # type: ignore[misc]
+        try:
+            for name, raw in files.items():
+                write_whole(folder / name, lambda p, raw=raw: p.write_bytes(raw))  # type: ignore[misc]
+        except OSError as error:
+            raise DataError(
+                f"{folder}: cannot be written to: {error.strerror}; "
+                "name another folder with SPATIAL_TRANSFORMER_CACHE"
+            ) from error
         return folder
     raise DataError(
         "MNIST could not be fetched:\n  "

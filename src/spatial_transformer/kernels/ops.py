@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.coordinates import coordinate_dtype
+from spatial_transformer.errors import ShapeError
 from spatial_transformer.kernels.cpu.load import Plan, function
 from spatial_transformer.samplers import as_kernel
 from spatial_transformer.samplers.eager import sample_eager
 from spatial_transformer.transforms.matrix import grid_from_matrix
 
+#: the highest instruction set to use (0 baseline, 1 AVX2, 2 AVX-512), of those there are
+LEVEL = 2
 KERNELS = {"nearest": 0, "bilinear": 1}
 PADDINGS = {"zeros": 0, "fill": 0, "border": 1, "reflection": 2, "mirror": 3, "wrap": 4}
 
@@ -33,14 +36,12 @@ _LIBRARY.define(
 )
 
 
-def unsupported(image: Tensor, kernel: str, fill: Tensor | None) -> str | None:
-    """What of a call the CPU kernels lack, or None."""
+def unsupported(image: Tensor, fill: Tensor | None) -> str | None:
+    """What of a call the CPU kernels lack (besides its kernel), or None."""
     if image.device.type != "cpu":
         return f"images on {image.device.type}"
     if image.dim() != 4:
         return "3-D images"
-    if kernel not in KERNELS:
-        return f"kernel {kernel!r}"
     if math.prod(image.shape[2:]) >= 2**31:
         return "images of 2^31 pixels or more"
     if fill is not None and fill.requires_grad:
@@ -54,16 +55,28 @@ def _plan(
     size: tuple[int, ...],
     options: tuple[Any, ...],
     fill: Tensor | None,
+    grid: bool,
 ) -> Plan:
     kernel, padding, align_corners = options
     if padding == "reflection" and align_corners:
         padding = "mirror"
+    images, channels, height, width = image.shape
+    batch = max(images, maps.shape[0])
+    fills = 0 if fill is None else fill.shape[0]
+    # the C++ side believes these shapes
+    if batch % images or batch % maps.shape[0] or (fills and batch % fills):
+        raise ShapeError(
+            f"the batches of image ({images}), {'grid' if grid else 'matrix'} ({maps.shape[0]}) "
+            f"and fill ({fills}) do not divide that of the output ({batch})"
+        )
+    if maps.shape[1:] != ((*size, 2) if grid else (2, 3)):
+        raise ShapeError(f"{'grid' if grid else 'matrix'} has the shape {tuple(maps.shape)}")
+    if fill is not None and fill.numel() != fills * channels:
+        raise ShapeError(f"fill {tuple(fill.shape)} is not one value per channel ({channels})")
     return Plan(
-        *(image.shape[0], maps.shape[0], max(image.shape[0], maps.shape[0])),
-        *(image.shape[1], *image.shape[2:], *size),
-        *(KERNELS[kernel], PADDINGS[padding], int(align_corners)),
-        0 if fill is None else fill.shape[0],
-        torch.get_num_threads(),
+        *(grid, images, maps.shape[0], fills),
+        *(batch, channels, height, width, *size),
+        *(KERNELS[kernel], PADDINGS[padding], align_corners, torch.get_num_threads(), LEVEL),
     )
 
 
@@ -91,10 +104,10 @@ def _forward(
     wide, wide_maps, values = _as(dtype, image, maps, fill)
     assert wide is not None
     assert wide_maps is not None
-    plan = _plan(image, maps, size, options, fill)
+    plan = _plan(image, maps, size, options, fill, grid)
     out = torch.empty((plan.batch, image.shape[1], *size), dtype=dtype)
     call = function(f"stn_forward_{_suffix(dtype)}", 4)
-    call(plan, grid, *map(_pointer, (wide, wide_maps, values, out)))
+    call(plan, *map(_pointer, (wide, wide_maps, values, out)))
     return out.to(image.dtype)
 
 
@@ -111,18 +124,15 @@ def _backward(
     wide_grad, wide, wide_maps, values = _as(dtype, grad, image, maps, fill)
     assert wide is not None
     assert wide_maps is not None
-    plan = _plan(image, maps, tuple(grad.shape[2:]), options, fill)
-    grad_image = torch.zeros_like(wide) if wanted[0] else None
+    plan = _plan(image, maps, tuple(grad.shape[2:]), options, fill, grid)
+    grad_image = torch.empty_like(wide) if wanted[0] else None
     grad_maps = None
     if wanted[1]:
         # a shared grid's gradient is summed below; a shared matrix's is inside
         batch = plan.batch if grid else maps.shape[0]
-        grad_maps = torch.zeros((batch, *maps.shape[1:]), dtype=dtype)
-    if options[0] != "nearest" or wanted[0]:  # nearest has no gradient to the coordinates
-        to_maps = None if options[0] == "nearest" else grad_maps
-        call = function(f"stn_backward_{_suffix(dtype)}", 6)
-        tensors = (wide, wide_maps, values, wide_grad, grad_image, to_maps)
-        call(plan, grid, *map(_pointer, tensors))
+        grad_maps = torch.empty((batch, *maps.shape[1:]), dtype=dtype)
+    call = function(f"stn_backward_{_suffix(dtype)}", 6)
+    call(plan, *map(_pointer, (wide, wide_maps, values, wide_grad, grad_image, grad_maps)))
     empty = torch.empty(0, dtype=dtype)
     if grad_maps is not None:
         grad_maps = grad_maps.sum_to_size(maps.shape)

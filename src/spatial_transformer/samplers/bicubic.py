@@ -6,7 +6,7 @@ from spatial_transformer.samplers.pieces import PiecewisePolynomial, Polynomial
 
 
 class Bicubic(PiecewisePolynomial):
-    """k(d) = (a + 2)\\|d\\|^3 - (a + 3)\\|d\\|^2 + 1 up to 1, a\\|d\\|^3 - 5a\\|d\\|^2 + 8a\\|d\\| - 4a up to 2.
+    """k(d) = (a + 2) x^3 - (a + 3) x^2 + 1 for x = \\|d\\| < 1, a (x^3 - 5 x^2 + 8 x - 4) up to 2.
 
     Source: Keys 1981, through the paper's equation (3). a = -0.75 is what torch and OpenCV have;
     a = -0.5 is of third order.

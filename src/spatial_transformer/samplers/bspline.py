@@ -36,6 +36,7 @@ class BSpline(PiecewisePolynomial):
             raise OptionError(f"a B-spline's order must be 0 to 5, got {order!r}")
         self.degree = order
         self.support = (order + 1) / 2
+        self.copies = order == 0
         self.prefilters = prefilter and order > 1
         self.order = order + 1 if self.prefilters or order < 2 else 2
         self.name = f"bspline{order}"  # type: ignore[misc]

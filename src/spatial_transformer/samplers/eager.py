@@ -11,8 +11,8 @@ from spatial_transformer.coordinates import coordinate_dtype, snap_tolerance, to
 from spatial_transformer.samplers.kernel import Kernel
 from spatial_transformer.samplers.padding import Edge, edge
 
-# one axis: for each tap its index, whether it is inside (None: always), and its weight
-Taps = list[tuple[Tensor, Tensor | None, Tensor]]
+# one axis: every tap's index (B, T, M), whether it is inside (None: always), and its weight
+Taps = tuple[Tensor, Tensor | None, Tensor]
 
 
 def axis_taps(u: Tensor, kernel: Kernel, rule: Edge) -> Taps:
@@ -23,8 +23,9 @@ def axis_taps(u: Tensor, kernel: Kernel, rule: Edge) -> Taps:
     # a coordinate that rounding alone keeps from a whole pixel is that pixel
     t = t - torch.where(t.detach().abs() <= tolerance, t.detach(), 0)
     whole = rule.whole(base)
-    weights = kernel.weights(t)
-    return [(*rule.index(whole + j), w) for j, w in zip(kernel.offsets, weights, strict=True)]
+    offsets = torch.tensor(list(kernel.offsets), device=u.device)
+    index, inside = rule.index(whole.unsqueeze(1) + offsets[:, None])
+    return index, inside, torch.stack(kernel.weights(t), dim=1)
 
 
 def sample_eager(
@@ -62,24 +63,34 @@ def sample_eager(
     channels = image.shape[1]
     flat = flat.expand(batch, -1, -1)
     outside = fill if fill is not None else torch.zeros((), dtype=image.dtype, device=image.device)
+    level = outside.unsqueeze(-1) if outside.dim() else outside
 
-    def read(index: Tensor, inside: Tensor | None) -> Tensor:
-        index = index.unsqueeze(1).expand(batch, channels, -1)
-        value = flat.gather(2, index)
-        return value if inside is None else torch.where(inside.unsqueeze(1), value, outside)
+    def row(base: Tensor | int, inside: Tensor | None) -> Tensor:
+        """The taps along x from the pixel ``base`` (B, M) on, all at once: (B, C, M)."""
+        index, ok, weight = taps[0]
+        index = index if isinstance(base, int) else index + base.unsqueeze(1)
+        value = flat.gather(2, index.flatten(1).unsqueeze(1).expand(batch, channels, -1))
+        value = value.unflatten(2, index.shape[1:])
+        if ok is not None:
+            ok = ok if inside is None else ok & inside.unsqueeze(1)
+            value = torch.where(ok.unsqueeze(1), value, level)
+        return (value * weight.unsqueeze(1)).sum(dim=2)
 
-    def weigh(axis: int, index: Tensor | None, inside: Tensor | None) -> Tensor:
+    def weigh(axis: int, base: Tensor | int, inside: Tensor | None) -> Tensor:
         """Sum over the taps of this axis and of those inside it (z over y over x)."""
+        if axis == 0:
+            return row(base, inside)
+        index, ok, weight = taps[axis]
         total = None
-        for i, ok, w in taps[axis]:
-            flat_index = i if index is None else index * spatial[-1 - axis] + i
-            both = ok if inside is None else inside if ok is None else inside & ok
-            value = weigh(axis - 1, flat_index, both) if axis else read(flat_index, both)
-            term = value * w.unsqueeze(1)
+        for k in range(index.shape[1]):
+            both = inside if ok is None else ok[:, k] if inside is None else inside & ok[:, k]
+            # flat index: (z * H + y) * W, so that x is added last
+            step = (index[:, k] + base) * spatial[-axis]
+            term = weigh(axis - 1, step, both) * weight[:, k].unsqueeze(1)
             total = term if total is None else total + term
         assert total is not None
         return total
 
-    warped = weigh(dims - 1, None, None)
+    warped = weigh(dims - 1, 0, None)
     warped = torch.where(finite.unsqueeze(1), warped, outside.to(dtype))
     return warped.to(result).unflatten(2, grid.shape[1:-1])

@@ -23,6 +23,8 @@ class Kernel:
     support: float
     #: error of the interpolation is O(h ** order) on smooth images
     order: int = 0
+    #: whether a value is one pixel's, as it is; then images of any dtype will do
+    copies: bool = False
 
     def __call__(self, d: Tensor) -> Tensor:
         raise NotImplementedError

@@ -16,6 +16,7 @@ class Nearest(Kernel):
     name = "nearest"
     support = 0.5
     order = 1
+    copies = True
 
     def __call__(self, d: Tensor) -> Tensor:
         return ((d >= -0.5) & (d < 0.5)).to(d.dtype)

@@ -74,7 +74,7 @@ class PiecewisePolynomial(Kernel):
 
 
 def truncated_powers(order: int) -> Callable[[Fraction], Polynomial]:
-    """The B-spline of ``order`` as ``_piece``: sum of (-1)^k C(n+1, k) (d + (n+1)/2 - k)_+^n / n!."""
+    """The B-spline of order n as ``_piece``: sum_k (-1)^k C(n+1, k) (d + (n+1)/2 - k)_+^n / n!."""
     factorial = 1
     for n in range(2, order + 1):
         factorial *= n

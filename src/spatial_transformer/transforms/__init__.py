@@ -4,14 +4,29 @@ from spatial_transformer.registry import Registry
 from spatial_transformer.transforms.affine import Affine
 from spatial_transformer.transforms.attention import Attention
 from spatial_transformer.transforms.base import Transform
+from spatial_transformer.transforms.bounded import Bounded as Bounded
+from spatial_transformer.transforms.bspline import BSplineDeformation
+from spatial_transformer.transforms.compose import Compose as Compose
+from spatial_transformer.transforms.diffeomorphic import Diffeomorphic
+from spatial_transformer.transforms.displacement import Displacement
+from spatial_transformer.transforms.linear_basis import LinearBasis
+from spatial_transformer.transforms.log_polar import LogPolar
+from spatial_transformer.transforms.piecewise_affine import PiecewiseAffine
+from spatial_transformer.transforms.pixel_affine import PixelAffine
 from spatial_transformer.transforms.projective import Projective
+from spatial_transformer.transforms.rigid import Rigid
 from spatial_transformer.transforms.similarity import Similarity
 from spatial_transformer.transforms.thin_plate_spline import ThinPlateSpline
 from spatial_transformer.transforms.translation import Translation
 
 TRANSFORMS: Registry[Transform] = Registry("transform")
-for _family in (Translation, Attention, Similarity, Affine, Projective, ThinPlateSpline):
+for _family in (
+    *(Translation, Attention, Rigid, Similarity, Affine, Projective),
+    *(ThinPlateSpline, PiecewiseAffine, BSplineDeformation, LinearBasis),
+    *(Displacement, Diffeomorphic, PixelAffine, LogPolar),
+):
     TRANSFORMS.add(_family.name, _family)
+# Bounded and Compose are made of other transforms, which a name alone cannot give
 
 
 def make_transform(name: str, **options: object) -> Transform:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from spatial_transformer.coordinates import check_size, coordinate_dtype
+from spatial_transformer.coordinates import base_grid, check_size, coordinate_dtype
 from spatial_transformer.errors import DTypeError, OptionError, ShapeError, TransformError
 
 
@@ -18,11 +18,13 @@ class Transform(nn.Module, ABC):
     Convention: normalised coordinates, ``align_corners=False`` unless told otherwise.
 
     A subclass sets ``name`` and ``supported_dims``, and defines ``num_params``, ``identity`` and
-    ``_grid``; shapes, dtypes, N transforms per image and non-finite theta are dealt with here.
+    ``_points``; shapes, dtypes, N transforms per image and non-finite theta are dealt with here.
     """
 
     name: ClassVar[str]
     supported_dims: ClassVar[tuple[int, ...]] = (2,)
+    #: whether ``identity()`` really is the identity (log-polar coordinates have none)
+    has_identity: ClassVar[bool] = True
 
     def __init__(self, dims: int = 2) -> None:
         super().__init__()
@@ -41,8 +43,16 @@ class Transform(nn.Module, ABC):
         """The theta of the identity, shape ``(P,)``, float32, on the CPU."""
 
     @abstractmethod
+    def _points(self, theta: Tensor, points: Tensor) -> Tensor:
+        """T_theta of points: ``(..., P)``, ``(..., M, dims)`` -> ``(..., M, dims)``.
+
+        theta is checked, finite and float32 or wider; the points are of its dtype.
+        """
+
     def _grid(self, theta: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
-        """``(..., P)`` -> ``(..., *size, dims)``; theta is checked, finite and float32 or wider."""
+        """T_theta of the regular grid, ``(..., *size, dims)``; for families with a faster way."""
+        points = base_grid(size, align_corners, dtype=theta.dtype, device=theta.device)
+        return self._points(theta, points.flatten(0, -2)).unflatten(-2, size)
 
     def grid(self, theta: Tensor, size: Sequence[int] | int, align_corners: bool = False) -> Tensor:
         """The sampling grid T_theta(G).
@@ -57,10 +67,29 @@ class Transform(nn.Module, ABC):
         """
         theta = self.check_theta(theta)
         size = check_size(size, self.dims)
+        grid = self._grid(torch.where(torch.isfinite(theta), theta, 0), size, align_corners)
+        known = self._known(theta, size, align_corners)
+        return torch.where(known.unsqueeze(-1), grid, torch.nan)
+
+    def points(self, theta: Tensor, points: Tensor) -> Tensor:
+        """T_theta of any points: theta ``(B, P)``, points ``(B or 1, M, dims)`` -> the same shape.
+
+        Convention: normalised coordinates. Raises: ShapeError, DTypeError.
+        """
+        theta = self.check_theta(theta)
+        if points.dim() != theta.dim() + 1 or points.shape[-1] != self.dims:
+            raise ShapeError(
+                f"points must be (B, M, {self.dims}) for theta {tuple(theta.shape)}, "
+                f"got {tuple(points.shape)}"
+            )
         finite, safe = self._finite(theta)
-        grid = self._grid(safe, size, align_corners)
-        finite = finite.reshape(finite.shape + (1,) * self.dims)
-        return torch.where(finite, grid, torch.nan)
+        mapped = self._points(safe, points.to(theta.dtype))
+        return torch.where(finite.unsqueeze(-1), mapped, torch.nan)
+
+    def _known(self, theta: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
+        """Where the grid is known in spite of NaN in theta: broadcasts to ``(..., *size)``."""
+        finite = torch.isfinite(theta).all(dim=-1)
+        return finite.reshape(finite.shape + (1,) * self.dims)
 
     def forward(
         self, theta: Tensor, size: Sequence[int] | int, align_corners: bool = False

@@ -40,53 +40,76 @@ class ControlPointTransform(Transform):
             raise OptionError(f"bound must be positive, got {bound!r}")
         self.control = control
         self.bound = bound
-        self._points = points  # (K, dims), float64; no buffer: Module.half() would round it
-        self._bases: dict[tuple[object, ...], tuple[Tensor, Tensor]] = {}
+        self._control_points = points  # (K, dims), float64; no buffer: Module.half() would round it
+        self._bases: dict[tuple[object, ...], tuple[Tensor, Tensor, Tensor | None]] = {}
 
     @property
     def num_params(self) -> int:
-        return self._points.numel()
+        return self._control_points.numel()
 
     @property
     def control_points(self) -> Tensor:
         """Their positions under the identity, ``(K, dims)``, float64."""
-        return self._points
+        return self._control_points
 
     def identity(self) -> Tensor:
-        theta = self._points.flatten().float()
+        theta = self._control_points.flatten().float()
         return theta if self.control == "positions" else torch.zeros_like(theta)
 
     @abstractmethod
     def _basis(self, points: Tensor) -> Tensor:
-        """The weight of each move at each point: ``(M, dims)`` -> ``(M, K)``, float64."""
+        """The weight of each move at each point: ``(..., M, dims)`` -> ``(..., M, K)``, float64."""
+
+    def _covered(self, points: Tensor) -> Tensor | None:
+        """Which points the control points say anything of, ``(..., M)``; None for all."""
+        return None
+
+    def moves(self, theta: Tensor, points: Tensor) -> Tensor:
+        """How far theta moves each control point of ``points``: ``(..., P)`` -> ``(..., K, dims)``."""
+        moves = theta.unflatten(-1, points.shape)
+        if self.control == "positions":
+            moves = moves - points
+        return moves if self.bound is None else self.bound * torch.tanh(moves / self.bound)
 
     def basis(
         self, size: tuple[int, ...], align_corners: bool, like: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """B of the output grid, ``(prod(size), K)``, and the control points, both as ``like``.
-
-        Computed once in float64, then kept.
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """B of the output grid ``(prod(size), K)``, the control points, what is covered; as
+        ``like``. Computed once in float64, then kept.
         """
         key = (size, align_corners, like.dtype, like.device)
         found = self._bases.get(key)
         if found is None:
             points = base_grid(size, align_corners, dtype=torch.float64).flatten(0, -2)
-            found = (self._basis(points).to(like), self._points.to(like))
+            covered = self._covered(points)
+            found = (
+                self._basis(points).to(like),
+                self._control_points.to(like),
+                None if covered is None else covered.to(like.device),
+            )
             if not torch.compiler.is_compiling():
                 self._bases[key] = found
         return found
 
     def _grid(self, theta: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
-        basis, points = self.basis(size, align_corners, theta)
-        moves = theta.unflatten(-1, points.shape)
-        if self.control == "positions":
-            moves = moves - points
-        if self.bound is not None:
-            moves = self.bound * torch.tanh(moves / self.bound)
-        with torch.autocast(theta.device.type, enabled=False):
-            moved = basis @ moves
+        basis, control, covered = self.basis(size, align_corners, theta)
         regular = base_grid(size, align_corners, dtype=theta.dtype, device=theta.device)
+        moved = self._combine(basis, self.moves(theta, control), covered)
         return regular + moved.unflatten(-2, size)
+
+    def _points(self, theta: Tensor, points: Tensor) -> Tensor:
+        where = points.double()
+        basis = self._basis(where).to(theta)
+        covered = self._covered(where)
+        return points + self._combine(
+            basis, self.moves(theta, self._control_points.to(theta)), covered
+        )
+
+    @staticmethod
+    def _combine(basis: Tensor, moves: Tensor, covered: Tensor | None) -> Tensor:
+        with torch.autocast(moves.device.type, enabled=False):
+            moved = basis @ moves
+        return moved if covered is None else torch.where(covered.unsqueeze(-1), moved, torch.inf)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_bases": {}}  # cheap to make again

@@ -51,11 +51,21 @@ def grid_from_matrix(matrix: Tensor, size: tuple[int, ...], align_corners: bool)
         return total
 
     points = torch.stack([row(k) for k in range(dims)], dim=-1)
-    if matrix.shape[-2] == dims:
-        return points
-    depth = row(dims).unsqueeze(-1)
+    return points if matrix.shape[-2] == dims else project(points, row(dims).unsqueeze(-1))
+
+
+def project(points: Tensor, depth: Tensor) -> Tensor:
+    """points / depth; at or behind the horizon (depth <= 0) infinitely far, without gradient."""
     in_front = depth > torch.finfo(depth.dtype).eps
     return torch.where(in_front, points / torch.where(in_front, depth, 1), torch.inf)
+
+
+def apply_matrix(matrix: Tensor, points: Tensor) -> Tensor:
+    """The matrix ``(..., d, d + 1)`` (square: projective) at points ``(..., M, d)``."""
+    dims = points.shape[-1]
+    linear = (matrix[..., None, :, :dims] * points.unsqueeze(-2)).sum(-1)
+    mapped = linear + matrix[..., None, :, dims]
+    return mapped if matrix.shape[-2] == dims else project(mapped[..., :dims], mapped[..., dims:])
 
 
 class MatrixTransform(Transform):
@@ -172,6 +182,9 @@ class MatrixTransform(Transform):
 
     def _grid(self, theta: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
         return grid_from_matrix(self._matrix(self.full_theta(theta)), size, align_corners)
+
+    def _points(self, theta: Tensor, points: Tensor) -> Tensor:
+        return apply_matrix(self._matrix(self.full_theta(theta)), points)
 
     def extra_repr(self) -> str:
         fixed = f", fixed={self.fixed}" if self.fixed else ""

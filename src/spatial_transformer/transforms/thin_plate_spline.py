@@ -58,22 +58,22 @@ class ThinPlateSpline(ControlPointTransform):
         self._solution = self._solve()
 
     def _features(self, points: Tensor) -> Tensor:
-        """[U(|p - c_k|), 1, p] of points ``(M, dims)``: ``(M, K + 1 + dims)``."""
-        offset = points.unsqueeze(1) - self._points
+        """[U(|p - c_k|), 1, p] of points ``(..., M, dims)``: ``(..., M, K + 1 + dims)``."""
+        offset = points.unsqueeze(-2) - self._control_points.to(points.device)
         squared = (offset * offset).sum(-1)
         radial = 0.5 * torch.xlogy(squared, squared) if self.dims == 2 else -squared.sqrt()
-        return torch.cat([radial, torch.ones_like(points[:, :1]), points], dim=1)
+        return torch.cat([radial, torch.ones_like(points[..., :1]), points], dim=-1)
 
     def _solve(self) -> Tensor:
         """The matrix that turns moves into spline weights, ``(K + 1 + dims, K)``, float64."""
-        count, dims = self._points.shape
-        features = self._features(self._points)
+        count, dims = self._control_points.shape
+        features = self._features(self._control_points)
         system = torch.zeros(count + 1 + dims, count + 1 + dims, dtype=torch.float64)
         system[:count] = features
         system[count:, :count] = features[:, count:].T
         system[range(count), range(count)] += self.regularisation
         rank = torch.linalg.matrix_rank(features[:, count:])
-        doubled = torch.unique(self._points, dim=0).shape[0] < count
+        doubled = torch.unique(self._control_points, dim=0).shape[0] < count
         if rank <= dims or doubled:
             raise OptionError(
                 f"the {count} control points are doubled, on one line, or fewer than {dims + 1}: "
@@ -82,4 +82,4 @@ class ThinPlateSpline(ControlPointTransform):
         return torch.linalg.inv(system)[:, :count]
 
     def _basis(self, points: Tensor) -> Tensor:
-        return self._features(points) @ self._solution
+        return self._features(points) @ self._solution.to(points.device)

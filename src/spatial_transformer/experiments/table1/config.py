@@ -18,11 +18,16 @@ RECIPES = {
     "default": Recipe(iterations=15_000, lr=2e-3, average=0.999, clip=1.0),
     # a few minutes on two cores, with narrow networks
     "demo": Recipe(
-        iterations=1_500, batch_size=128, lr=6e-3, average=0.98, clip=1.0, channels_last=True
+        iterations=1_700,
+        lr=4e-3,
+        localisation_lr_scale=2.0,
+        average=0.98,
+        clip=1.0,
+        channels_last=True,
     ),
 }
 #: of the whole network
-PARAMETERS = {"paper": 400_000, "default": 400_000, "demo": 60_000}
+PARAMETERS = {"paper": 400_000, "default": 400_000, "demo": 30_000}
 
 
 def cell(

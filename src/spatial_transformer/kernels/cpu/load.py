@@ -6,16 +6,19 @@ from functools import cache
 from pathlib import Path
 
 #: of the C interface; a stale build is refused rather than called
-ABI = 1
+ABI = 2
 
 
 class Plan(ctypes.Structure):
-    """All of a call but its tensors; mirrors the struct in warp.cpp."""
+    """All of a call but its tensors; mirrors the struct in plan.h."""
 
-    _fields_ = (
-        *((n, ctypes.c_int64) for n in ("images", "maps", "batch")),
-        *((n, ctypes.c_int64) for n in ("channels", "height", "width", "out_height", "out_width")),
-        *((n, ctypes.c_int32) for n in ("kernel", "padding", "align_corners", "fills", "threads")),
+    _fields_ = tuple(
+        (name, ctypes.c_int64)
+        for name in (
+            *("grid", "images", "maps", "fills", "batch"),
+            *("channels", "height", "width", "out_height", "out_width"),
+            *("kernel", "padding", "align_corners", "threads", "level"),
+        )
     )
 
 
@@ -26,14 +29,18 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
             "the C++ kernels were not built; install a C++ compiler with OpenMP and reinstall "
             "(pip install --force-reinstall --no-deps spatial-transformer)"
         )
-    try:
-        lib = ctypes.CDLL(str(found[0]))
-        abi = lib.stn_abi()
-    except (OSError, AttributeError) as error:
-        return None, f"the C++ kernels could not be loaded: {error}"
-    if abi != ABI:
-        return None, f"the C++ kernels are of interface {abi}, this version needs {ABI}: reinstall"
-    return lib, f"C++ kernels, {found[0].name}"
+    why = ""
+    for path in found:  # an older build may lie beside the one of this version
+        try:
+            library = ctypes.CDLL(str(path))
+            abi = library.stn_abi()
+        except (OSError, AttributeError) as error:
+            why = f"the C++ kernels could not be loaded: {error}"
+            continue
+        if abi == ABI:
+            return library, f"C++ kernels, {path.name}"
+        why = f"the C++ kernels are of interface {abi}, this version needs {ABI}: reinstall"
+    return None, why
 
 
 #: the library, or None, and why; looked for once, at import
@@ -42,8 +49,14 @@ LIBRARY, WHY = _load()
 
 @cache
 def function(name: str, pointers: int) -> Callable[..., None]:
-    """A C function of a plan, the grid flag, and so many pointers."""
+    """A C function of a plan and so many pointers."""
     found = getattr(LIBRARY, name)
-    found.argtypes = [ctypes.POINTER(Plan), ctypes.c_int, *[ctypes.c_void_p] * pointers]
-    found.restype = None
+    found.argtypes = [ctypes.POINTER(Plan), *[ctypes.c_void_p] * pointers]
+    found.restype = ctypes.c_int
+    found.errcheck = _check
     return found  # type: ignore[no-any-return]
+
+
+def _check(status: int, *_: object) -> None:
+    if status:
+        raise MemoryError("the C++ kernels ran out of memory")

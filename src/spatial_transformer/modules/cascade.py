@@ -1,0 +1,60 @@
+"""Transformers in series whose transforms are composed, so that the image is sampled once."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from spatial_transformer.errors import OptionError
+from spatial_transformer.functional import warp
+from spatial_transformer.modules.spatial_transformer import SpatialTransformer
+from spatial_transformer.transforms import Transform
+
+
+class Cascade(SpatialTransformer):
+    """Each stage looks at what the stages before it made of the image and adds to their theta;
+    every view, the last included, is sampled from the original image.
+
+    Source: Lin & Lucey 2017 (inverse-compositional STN): theta <- compose(theta, stage(warped)).
+    Convention: as :class:`SpatialTransformer`.
+
+    Args:
+        stages: localisation networks, modules or names, one a stage.
+        steps: run through the stages this many times (one stage, four steps: shared weights).
+        transform: a family with ``compose``, such as the matrix families.
+        The others as in :class:`SpatialTransformer`.
+
+    >>> import torch
+    >>> layer = Cascade(["fully_connected"], "affine", steps=2)
+    >>> image = torch.rand(2, 1, 8, 8)
+    >>> torch.equal(layer(image), image)
+    True
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[nn.Module | str],
+        transform: Transform | str = "affine",
+        size: Sequence[int] | int | None = None,
+        *,
+        steps: int = 1,
+        **options: object,
+    ) -> None:
+        if not stages or steps < 1:
+            raise OptionError("a cascade needs one or more stages and steps")
+        super().__init__(nn.Identity(), transform, size, **options)  # type: ignore[arg-type]
+        self.localisation: nn.ModuleList = nn.ModuleList(self._localisation(s) for s in stages)
+        self.steps = steps
+
+    def forward(
+        self, image: Tensor, return_theta: bool | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        options = self.sampler.options()
+        theta = None
+        view = image
+        for k, stage in enumerate(list(self.localisation) * self.steps):
+            if k:
+                view = warp(image, theta, self.transform, None, **options)  # type: ignore[arg-type]
+            change = stage(view)
+            theta = change if theta is None else self.transform.compose(theta, change)
+        warped = warp(image, theta, self.transform, self.size, **options)  # type: ignore[arg-type]
+        return (warped, theta) if self._wants_theta(return_theta) else warped  # type: ignore[return-value]

@@ -1,0 +1,98 @@
+"""Any matrix family with its parameters kept within bounds."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from spatial_transformer.errors import OptionError, TransformError
+from spatial_transformer.transforms.base import Transform
+from spatial_transformer.transforms.matrix import MatrixTransform
+
+
+class Bounded(MatrixTransform):
+    """``family`` with some parameters squashed into (low, high):
+
+        value = centre + half * tanh(theta + shift),   shift such that theta = 0 is the identity.
+
+    Convention: as the family's. Parameters without bounds are passed on, less their identity
+    value: zero theta is the identity throughout.
+
+    Args:
+        family: a matrix transform, such as ``Similarity()``.
+        bounds: ``{parameter: (low, high)}``, each around the parameter's identity value.
+    Raises: OptionError.
+
+    >>> from spatial_transformer.transforms.similarity import Similarity
+    >>> t = Bounded(Similarity(), {"s": (0.5, 2.0), "angle": (-0.5, 0.5)})
+    >>> t.matrix(torch.tensor([[0.0, 100.0, 0.0, 0.0]]))
+    tensor([[[2., -0., 0.],
+             [0., 2., 0.]]])
+    """
+
+    name = "bounded"
+    supported_dims = (2, 3)
+
+    def __init__(self, family: Transform, bounds: Mapping[str, tuple[float, float]]) -> None:
+        if not isinstance(family, MatrixTransform):
+            raise OptionError(f"bounds are for matrix families, not for {family!r}")
+        self._family_names: tuple[str, ...]
+        object.__setattr__(self, "_family_names", family.param_names)
+        identity = dict(zip(family.param_names, family.identity().tolist(), strict=True))
+        for name, (low, high) in bounds.items():
+            if name not in identity:
+                known = ", ".join(family.param_names)
+                raise OptionError(f"{family.name!r} has no parameter {name!r}; it has {known}")
+            if not low < identity[name] < high:
+                raise OptionError(
+                    f"bounds of {name!r} must be around its identity value {identity[name]:g}, "
+                    f"got ({low:g}, {high:g})"
+                )
+        super().__init__(family.dims)
+        self.family = family
+        self.bounds = {n: (float(low), float(high)) for n, (low, high) in bounds.items()}
+        self._start = identity
+
+    def _names(self) -> tuple[str, ...]:
+        return self._family_names
+
+    def _full_identity(self) -> list[float]:
+        return [0.0] * len(self._names())
+
+    def _scales(self, name: str) -> tuple[float, float, float]:
+        """Centre, half width, and the shift that makes zero the identity."""
+        low, high = self.bounds[name]
+        centre, half = (low + high) / 2, (high - low) / 2
+        return centre, half, math.atanh((self._start[name] - centre) / half)
+
+    def values(self, theta: Tensor) -> Tensor:
+        """The family's own theta, within the bounds: ``(..., P)`` -> ``(..., P)``."""
+        out = []
+        for name, entry in zip(self._names(), theta.unbind(-1), strict=True):
+            if name in self.bounds:
+                centre, half, shift = self._scales(name)
+                out.append(centre + half * torch.tanh(entry + shift))
+            else:
+                out.append(entry + self._start[name])
+        return torch.stack(out, dim=-1)
+
+    def _matrix(self, full: Tensor) -> Tensor:
+        return self.family._matrix(self.family.full_theta(self.values(full)))
+
+    def _from_matrix(self, matrix: Tensor) -> Tensor:
+        values = self.family.from_matrix(matrix)
+        out = []
+        for name, value in zip(self._names(), values.unbind(-1), strict=True):
+            if name in self.bounds:
+                centre, half, shift = self._scales(name)
+                part = (value - centre) / half
+                if (part.abs() >= 1).any():
+                    raise TransformError(f"the result has {name} outside {self.bounds[name]}")
+                out.append(torch.atanh(part) - shift)
+            else:
+                out.append(value - self._start[name])
+        return torch.stack(out, dim=-1)
+
+    def _trim(self, square: Tensor) -> Tensor:
+        return self.family._trim(square)

@@ -1,0 +1,68 @@
+"""Transforms one after the other, with one theta."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from spatial_transformer.errors import OptionError
+from spatial_transformer.transforms.base import Transform
+
+
+class Compose(Transform):
+    """T(p) = T_1(T_2(... T_n(p))): warping with it is warping with ``parts[0]`` first, and what
+    comes out with ``parts[1]``, and so on; but the image is sampled once.
+
+    theta is the parts' thetas one after the other.
+    Convention: normalised coordinates, and one frame for all parts.
+    Raises: OptionError if the parts differ in dims.
+
+    >>> from spatial_transformer.transforms.affine import Affine
+    >>> from spatial_transformer.transforms.thin_plate_spline import ThinPlateSpline
+    >>> Compose([Affine(), ThinPlateSpline()]).num_params
+    38
+    """
+
+    name = "compose"
+    supported_dims = (2, 3)
+
+    def __init__(self, parts: Sequence[Transform]) -> None:
+        if not parts or len({p.dims for p in parts}) != 1:
+            raise OptionError("compose needs one or more transforms of the same dims")
+        super().__init__(parts[0].dims)
+        self.parts = torch.nn.ModuleList(parts)
+
+    @property
+    def num_params(self) -> int:
+        return sum(p.num_params for p in self._list())
+
+    def _list(self) -> list[Transform]:
+        return list(self.parts)  # type: ignore[arg-type]
+
+    def identity(self) -> Tensor:
+        return torch.cat([p.identity() for p in self._list()])
+
+    def split(self, theta: Tensor) -> list[Tensor]:
+        """The parts' thetas."""
+        return list(theta.split([p.num_params for p in self._list()], dim=-1))
+
+    def _points(self, theta: Tensor, points: Tensor) -> Tensor:
+        for part, own in reversed(list(zip(self._list(), self.split(theta), strict=True))):
+            points = part._points(own, points)
+        return points
+
+    def _grid(self, theta: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
+        thetas = self.split(theta)
+        *outer, inner = self._list()
+        points = inner._grid(thetas[-1], size, align_corners)
+        lead = points.shape[: -self.dims - 1]
+        points = points.reshape(*lead, -1, self.dims)
+        for part, own in reversed(list(zip(outer, thetas[:-1], strict=True))):
+            points = part._points(own, points)
+        return points.unflatten(-2, size)
+
+    def inverse(self, theta: Tensor) -> Tensor:
+        """Of the same parts only where there is one. Raises: TransformError."""
+        if len(self.parts) == 1:
+            return self._list()[0].inverse(theta)
+        return super().inverse(theta)

@@ -1,0 +1,86 @@
+"""Dense displacement: every point of a field says how far it is moved."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from spatial_transformer.coordinates import base_grid, check_size
+from spatial_transformer.errors import OptionError
+from spatial_transformer.samplers.bilinear import Bilinear
+from spatial_transformer.samplers.eager import sample_eager
+from spatial_transformer.transforms.base import Transform
+
+UNITS = ("normalised", "pixels")
+
+
+def read_field(field: Tensor, points: Tensor, align_corners: bool) -> Tensor:
+    """A field ``(..., K, *shape)`` at points ``(..., M, dims)``, bilinear: ``(..., M, K)``."""
+    dims = points.shape[-1]
+    lead = torch.broadcast_shapes(field.shape[: -dims - 1], points.shape[:-2])
+    flat = field.expand(*lead, *field.shape[-dims - 1 :]).reshape(-1, *field.shape[-dims - 1 :])
+    where = points.expand(*lead, *points.shape[-2:]).reshape(-1, *points.shape[-2:])
+    where = where.reshape(len(where), *(1,) * (dims - 1), -1, dims)
+    read = sample_eager(flat, where, Bilinear(), "border", None, align_corners)
+    return read.flatten(2).transpose(1, 2).reshape(*lead, points.shape[-2], -1)
+
+
+class Displacement(Transform):
+    """T_theta(p) = p + u(p), u a field on a grid of ``shape``, bilinear in between.
+
+    theta is (x, y[, z]) of one point after the other, row by row from the top left. Where output
+    and field have one size (and ``align_corners`` is the same) each pixel has its own displacement.
+    Source: optical flow and registration; an instance of the paper's M_theta B (section 3.2).
+    Convention: the field's pixel centres are where a grid of that size has them.
+    A NaN or infinite displacement is outside at the points that read it, and nowhere else.
+
+    Args:
+        shape: of the field, (rows, columns) or (planes, rows, columns); 8 by default.
+        units: "normalised", or "pixels" of the field.
+
+    >>> Displacement((4, 4)).num_params
+    32
+    """
+
+    name = "displacement"
+    supported_dims = (2, 3)
+
+    def __init__(
+        self,
+        shape: Sequence[int] | None = None,
+        *,
+        dims: int = 2,
+        units: str = "normalised",
+        align_corners: bool = False,
+    ) -> None:
+        super().__init__(dims)
+        self.shape = check_size(shape if shape is not None else 8, dims)
+        if units not in UNITS:
+            raise OptionError(f"units must be one of {', '.join(UNITS)}, got {units!r}")
+        self.units = units
+        self.align_corners = align_corners
+
+    @property
+    def num_params(self) -> int:
+        return self.dims * math.prod(self.shape)
+
+    def identity(self) -> Tensor:
+        return torch.zeros(self.num_params)
+
+    def field(self, theta: Tensor) -> Tensor:
+        """``(..., P)`` -> ``(..., dims, *shape)`` in normalised units."""
+        field = theta.unflatten(-1, (*self.shape, self.dims)).movedim(-1, -self.dims - 1)
+        if self.units == "normalised":
+            return field
+        scale = [2 / max(n - self.align_corners, 1) for n in reversed(self.shape)]
+        return field * theta.new_tensor(scale).reshape(-1, *(1,) * self.dims)
+
+    def _points(self, theta: Tensor, points: Tensor) -> Tensor:
+        return points + read_field(self.field(theta), points, self.align_corners)
+
+    def _known(self, theta: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
+        unknown = (~torch.isfinite(self.field(theta.detach()))).to(theta.dtype)
+        points = base_grid(size, align_corners, dtype=theta.dtype, device=theta.device)
+        touched = read_field(unknown, points.flatten(0, -2), self.align_corners)
+        return (touched.amax(dim=-1) == 0).unflatten(-1, size)

@@ -1,0 +1,119 @@
+"""The paper's generic class: T_theta = M_theta B, for any basis B, fixed or learnt."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from spatial_transformer.errors import OptionError, ShapeError
+from spatial_transformer.transforms.base import Transform
+from spatial_transformer.transforms.matrix import project
+
+
+def homogeneous_features(points: Tensor) -> Tensor:
+    """(x, y[, z], 1): the basis of equation (1)."""
+    return torch.cat([points, torch.ones_like(points[..., :1])], dim=-1)
+
+
+class LinearBasis(Transform):
+    """T_theta(p) = M_theta b(p): a matrix that depends linearly on theta, times features of p.
+
+    Source: the paper's section 3.2, T_theta = M_theta B, "to learn B for the task at hand".
+    Convention: normalised coordinates.
+
+    Args:
+        features: b, from points ``(..., M, dims)`` to features ``(..., M, K)``: a function, or an
+            ``nn.Module`` whose parameters are learnt with the network. Homogeneous coordinates by
+            default, which makes this the affine family.
+        parameters: how theta makes M, ``(P, rows, K)``: M = constant + sum_p theta_p
+            parameters[p]. By default theta is M itself, row by row.
+        constant: ``(rows, K)``; zero by default.
+        identity: the theta ``(P,)`` of the identity; found by least squares by default.
+        projective: M has a further row, by whose product the others are divided.
+    Raises: ShapeError, OptionError (where no theta is the identity and none is given).
+
+    >>> t = LinearBasis()
+    >>> t.identity()
+    tensor([1., 0., 0., 0., 1., 0.])
+    """
+
+    name = "linear_basis"
+    supported_dims = (2, 3)
+
+    def __init__(
+        self,
+        features: Callable[[Tensor], Tensor] = homogeneous_features,
+        *,
+        dims: int = 2,
+        parameters: Tensor | None = None,
+        constant: Tensor | None = None,
+        identity: Tensor | None = None,
+        projective: bool = False,
+    ) -> None:
+        super().__init__(dims)
+        self.features = features
+        self.projective = projective
+        rows = dims + projective
+        with torch.no_grad():
+            probe = self._features(torch.rand(64, dims, generator=_probe()) * 2 - 1)
+        width = probe.shape[-1]
+        if parameters is None:
+            parameters = torch.eye(rows * width).unflatten(-1, (rows, width))
+        if parameters.dim() != 3 or parameters.shape[1:] != (rows, width):
+            raise ShapeError(
+                f"parameters must be (P, {rows}, {width}), got {tuple(parameters.shape)}"
+            )
+        if constant is None:
+            constant = torch.zeros(rows, width)
+        if constant.shape != (rows, width):
+            raise ShapeError(f"constant must be ({rows}, {width}), got {tuple(constant.shape)}")
+        # no buffers: Module.half() would round them
+        self._parameters_to_matrix = parameters.detach().double()
+        self._constant = constant.detach().double()
+        self._identity = self._find_identity() if identity is None else identity.detach().float()
+        if self._identity.shape != (self.num_params,):
+            raise ShapeError(
+                f"identity must be ({self.num_params},), got {tuple(self._identity.shape)}"
+            )
+
+    def _features(self, points: Tensor) -> Tensor:
+        dtype = points.dtype
+        if isinstance(self.features, nn.Module):
+            weight = next(self.features.parameters(), points)
+            points = points.to(weight.dtype)
+        return self.features(points).to(dtype)
+
+    def _find_identity(self) -> Tensor:
+        points = torch.rand(64, self.dims, generator=_probe(), dtype=torch.float64) * 2 - 1
+        with torch.no_grad():
+            features = self._features(points)
+        wanted = homogeneous_features(points) if self.projective else points
+        columns = torch.einsum("prk,mk->mrp", self._parameters_to_matrix, features)
+        offset = torch.einsum("rk,mk->mr", self._constant, features)
+        system, right = columns.flatten(0, 1), (wanted - offset).flatten()
+        theta = torch.linalg.lstsq(system, right, driver="gelsd").solution
+        if (system @ theta - right).abs().max() > 1e-5:
+            raise OptionError(
+                "no theta of this basis is the identity: give identity= (the theta to start from)"
+            )
+        return theta.float().round(decimals=6)
+
+    @property
+    def num_params(self) -> int:
+        return len(self._parameters_to_matrix)
+
+    def identity(self) -> Tensor:
+        return self._identity.clone()
+
+    def _points(self, theta: Tensor, points: Tensor) -> Tensor:
+        with torch.autocast(theta.device.type, enabled=False):
+            matrix = torch.tensordot(theta, self._parameters_to_matrix.to(theta), dims=1)
+            matrix = matrix + self._constant.to(theta)
+            mapped = self._features(points) @ matrix.transpose(-1, -2)
+        if not self.projective:
+            return mapped
+        return project(mapped[..., : self.dims], mapped[..., self.dims :])
+
+
+def _probe() -> torch.Generator:
+    return torch.Generator().manual_seed(0)

@@ -1,0 +1,188 @@
+"""Thin plate spline, piecewise affine and B-spline against SciPy and scikit-image."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.interpolate import BSpline as ScipyBSpline
+from scipy.interpolate import RBFInterpolator
+from skimage.transform import PiecewiseAffineTransform
+
+import spatial_transformer as stn
+from spatial_transformer.coordinates import base_grid
+from spatial_transformer.errors import OptionError
+from spatial_transformer.transforms import BSplineDeformation, PiecewiseAffine, ThinPlateSpline
+
+
+def moved(t, spread=0.1, seed=0):
+    source = torch.Generator().manual_seed(seed)
+    noise = torch.randn(1, t.num_params, generator=source, dtype=torch.float64)
+    return t.identity().double() + spread * noise
+
+
+@pytest.mark.parametrize("regularisation", [0.0, 0.1])
+@pytest.mark.parametrize("shape", [(4, 4), (2, 3), (5, 5)])
+def test_tps_equals_scipys_at_nodes_and_off_them(shape, regularisation):
+    t = ThinPlateSpline(shape, regularisation=regularisation)
+    theta = moved(t)
+    nodes = t.control_points.numpy()
+    scipy = RBFInterpolator(
+        nodes, theta.reshape(-1, 2).numpy(), kernel="thin_plate_spline", smoothing=regularisation
+    )
+    points = np.concatenate([nodes, np.random.default_rng(0).uniform(-1.5, 1.5, (200, 2))])
+    found = t.points(theta, torch.from_numpy(points)[None])[0].numpy()
+    np.testing.assert_allclose(found, scipy(points), rtol=0, atol=1e-10)
+    grid = t.grid(theta, (9, 7))[0].numpy()
+    regular = base_grid((9, 7), dtype=torch.float64).numpy()
+    np.testing.assert_allclose(grid.reshape(-1, 2), scipy(regular.reshape(-1, 2)), rtol=0, atol=1e-10)
+
+
+def test_tps_in_3d_equals_scipys_linear_kernel():
+    t = ThinPlateSpline((2, 3, 2), dims=3)
+    theta = moved(t)
+    scipy = RBFInterpolator(
+        t.control_points.numpy(), theta.reshape(-1, 3).numpy(), kernel="linear", degree=1
+    )
+    points = np.random.default_rng(0).uniform(-1, 1, (50, 3))
+    found = t.points(theta, torch.from_numpy(points)[None])[0].numpy()
+    np.testing.assert_allclose(found, scipy(points), rtol=0, atol=1e-10)
+
+
+def test_tps_of_the_paper_and_of_ones_own_points():
+    assert ThinPlateSpline().num_params == 32
+    points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [-1.0, -0.5]])
+    t = ThinPlateSpline(points=points)
+    theta = moved(t)
+    met = t.points(theta, points.double()[None])
+    torch.testing.assert_close(met[0], theta.reshape(-1, 2), rtol=0, atol=1e-12)
+    first = ThinPlateSpline((2, 3)).control_points
+    wanted = [[-1, -1], [0, -1], [1, -1], [-1, 1], [0, 1], [1, 1]]
+    assert first.tolist() == wanted  # (x, y), row by row from the top left
+
+
+def test_offsets_are_positions_less_the_lattice_and_zero_is_the_identity():
+    positions, offsets = ThinPlateSpline(), ThinPlateSpline(control="offsets")
+    theta = moved(positions)
+    less = theta - positions.identity().double()
+    torch.testing.assert_close(positions.grid(theta, (8, 8)), offsets.grid(less, (8, 8)))
+    image = torch.rand(1, 1, 9, 9)
+    assert torch.equal(stn.warp(image, torch.zeros(1, 32), offsets), image)
+    assert torch.equal(stn.warp(image, positions.identity()[None], positions), image)
+
+
+def test_bound_keeps_every_move_within():
+    t = ThinPlateSpline(control="offsets", bound=0.2)
+    far = t.points(torch.full((1, 32), 50.0).double(), t.control_points[None])
+    assert (far - t.control_points).abs().max() <= 0.2 + 1e-9
+    tiny = 1e-4 * torch.ones(1, 32).double()
+    torch.testing.assert_close(
+        t.grid(tiny, (4, 4)), ThinPlateSpline(control="offsets").grid(tiny, (4, 4)), rtol=0, atol=1e-9
+    )
+
+
+def test_the_grid_is_one_product_with_a_cached_basis():
+    t = ThinPlateSpline()
+    theta = moved(t)
+    t.grid(theta, (6, 6))
+    (basis, *_), = t._bases.values()
+    t.grid(theta, (6, 6))
+    assert len(t._bases) == 1
+    assert next(iter(t._bases.values()))[0] is basis
+
+
+def test_bad_control_points_are_named():
+    with pytest.raises(OptionError, match="doubled, on one line, or fewer than 3"):
+        ThinPlateSpline(points=torch.tensor([[0.0, 0], [1, 1], [2, 2], [3, 3]]))
+    with pytest.raises(OptionError, match="doubled"):
+        ThinPlateSpline(points=torch.tensor([[0.0, 0], [0, 0], [1, 0], [0, 1]]))
+    with pytest.raises(OptionError, match="at least 2 points on every axis"):
+        ThinPlateSpline((1, 4))
+    with pytest.raises(OptionError, match="shape= or points=, not both"):
+        ThinPlateSpline((4, 4), points=torch.rand(4, 2))
+    with pytest.raises(OptionError, match="control must be one of"):
+        ThinPlateSpline(control="moves")
+    with pytest.raises(OptionError, match="regularisation must not be negative"):
+        ThinPlateSpline(regularisation=-1)
+
+
+class TestPiecewiseAffine:
+    def test_equals_scikit_images_inside_the_mesh(self):
+        rng = np.random.default_rng(0)
+        ring = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]])
+        source = np.concatenate([ring, rng.uniform(-0.9, 0.9, (12, 2))])
+        target = source + rng.normal(0, 0.05, source.shape)
+        theirs = PiecewiseAffineTransform.from_estimate(source, target)
+        t = PiecewiseAffine(
+            points=torch.from_numpy(source),
+            triangles=torch.from_numpy(theirs._tesselation.simplices.astype(np.int64)),
+        )
+        points = rng.uniform(-1, 1, (500, 2))
+        found = t.points(torch.from_numpy(target).reshape(1, -1), torch.from_numpy(points)[None])
+        np.testing.assert_allclose(found[0].numpy(), theirs(points), rtol=0, atol=1e-10)
+        outside = t.points(
+            torch.from_numpy(target).reshape(1, -1), torch.tensor([[[5.0, 0.0]]]).double()
+        )
+        assert not torch.isfinite(outside).any()
+
+    def test_corners_go_where_theta_says(self):
+        t = PiecewiseAffine((3, 4))
+        theta = moved(t, 0.05)
+        met = t.points(theta, t.control_points[None])
+        torch.testing.assert_close(met[0], theta.reshape(-1, 2), rtol=0, atol=1e-12)
+
+    def test_reproduces_affine_maps(self):
+        t = PiecewiseAffine()
+        matrix = torch.tensor([[0.8, 0.1, 0.2], [-0.1, 0.9, 0.0]]).double()
+        nodes = t.control_points
+        theta = (nodes @ matrix[:, :2].T + matrix[:, 2]).reshape(1, -1)
+        affine = stn.Affine().grid(matrix.reshape(1, -1), (7, 9))
+        torch.testing.assert_close(t.grid(theta, (7, 9)), affine, rtol=0, atol=1e-12)
+
+    def test_bad_meshes_are_named(self):
+        points = torch.tensor([[0.0, 0], [1, 0], [2, 0], [0, 1]])
+        with pytest.raises(OptionError, match="has no area"):
+            PiecewiseAffine(points=points, triangles=torch.tensor([[0, 1, 2]]))
+        with pytest.raises(OptionError, match="indices of the 4 control points"):
+            PiecewiseAffine(points=points, triangles=torch.tensor([[0, 1, 4]]))
+        with pytest.raises(OptionError, match="takes shape=, or points="):
+            PiecewiseAffine(points=points)
+
+
+class TestBSpline:
+    def test_equals_scipys_tensor_product(self):
+        t = BSplineDeformation((5, 7))
+        theta = moved(t)
+        coefficients = theta.reshape(5, 7, 2).numpy()
+
+        def basis(x, count):
+            h = 2 / (count - 3)
+            knots = -1 + (np.arange(count + 4) - 3) * h
+            return np.stack(
+                [ScipyBSpline.basis_element(knots[i : i + 5], False)(x) for i in range(count)], -1
+            )
+
+        points = np.random.default_rng(0).uniform(-0.999, 0.999, (80, 2))
+        wx = np.nan_to_num(basis(points[:, 0], 7))
+        wy = np.nan_to_num(basis(points[:, 1], 5))
+        wanted = points + np.einsum("mi,mj,ijk->mk", wy, wx, coefficients)
+        found = t.points(theta, torch.from_numpy(points)[None])[0].numpy()
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12)
+
+    def test_positions_reproduce_affine_maps(self):
+        t = BSplineDeformation((4, 6), control="positions")
+        matrix = torch.tensor([[0.8, 0.1, 0.2], [-0.1, 0.9, 0.0]]).double()
+        theta = (t.control_points @ matrix[:, :2].T + matrix[:, 2]).reshape(1, -1)
+        affine = stn.Affine().grid(matrix.reshape(1, -1), (7, 9))
+        torch.testing.assert_close(t.grid(theta, (7, 9)), affine, rtol=0, atol=1e-12)
+
+    def test_bad_lattices_are_named(self):
+        with pytest.raises(OptionError, match="2 numbers of at least 4"):
+            BSplineDeformation((3, 4))
+
+
+def test_half_a_module_keeps_the_lattice():
+    t = ThinPlateSpline().half()
+    wanted = ThinPlateSpline().grid(ThinPlateSpline().identity()[None], (5, 5))
+    assert torch.equal(t.grid(t.identity()[None], (5, 5)), wanted)
+    assert math.isclose(t.identity()[2].item(), -1 / 3, rel_tol=1e-6)
