@@ -7,8 +7,11 @@ import sys
 import spatial_transformer as stn
 
 NAMES = {
-    *("Affine", "Attention", "Projective", "Similarity", "ThinPlateSpline", "Translation"),
-    *("Kernel", "Localisation", "Parallel", "Sampler", "SpatialTransformer", "Transform"),
+    *("Affine", "Attention", "Bounded", "BSplineDeformation", "Compose", "Diffeomorphic"),
+    *("Displacement", "LinearBasis", "LogPolar", "PiecewiseAffine", "PixelAffine", "Projective"),
+    *("Rigid", "Similarity", "ThinPlateSpline", "Transform", "Translation"),
+    *("Kernel", "Localisation", "Sampler", "grid_from_flow", "grid_from_pixels"),
+    *("Cascade", "CollapseMonitor", "Parallel", "SpatialTransformer"),
     *("list_localisations", "list_samplers", "list_transforms"),
     *("make_localisation", "make_sampler", "make_transform"),
     *("localisation_parameters", "param_groups", "sample", "warp", "SpatialTransformerError"),

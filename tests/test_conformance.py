@@ -6,12 +6,12 @@ The table is written by ``python -m tests.test_conformance`` and is compared her
 from pathlib import Path
 
 import pytest
+from tests.conformance import SAMPLER_CASES, TRANSFORM_CASES, build, dims_of
 
 from spatial_transformer.samplers import list_samplers
 from spatial_transformer.samplers.padding import PADDINGS
 from spatial_transformer.testing import samplers, transforms
 from spatial_transformer.transforms import list_transforms
-from tests.conformance import SAMPLER_CASES, TRANSFORM_CASES, build, dims_of
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "conformance.md"
 #: what a family does not have, and the table shows as a dash
@@ -74,7 +74,7 @@ def table():
     lines += ["| transform | dims | " + " | ".join(props) + " |", "|---" * (len(props) + 2) + "|"]
     for name in list_transforms():
         for dims in dims_of(name):
-            ticks = ["–" if name in LACKING.get(p, ()) else "✓" for p in props]
+            ticks = ["-" if name in LACKING.get(p, ()) else "✓" for p in props]
             lines.append(f"| {name} | {dims} | " + " | ".join(ticks) + " |")
     props = list(samplers.CHECKS)
     lines += ["", "## Samplers", "", "In 2-D and in 3-D alike.", ""]

@@ -3,6 +3,8 @@
 The public names. Everything else is reached through its own module and may change.
 """
 
+from spatial_transformer.coordinates import grid_from_flow as grid_from_flow
+from spatial_transformer.coordinates import grid_from_pixels as grid_from_pixels
 from spatial_transformer.errors import SpatialTransformerError as SpatialTransformerError
 from spatial_transformer.functional import Sampler as Sampler
 from spatial_transformer.functional import make_sampler as make_sampler
@@ -11,6 +13,8 @@ from spatial_transformer.functional import warp as warp
 from spatial_transformer.localisation import Localisation as Localisation
 from spatial_transformer.localisation import list_localisations as list_localisations
 from spatial_transformer.localisation import make_localisation as make_localisation
+from spatial_transformer.modules.cascade import Cascade as Cascade
+from spatial_transformer.modules.monitor import CollapseMonitor as CollapseMonitor
 from spatial_transformer.modules.parameters import (
     localisation_parameters as localisation_parameters,
 )
@@ -21,7 +25,17 @@ from spatial_transformer.samplers import Kernel as Kernel
 from spatial_transformer.samplers import list_samplers as list_samplers
 from spatial_transformer.transforms import Affine as Affine
 from spatial_transformer.transforms import Attention as Attention
+from spatial_transformer.transforms import Bounded as Bounded
+from spatial_transformer.transforms import BSplineDeformation as BSplineDeformation
+from spatial_transformer.transforms import Compose as Compose
+from spatial_transformer.transforms import Diffeomorphic as Diffeomorphic
+from spatial_transformer.transforms import Displacement as Displacement
+from spatial_transformer.transforms import LinearBasis as LinearBasis
+from spatial_transformer.transforms import LogPolar as LogPolar
+from spatial_transformer.transforms import PiecewiseAffine as PiecewiseAffine
+from spatial_transformer.transforms import PixelAffine as PixelAffine
 from spatial_transformer.transforms import Projective as Projective
+from spatial_transformer.transforms import Rigid as Rigid
 from spatial_transformer.transforms import Similarity as Similarity
 from spatial_transformer.transforms import ThinPlateSpline as ThinPlateSpline
 from spatial_transformer.transforms import Transform as Transform

@@ -10,6 +10,7 @@ module computes either direction by itself.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -144,6 +145,13 @@ def coordinate_dtype(*tensors: Tensor) -> torch.dtype:
     """The dtype coordinates and weights are computed in: float32, or float64 if any input is."""
     wide = any(t.dtype == torch.float64 for t in tensors)
     return torch.float64 if wide else torch.float32
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """A context in which autocast leaves products alone: it would make half precision of them."""
+    if device.type == "meta":  # has no autocast
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def check_size(size: object, dims: int) -> tuple[int, ...]:

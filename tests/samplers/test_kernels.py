@@ -49,12 +49,16 @@ def test_bsplines_equal_scipys(shape, order, padding, prefilter):
 
 
 def test_reflection_is_scipys_reflect_when_edges_are_the_frame():
-    image = torch.rand(1, 1, 6, 7, dtype=torch.float64)
-    u = torch.rand(2, 3, 4, dtype=torch.float64) * 30 - 12
-    grid = torch.stack([(2 * u[1] + 1) / 7 - 1, (2 * u[0] + 1) / 6 - 1], -1)[None]
+    """On an image large enough: SciPy's filter for this mode misses the pixels of small ones, by
+    2e-5 at 6x7 and order 5."""
+    image = torch.rand(1, 1, 60, 70, dtype=torch.float64)
+    u = torch.rand(2, 30, 40, dtype=torch.float64) * 200 - 70
+    grid = torch.stack([(2 * u[1] + 1) / 70 - 1, (2 * u[0] + 1) / 60 - 1], -1)[None]
     for order in range(6):
         found = stn.sample(image, grid, kernel=BSpline(order), padding="reflection")
-        wanted = ndimage.map_coordinates(image[0, 0].numpy(), u.numpy(), order=order, mode="reflect")
+        wanted = ndimage.map_coordinates(
+            image[0, 0].numpy(), u.numpy(), order=order, mode="reflect"
+        )
         np.testing.assert_allclose(found[0, 0].numpy(), wanted, rtol=0, atol=1e-11)
 
 
@@ -161,8 +165,10 @@ def test_warps_agree_with_opencv(kernel, flag, tolerance):
     perspective = cv2.warpPerspective(source, square, (45, 30), flags=how)
     for theirs in (affine, remap, perspective):
         off = np.abs(found - theirs)
-        if tolerance is None:  # points near the middle between two pixels may go either way
-            assert (off > 1e-6).mean() < 0.05
+        if tolerance is None:  # half-way between two pixels it may go either way
+            half = np.abs(pixels % 1 - 0.5).min(-1) < 1e-6
+            assert 0 < half.mean() < 0.3
+            assert off[~half].max() == 0
         else:
             assert off.max() < tolerance
             assert off.mean() < tolerance / 10

@@ -35,7 +35,9 @@ def test_tps_equals_scipys_at_nodes_and_off_them(shape, regularisation):
     np.testing.assert_allclose(found, scipy(points), rtol=0, atol=1e-10)
     grid = t.grid(theta, (9, 7))[0].numpy()
     regular = base_grid((9, 7), dtype=torch.float64).numpy()
-    np.testing.assert_allclose(grid.reshape(-1, 2), scipy(regular.reshape(-1, 2)), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(
+        grid.reshape(-1, 2), scipy(regular.reshape(-1, 2)), rtol=0, atol=1e-10
+    )
 
 
 def test_tps_in_3d_equals_scipys_linear_kernel():
@@ -77,7 +79,10 @@ def test_bound_keeps_every_move_within():
     assert (far - t.control_points).abs().max() <= 0.2 + 1e-9
     tiny = 1e-4 * torch.ones(1, 32).double()
     torch.testing.assert_close(
-        t.grid(tiny, (4, 4)), ThinPlateSpline(control="offsets").grid(tiny, (4, 4)), rtol=0, atol=1e-9
+        t.grid(tiny, (4, 4)),
+        ThinPlateSpline(control="offsets").grid(tiny, (4, 4)),
+        rtol=0,
+        atol=1e-9,
     )
 
 
@@ -85,7 +90,7 @@ def test_the_grid_is_one_product_with_a_cached_basis():
     t = ThinPlateSpline()
     theta = moved(t)
     t.grid(theta, (6, 6))
-    (basis, *_), = t._bases.values()
+    ((basis, *_),) = t._bases.values()
     t.grid(theta, (6, 6))
     assert len(t._bases) == 1
     assert next(iter(t._bases.values()))[0] is basis

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from spatial_transformer.coordinates import full_precision
 from spatial_transformer.errors import OptionError
 from spatial_transformer.transforms import Transform, as_transform
 
@@ -78,6 +79,6 @@ class Localisation(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         features = self.body(image).flatten(1)
-        with torch.autocast(features.device.type, enabled=False):
+        with full_precision(features.device):
             theta = self.head(features.to(self.head.weight.dtype))
         return theta if self.count is None else theta.unflatten(1, (self.count, self.num_params))

@@ -18,6 +18,10 @@ for _order in range(6):
     KERNELS.add(f"bspline{_order}", partial(BSpline, _order))
 
 
+#: one of each with its defaults; a kernel has no state
+_NAMED = {name: KERNELS.make(name) for name in KERNELS.names()}
+
+
 def list_samplers() -> tuple[str, ...]:
     """The kernel names that ``sample``, ``warp`` and ``make_sampler`` know."""
     return KERNELS.names()
@@ -30,4 +34,6 @@ def as_kernel(kernel: Any) -> Kernel:
     """
     if isinstance(kernel, Kernel):
         return kernel
-    return KERNELS.make(kernel) if isinstance(kernel, str) else from_callable(kernel)
+    if isinstance(kernel, str):
+        return _NAMED.get(kernel) or KERNELS.make(kernel)
+    return from_callable(kernel)

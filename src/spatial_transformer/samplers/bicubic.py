@@ -9,10 +9,10 @@ class Bicubic(PiecewisePolynomial):
     """k(d) = (a + 2) x^3 - (a + 3) x^2 + 1 for x = \\|d\\| < 1, a (x^3 - 5 x^2 + 8 x - 4) up to 2.
 
     Source: Keys 1981, through the paper's equation (3). a = -0.75 is what torch and OpenCV have;
-    a = -0.5 is of third order.
+    a = -0.5 is of third order, every other a of first.
 
     >>> Bicubic().order, Bicubic(a=-0.5).order
-    (2, 3)
+    (1, 3)
     """
 
     name = "bicubic"
@@ -20,7 +20,7 @@ class Bicubic(PiecewisePolynomial):
 
     def __init__(self, a: float = -0.75) -> None:
         self.a = a
-        self.order = 3 if a == -0.5 else 2
+        self.order = 3 if a == -0.5 else 1  # only then straight lines are kept
         super().__init__()
 
     def _piece(self, x: Fraction) -> Polynomial:

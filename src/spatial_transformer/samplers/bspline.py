@@ -3,11 +3,13 @@
 from fractions import Fraction
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from spatial_transformer.coordinates import full_precision
 from spatial_transformer.errors import OptionError
-from spatial_transformer.samplers.padding import CONSTANT, edge
+from spatial_transformer.samplers.padding import CONSTANT
 from spatial_transformer.samplers.pieces import (
     PiecewisePolynomial,
     Polynomial,
@@ -64,9 +66,9 @@ class BSpline(PiecewisePolynomial):
             image = image - level  # the filter keeps constants: it is added back below
         for axis in range(2, image.dim()):
             n = image.shape[axis]
-            matrix = filter_matrix(self.degree, n, padding, align_corners)
-            matrix = matrix.to(device=image.device, dtype=image.dtype)
-            with torch.autocast(image.device.type, enabled=False):
+            like = torch.empty(0, device=image.device, dtype=image.dtype)
+            matrix = torch.ops.stn.spline_filter(like, self.degree, n, padding, align_corners)
+            with full_precision(image.device):
                 image = torch.tensordot(image, matrix, dims=([axis], [1])).movedim(-1, axis)
         if fill is not None and padding in CONSTANT:
             image = image + level
@@ -74,31 +76,48 @@ class BSpline(PiecewisePolynomial):
 
 
 @lru_cache(maxsize=32)
-def filter_matrix(order: int, n: int, padding: str, align_corners: bool) -> Tensor:
+def filter_matrix(order: int, n: int, padding: str, align_corners: bool) -> np.ndarray:
     """Pixels -> spline coefficients along one axis: ``(n + 2 * margin, n)``, float64.
 
     The inverse of the matrix of spline values at whole pixels under the padding's extension.
     """
-    extend = torch.eye(n, dtype=torch.float64)
     if padding in (*CONSTANT, "border"):
-        whole = n + 2 * MARGIN
-        place = torch.arange(whole) - MARGIN
-        extend = torch.zeros(whole, n, dtype=torch.float64)
-        inside = (place >= 0) & (place < n) if padding in CONSTANT else torch.ones(whole).bool()
-        rows = inside.nonzero()[:, 0]
-        extend[rows, place.clamp(0, n - 1)[rows]] = 1
+        count = n + 2 * MARGIN
+        place = np.arange(count) - MARGIN
+        extend = np.eye(n)[place.clip(0, n - 1)]
+        if padding in CONSTANT:
+            extend[(place < 0) | (place >= n)] = 0
         # beyond the margin SciPy goes on by mirroring, or for border by reflecting
-        rule = edge("reflection" if padding == "border" else "mirror", whole, order, False)
+        mode = "symmetric" if padding == "border" else "reflect"
     else:
-        rule = edge(padding, n, order, align_corners)
-    count = extend.shape[0]
-    values = torch.zeros(count, count, dtype=torch.float64)
+        count, extend = n, np.eye(n)
+        half = padding == "reflection" and not align_corners
+        mode = "wrap" if padding == "wrap" else "symmetric" if half else "reflect"
+    reach = order // 2
+    index = np.pad(np.arange(count), reach, mode=mode)  # type: ignore[call-overload]
+    values = np.zeros((count, count))
     piece = truncated_powers(order)
-    rows = torch.arange(count)
-    for k in range(-(order // 2), order // 2 + 1):
-        x = Fraction(k)
+    for k in range(-reach, reach + 1):
         # continuous at knots for order > 1: either side's piece will do
-        value = float(evaluate(piece(x), x))
-        index, _ = rule.index(rows + k)
-        values.index_put_((rows, index), torch.tensor(value, dtype=torch.float64), accumulate=True)
-    return torch.linalg.solve(values, extend)
+        value = float(evaluate(piece(Fraction(k)), Fraction(k)))
+        np.add.at(values, (np.arange(count), index[reach + k : reach + k + count]), value)
+    return np.linalg.solve(values, extend)
+
+
+# an operator, so that the matrix is one node of a compiled graph and is made once, when it runs
+_LIBRARY = torch.library.Library("stn", "FRAGMENT")
+_OPTIONS = "int order, int n, str padding, bool align_corners"
+_LIBRARY.define(f"spline_filter(Tensor like, {_OPTIONS}) -> Tensor")
+
+
+def _spline_filter(like: Tensor, order: int, n: int, padding: str, align_corners: bool) -> Tensor:
+    return torch.from_numpy(filter_matrix(order, n, padding, align_corners)).to(like)
+
+
+def _fake_filter(like: Tensor, order: int, n: int, padding: str, align_corners: bool) -> Tensor:
+    margin = MARGIN if padding in (*CONSTANT, "border") else 0
+    return like.new_empty(n + 2 * margin, n)
+
+
+_LIBRARY.impl("spline_filter", _spline_filter, "CompositeExplicitAutograd")
+torch.library.register_fake("stn::spline_filter", _fake_filter, lib=_LIBRARY)

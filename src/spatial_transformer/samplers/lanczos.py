@@ -18,7 +18,7 @@ class Lanczos(Kernel):
     """
 
     name = "lanczos"
-    order = 2
+    order = 1  # straight lines are not kept
 
     def __init__(self, a: int = 3) -> None:
         if not isinstance(a, int) or a < 2:

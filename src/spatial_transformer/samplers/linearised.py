@@ -33,9 +33,9 @@ def linearised_sample(
         coordinate is not finite.
     Raises: OptionError.
     """
-    if points < 4 or points % 2 or radius <= 0:
+    if points < 6 or points % 2 or radius <= 0:
         raise OptionError(
-            "linearised sampling needs an even number of points >= 4 and a radius > 0"
+            "linearised sampling needs an even number of points >= 6 and a radius > 0"
         )
     if image.dim() != 4:
         raise OptionError(f"linearised sampling is for (B, C, H, W), got {tuple(image.shape)}")

@@ -5,7 +5,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from spatial_transformer.coordinates import base_grid
+from spatial_transformer.coordinates import base_grid, full_precision
 from spatial_transformer.errors import OptionError
 from spatial_transformer.transforms.base import Transform
 
@@ -65,7 +65,7 @@ class ControlPointTransform(Transform):
         return None
 
     def moves(self, theta: Tensor, points: Tensor) -> Tensor:
-        """How far theta moves each control point of ``points``: ``(..., P)`` -> ``(..., K, dims)``."""
+        """How far theta moves each control point: ``(..., P)`` -> ``(..., K, dims)``."""
         moves = theta.unflatten(-1, points.shape)
         if self.control == "positions":
             moves = moves - points
@@ -83,11 +83,12 @@ class ControlPointTransform(Transform):
             points = base_grid(size, align_corners, dtype=torch.float64).flatten(0, -2)
             covered = self._covered(points)
             found = (
-                self._basis(points).to(like),
-                self._control_points.to(like),
+                self._basis(points).to(like.device, like.dtype),
+                self._control_points.to(like.device, like.dtype),
                 None if covered is None else covered.to(like.device),
             )
-            if not torch.compiler.is_compiling():
+            # neither a graph's nor a fake tensor may be kept
+            if type(found[0]) is Tensor and not torch.compiler.is_compiling():
                 self._bases[key] = found
         return found
 
@@ -107,7 +108,7 @@ class ControlPointTransform(Transform):
 
     @staticmethod
     def _combine(basis: Tensor, moves: Tensor, covered: Tensor | None) -> Tensor:
-        with torch.autocast(moves.device.type, enabled=False):
+        with full_precision(moves.device):
             moved = basis @ moves
         return moved if covered is None else torch.where(covered.unsqueeze(-1), moved, torch.inf)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from spatial_transformer.coordinates import full_precision
 from spatial_transformer.errors import OptionError, ShapeError
 from spatial_transformer.transforms.base import Transform
 from spatial_transformer.transforms.matrix import project
@@ -106,7 +107,7 @@ class LinearBasis(Transform):
         return self._identity.clone()
 
     def _points(self, theta: Tensor, points: Tensor) -> Tensor:
-        with torch.autocast(theta.device.type, enabled=False):
+        with full_precision(theta.device):
             matrix = torch.tensordot(theta, self._parameters_to_matrix.to(theta), dims=1)
             matrix = matrix + self._constant.to(theta)
             mapped = self._features(points) @ matrix.transpose(-1, -2)

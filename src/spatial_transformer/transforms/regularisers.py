@@ -12,7 +12,7 @@ def identity_penalty(theta: Tensor, transform: Transform) -> Tensor:
 
 
 def out_of_frame(grid: Tensor, margin: float = 0.0) -> Tensor:
-    """How far the grid's points lie outside [-1, 1], squared, on average: ``(B, ..., d)`` -> ``(B,)``.
+    """How far the grid's points lie outside [-1, 1], squared, on average; grid ``(B, ..., d)``.
 
     Source: the Caffe layer's STLoss. Non-finite points count nothing and pass no gradient.
     """

@@ -1,0 +1,77 @@
+"""The cascade composes and samples once; the monitor tells of a collapse."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import spatial_transformer as stn
+from spatial_transformer.errors import OptionError, TransformError
+from spatial_transformer.modules.cascade import Cascade
+from spatial_transformer.modules.monitor import CollapseMonitor, CollapseWarning
+
+
+class Told(nn.Module):
+    def __init__(self, theta):
+        super().__init__()
+        self.theta = nn.Parameter(theta)
+
+    def forward(self, image):
+        return self.theta.expand(len(image), -1)
+
+
+class TestCascade:
+    thetas = (torch.tensor([0.3, 0.9, 0.1, 0.0]), torch.tensor([-0.1, 1.1, 0.0, 0.2]))
+
+    def test_is_one_warp_by_the_composition(self):
+        layer = Cascade([Told(t) for t in self.thetas], "similarity", (7, 8))
+        image = torch.rand(2, 1, 9, 9)
+        warped, theta = layer(image, return_theta=True)
+        t = stn.Similarity()
+        both = t.compose(*(x.expand(2, 4) for x in self.thetas))
+        torch.testing.assert_close(theta, both)
+        torch.testing.assert_close(warped, stn.warp(image, both, t, (7, 8)))
+        assert len(list(stn.localisation_parameters(layer))) == 2
+
+    def test_steps_share_one_stage(self):
+        layer = Cascade([Told(torch.tensor([0.1, 1.0, 0.0, 0.0]))], "similarity", steps=4)
+        _, theta = layer(torch.rand(1, 1, 9, 9), return_theta=True)
+        assert theta[0, 0].item() == pytest.approx(0.4)
+
+    def test_each_stage_sees_the_warped_image_and_learns(self):
+        stages = ["fully_connected", "fully_connected"]
+        layer = Cascade(stages, "affine", padding="border")
+        layer(torch.rand(2, 1, 9, 9))
+        for p in layer.parameters():
+            nn.init.normal_(p, std=0.1)
+        layer(torch.rand(2, 1, 9, 9)).square().sum().backward()
+        assert all(p.grad.abs().sum() > 0 for p in layer.parameters() if p.dim() > 1)
+
+    def test_bad_options(self):
+        with pytest.raises(OptionError, match="one or more stages and steps"):
+            Cascade([], "affine")
+        layer = Cascade(["fully_connected"], "thin_plate_spline", steps=2)
+        with pytest.raises(TransformError, match="no composition within its family"):
+            layer(torch.rand(1, 1, 9, 9))
+
+
+class TestMonitor:
+    def test_warns_once_when_most_is_outside(self):
+        good = stn.SpatialTransformer(Told(stn.Affine().identity()))
+        bad = stn.SpatialTransformer(Told(torch.tensor([3.0, 0, 0, 0, 3, 0])))
+        model = nn.Sequential(good, bad)
+        with CollapseMonitor(model, threshold=0.5) as monitor:
+            with pytest.warns(CollapseWarning, match="transformer '1': 94%"):
+                model(torch.rand(2, 1, 8, 8))
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                model(torch.rand(2, 1, 8, 8))
+        assert monitor.outside["0"] == 0
+        assert monitor.outside["1"] > 0.8
+        model(torch.rand(2, 1, 8, 8))
+        assert not good.localisation._forward_hooks
+
+    def test_needs_a_transformer(self):
+        with pytest.raises(OptionError, match="no spatial transformer to watch"):
+            CollapseMonitor(nn.Linear(1, 1))

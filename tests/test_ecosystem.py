@@ -1,0 +1,195 @@
+"""torch.compile, torch.func, autocast, fake tensors, and torch's own samples for grid_sample."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from tests.conformance import build, dims_of
+from torch.testing._internal.common_methods_invocations import op_db
+
+import spatial_transformer as stn
+
+KERNELS = stn.list_samplers()
+
+
+def inputs(dims=2, batch=3):
+    image = torch.rand(batch, 2, *(5, 8, 9)[-dims:])
+    return image, (3, 6, 7)[-dims:]
+
+
+def near(transform, batch=3):
+    return transform.identity() + 0.05 * torch.randn(batch, transform.num_params)
+
+
+def grid_samples():
+    (info,) = [op for op in op_db if op.name == "nn.functional.grid_sample"]
+    samples = list(info.sample_inputs("cpu", torch.float64, requires_grad=True))
+    assert len(samples) >= 20
+    return samples
+
+
+@pytest.mark.parametrize("index", range(len(grid_samples())))
+def test_torchs_own_samples(index):
+    """Values and gradients as torch's, and gradcheck, gradgradcheck."""
+    sample = grid_samples()[index]
+    image, grid = sample.input, sample.args[0]
+    mode = sample.kwargs.get("mode", "bilinear")
+    options = {
+        "kernel": mode,
+        "padding": sample.kwargs.get("padding_mode", "zeros"),
+        "align_corners": sample.kwargs.get("align_corners", False) or False,
+    }
+    if mode == "bicubic" and image.dim() == 5:
+        pytest.skip("torch has no tricubic to compare with")
+    theirs = torch.nn.functional.grid_sample(
+        image, grid, mode, options["padding"], options["align_corners"]
+    )
+    ours = stn.sample(image, grid, **options)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    image = image.detach().requires_grad_()
+    grid = grid.detach().requires_grad_()
+
+    def function(a, b):
+        return stn.sample(a, b, **options)
+
+    assert torch.autograd.gradcheck(function, (image, grid), atol=1e-6, fast_mode=True)
+    assert torch.autograd.gradgradcheck(function, (image, grid), atol=1e-5, fast_mode=True)
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestCompile:
+    """fullgraph: a graph break is an error."""
+
+    def compiled(self, function):
+        torch._dynamo.reset()
+        return torch.compile(function, fullgraph=True, backend="aot_eager")
+
+    @pytest.mark.parametrize("name", stn.list_transforms())
+    def test_every_transform(self, name):
+        for dims in dims_of(name):
+            t = build(name, dims)
+            image, size = inputs(dims)
+            theta = near(t).requires_grad_()
+
+            def warp(image, theta, t=t, size=size):
+                return stn.warp(image, theta, t, size)
+
+            found, wanted = self.compiled(warp)(image, theta), warp(image, theta)
+            torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+            grads = [torch.autograd.grad(x.square().sum(), theta)[0] for x in (found, wanted)]
+            torch.testing.assert_close(*grads, rtol=1e-3, atol=1e-3)
+
+    @pytest.mark.parametrize("kernel", KERNELS)
+    def test_every_kernel(self, kernel):
+        image, _ = inputs()
+        grid = torch.rand(3, 4, 5, 2) * 2 - 1
+        for padding in ("zeros", "mirror"):
+
+            def sample(image, grid, padding=padding):
+                return stn.sample(image, grid, kernel=kernel, padding=padding)
+
+            found = self.compiled(sample)(image, grid)
+            torch.testing.assert_close(found, sample(image, grid), rtol=0, atol=1e-5)
+
+    def test_a_layer_in_a_network_and_antialias(self):
+        layer = stn.SpatialTransformer("convolutional", "affine", (14, 14), antialias=2)
+        image = torch.rand(2, 1, 28, 28)
+        wanted = layer(image)
+        torch.testing.assert_close(self.compiled(layer)(image), wanted, rtol=0, atol=1e-5)
+
+
+class TestFunc:
+    def test_vmap_equals_a_loop(self):
+        image, size = inputs()
+        for name in stn.list_transforms():
+            t = build(name, 2)
+            theta = near(t)
+            loop = torch.stack(
+                [stn.warp(i[None], p[None], t, size) for i, p in zip(image, theta, strict=True)]
+            )
+            mapped = torch.func.vmap(lambda i, p, t=t: stn.warp(i[None], p[None], t, size))(
+                image, theta
+            )
+            torch.testing.assert_close(mapped, loop, rtol=0, atol=1e-5)
+
+    @pytest.mark.parametrize("kernel", KERNELS)
+    def test_jvp_equals_the_gradient(self, kernel):
+        image = torch.rand(1, 1, 5, 6, dtype=torch.float64)
+        grid = torch.rand(1, 2, 3, 2, dtype=torch.float64) * 1.6 - 0.8
+        step = torch.randn_like(grid)
+
+        def sample(g):
+            return stn.sample(image, g, kernel=kernel)
+
+        _, forward = torch.func.jvp(sample, (grid,), (step,))
+        jacobian = torch.func.jacrev(sample)(grid)
+        backward = (jacobian * step).sum((-1, -2, -3, -4))
+        torch.testing.assert_close(forward, backward, rtol=0, atol=1e-9)
+
+    def test_per_sample_gradients(self):
+        image, size = inputs()
+        theta = near(stn.Affine())
+
+        def loss(p, i):
+            return stn.warp(i[None], p[None], "affine", size).square().sum()
+
+        each = torch.func.vmap(torch.func.grad(loss))(theta, image)
+        theta.requires_grad_()
+        whole = stn.warp(image, theta, "affine", size).square().sum()
+        torch.testing.assert_close(each, torch.autograd.grad(whole, theta)[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", stn.list_transforms())
+def test_autocast_does_not_touch_the_coordinates(name):
+    t = build(name, 2)
+    theta, size = near(t), (40, 50)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        grid = t.grid(theta, size)
+    assert grid.dtype == torch.float32
+    torch.testing.assert_close(grid, build(name, 2).grid(theta, size), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_meta_and_fake_tensors_have_the_shape(kernel, dims):
+    image, size = inputs(dims)
+    t = stn.Affine(dims)
+    theta = t.identity().expand(3, -1)
+    meta = stn.warp(image.to("meta"), theta.to("meta"), t, size, kernel=kernel)
+    assert meta.shape == (3, 2, *size)
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = stn.warp(mode.from_tensor(image), mode.from_tensor(theta), t, size, kernel=kernel)
+    assert fake.shape == (3, 2, *size)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_channels_last_is_kept(kernel):
+    for dims, layout in ((2, torch.channels_last), (3, torch.channels_last_3d)):
+        image, size = inputs(dims)
+        t = stn.Affine(dims)
+        out = stn.warp(image.contiguous(memory_format=layout), near(t), t, size, kernel=kernel)
+        assert out.is_contiguous(memory_format=layout)
+
+
+def test_half_images_stay_near_float32():
+    """A float16 512x512 identity and rotation stay within 1e-3 of float32."""
+    image = torch.rand(1, 1, 512, 512).half()
+    for angle in (0.0, 0.3, 1.0):
+        theta = torch.tensor([[angle, 1.0, 0.0, 0.0]])
+        wide = stn.warp(image.float(), theta, "similarity")
+        narrow = stn.warp(image, theta, "similarity")
+        assert narrow.dtype == torch.float16
+        assert (narrow.float() - wide).abs().max() < 1e-3
+    assert torch.equal(stn.warp(image, torch.tensor([[0.0, 1, 0, 0]]).half(), "similarity"), image)
+
+
+def test_samplers_copy_and_pickle():
+    image, grid = torch.rand(1, 2, 5, 5), torch.rand(1, 3, 3, 2)
+    for name in KERNELS:
+        sampler = stn.make_sampler(name, padding="mirror")
+        wanted = sampler(image, grid)
+        assert torch.equal(copy.deepcopy(sampler)(image, grid), wanted)
+        assert torch.equal(pickle.loads(pickle.dumps(sampler))(image, grid), wanted)
