@@ -48,7 +48,7 @@ def test_transform(name, dims, prop):
     assert held == (name not in LACKING.get(prop, ()))
 
 
-@pytest.mark.parametrize(("name", "dims", "padding", "prop"), cases())
+@pytest.mark.parametrize(("name", "dims", "padding", "prop"), list(cases()))
 def test_sampler(name, dims, padding, prop):
     if slow_sampler(name, dims, prop) and padding not in ("zeros", "wrap"):
         padding = "zeros" if padding in ("zeros", "fill", "border") else "wrap"

@@ -57,6 +57,7 @@ def test_torchs_own_samples(index):
     assert torch.autograd.gradgradcheck(function, (image, grid), atol=1e-5, fast_mode=True)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 class TestCompile:
     """fullgraph: a graph break is an error."""

@@ -22,6 +22,13 @@ def test_its_code_runs():
     assert len([line for line in blocks[0].splitlines() if line.strip()]) == 10
 
 
+def test_the_code_of_the_docs_runs():
+    for page in (ROOT / "docs").glob("*.md"):
+        names: dict[str, object] = {}
+        for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
+            exec(block, names)
+
+
 def test_its_tables_are_those_of_the_records(tmp_path):
     copy = tmp_path / "README.md"
     copy.write_text(README)
