@@ -134,7 +134,7 @@ def test_equals_the_oracle_and_equations_6_and_7(shape, kernel, padding, align_c
 
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("align_corners", [False, True])
-@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("dims", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_gradcheck_and_gradgradcheck(dims, align_corners, padding):
     image, grid = random_case((3, 4, 5)[-dims:], batch=2, channels=2, out=(2, 2, 3))
     grid = away_from_kinks(image, grid, align_corners).requires_grad_()

@@ -1,6 +1,7 @@
 """Training: it learns, it goes on exactly where it stopped, its files are whole or not there."""
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from spatial_transformer.errors import CheckpointError, OptionError
 from spatial_transformer.files import write_whole
 from spatial_transformer.training.checkpoint import load_checkpoint, save_checkpoint
 from spatial_transformer.training.loop import evaluate, fit
+from spatial_transformer.training.progress import TensorBoard
 from spatial_transformer.training.recipe import PAPER, Recipe, seed_everything
 from spatial_transformer.training.records import Record, load_record, load_records
 
@@ -149,3 +151,32 @@ class TestRecords:
         path.write_text(json.dumps(values))
         with pytest.raises(CheckpointError, match=r"missing \['commit'\], unknown \[\]"):
             load_record(path)
+
+
+def test_tensorboard_is_optional_and_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(OptionError, match=r"pip install 'spatial-transformer\[tensorboard\]'"):
+        TensorBoard(tmp_path)
+
+
+def test_watchers_are_told_of_every_step_and_closed():
+    class Spy:
+        def __init__(self):
+            self.steps, self.closed = [], False
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            self.closed = True
+
+        def step(self, iteration, loss, error_percent):
+            self.steps.append(iteration)
+
+        def evaluated(self, iteration, split, loss, error_percent):
+            raise AssertionError("nothing is evaluated here")
+
+    spy = Spy()
+    trained(watchers=[spy])
+    assert spy.steps == list(range(1, 31))
+    assert spy.closed
