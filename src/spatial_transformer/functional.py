@@ -247,12 +247,10 @@ def backend_status() -> dict[str, tuple[bool, str]]:
 def resolve_backend(
     backend: str, image: Tensor, maps: Tensor, kernel: Kernel, fill: Tensor | None
 ) -> str:
-    """The backend that does the work: cpu, eager or reference.
+    """The backend that does the work: cpu, eager or reference; ``backend`` is checked already.
 
-    Raises: OptionError for an unknown name; BackendError where a named one is not available or
-    lacks what is asked of it.
+    Raises: BackendError where a named one lacks what is asked of it.
     """
-    check_backend(backend)
     if backend in ("eager", "reference"):
         return backend
     # a subclass may weigh otherwise than its base

@@ -10,6 +10,7 @@ from spatial_transformer.functional import sample
 from spatial_transformer.samplers import as_kernel
 from spatial_transformer.samplers.kernel import Kernel
 from spatial_transformer.samplers.padding import CONSTANT, PADDINGS
+from spatial_transformer.testing.close import assert_close
 
 
 def _case(dims: int, spread: float = 0.8) -> tuple[Tensor, Tensor]:
@@ -25,12 +26,6 @@ def _options(kernel: Any, padding: str) -> dict[str, Any]:
     return {"kernel": kernel, "padding": padding, "fill": fill, "backend": "auto"}
 
 
-def _close(found: Tensor, wanted: Tensor, what: str, tolerance: float = 1e-9) -> None:
-    off = (found - wanted).abs().max().item()
-    if not off <= tolerance:
-        raise AssertionError(f"{what}: off by {off:g}, allowed {tolerance:g}")
-
-
 def check_interpolation(kernel: Any, padding: str, dims: int = 2) -> bool:
     """At whole pixels the value is the pixel's; False for a kernel that smooths."""
     k: Kernel = as_kernel(kernel)
@@ -43,7 +38,9 @@ def check_interpolation(kernel: Any, padding: str, dims: int = 2) -> bool:
     grid = base_grid(image.shape[2:], dtype=torch.float64)[None]
     if smooths:
         return False
-    _close(sample(image, grid, **_options(kernel, padding)), image, "pixels are not met", 1e-8)
+    assert_close(
+        sample(image, grid, **_options(kernel, padding)), image, "pixels are not met", 1e-8
+    )
     return True
 
 
@@ -56,7 +53,7 @@ def check_constant(kernel: Any, padding: str, dims: int = 2) -> None:
     found = sample(flat, grid, **_options(kernel, padding))
     if getattr(as_kernel(kernel), "prefilters", False) and padding in CONSTANT:
         return  # a prefilter spreads the edge of the image over all of it
-    _close(found, torch.full_like(found, 0.7), "a constant image does not stay constant")
+    assert_close(found, torch.full_like(found, 0.7), "a constant image does not stay constant")
 
 
 def check_linear(kernel: Any, padding: str, dims: int = 2) -> None:
@@ -66,7 +63,7 @@ def check_linear(kernel: Any, padding: str, dims: int = 2) -> None:
     other = image.flip(2)
     together = sample(2 * image - 3 * other, grid, **options)
     apart = 2 * sample(image, grid, **options) - 3 * sample(other, grid, **options)
-    _close(together, apart, "not linear in the image")
+    assert_close(together, apart, "not linear in the image")
 
 
 def check_batch(kernel: Any, padding: str, dims: int = 2) -> None:
@@ -76,10 +73,10 @@ def check_batch(kernel: Any, padding: str, dims: int = 2) -> None:
     whole = sample(image, grid, **options)
     for b in range(2):
         alone = sample(image[b : b + 1], grid[b : b + 1], **options)
-        _close(whole[b : b + 1], alone, "batch differs from loop", 1e-12)
+        assert_close(whole[b : b + 1], alone, "batch differs from loop", 1e-12)
     shared = sample(image[:1], grid, **options)
     copied = sample(image[:1].expand_as(image).clone(), grid, **options)
-    _close(shared, copied, "a shared image differs from its copies", 1e-12)
+    assert_close(shared, copied, "a shared image differs from its copies", 1e-12)
 
 
 def check_gradient(kernel: Any, padding: str, dims: int = 2) -> None:

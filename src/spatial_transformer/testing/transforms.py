@@ -8,10 +8,8 @@ from torch import Tensor
 
 from spatial_transformer.coordinates import base_grid
 from spatial_transformer.errors import TransformError
+from spatial_transformer.testing.close import TOLERANCE, assert_close
 from spatial_transformer.transforms import Transform
-
-#: of float64 results that should be equal
-TOLERANCE = 1e-9
 
 
 def near_identity(transform: Transform, batch: int = 2, spread: float = 0.05) -> Tensor:
@@ -19,12 +17,6 @@ def near_identity(transform: Transform, batch: int = 2, spread: float = 0.05) ->
     source = torch.Generator().manual_seed(0)
     noise = torch.randn(batch, transform.num_params, generator=source, dtype=torch.float64)
     return transform.identity().double() + spread * noise
-
-
-def _close(found: Tensor, wanted: Tensor, what: str, tolerance: float = TOLERANCE) -> None:
-    off = (found - wanted).abs().max().item()
-    if not off <= tolerance:
-        raise AssertionError(f"{what}: off by {off:g}, allowed {tolerance:g}")
 
 
 def check_shapes(transform: Transform) -> None:
@@ -38,7 +30,7 @@ def check_shapes(transform: Transform) -> None:
         assert grid.shape == (3, *size, dims), f"grid of {size} has shape {tuple(grid.shape)}"
         many = transform.grid(theta.unsqueeze(0), size)
         assert many.shape == (1, 3, *size, dims), "theta (B, N, P) does not give N grids"
-        _close(many[0], grid, "N transforms differ from N calls")
+        assert_close(many[0], grid, "N transforms differ from N calls")
 
 
 def check_identity(transform: Transform) -> None:
@@ -49,7 +41,7 @@ def check_identity(transform: Transform) -> None:
     for align_corners in (False, True):
         grid = transform.grid(transform.identity()[None].double(), size, align_corners)
         regular = base_grid(size, align_corners, dtype=torch.float64)
-        _close(grid[0], regular, "identity() is not the identity", 1e-6)
+        assert_close(grid[0], regular, "identity() is not the identity", 1e-6)
 
 
 def check_batch(transform: Transform) -> None:
@@ -58,7 +50,9 @@ def check_batch(transform: Transform) -> None:
     size = (4, 3, 5)[-transform.dims :]
     whole = transform.grid(theta, size)
     for b in range(3):
-        _close(whole[b : b + 1], transform.grid(theta[b : b + 1], size), "batch differs from loop")
+        assert_close(
+            whole[b : b + 1], transform.grid(theta[b : b + 1], size), "batch differs from loop"
+        )
 
 
 def check_gradient(transform: Transform) -> None:
@@ -85,7 +79,7 @@ def check_not_finite(transform: Transform) -> None:
         theta.requires_grad_()
         grid = transform.grid(theta, size)
         assert not torch.isfinite(grid[0]).any(), "a theta that is not finite gives a finite grid"
-        _close(grid[1:].detach(), transform.grid(good, size), "it changes other images")
+        assert_close(grid[1:].detach(), transform.grid(good, size), "it changes other images")
         torch.where(torch.isfinite(grid), grid, 0).sum().backward()
         assert theta.grad is not None
         assert torch.equal(theta.grad[0], torch.zeros_like(theta.grad[0])), "gradient is not zero"
@@ -103,7 +97,7 @@ def check_inverse(transform: Transform) -> bool:
     points = points.expand(len(theta), -1, -1)
     there_and_back = transform.points(back, transform.points(theta, points))
     exact = hasattr(transform, "from_matrix")
-    _close(there_and_back, points, "inverse does not undo", TOLERANCE if exact else 1e-3)
+    assert_close(there_and_back, points, "inverse does not undo", TOLERANCE if exact else 1e-3)
     return True
 
 
@@ -117,7 +111,7 @@ def check_compose(transform: Transform) -> bool:
     points = base_grid((5, 4, 3)[-transform.dims :], dtype=torch.float64).flatten(0, -2)[None]
     points = points.expand(len(a), -1, -1)
     chained = transform.points(a, transform.points(b, points))
-    _close(transform.points(both, points), chained, "compose is not T_a(T_b(p))")
+    assert_close(transform.points(both, points), chained, "compose is not T_a(T_b(p))")
     return True
 
 
@@ -127,7 +121,7 @@ def check_points(transform: Transform) -> None:
     theta = near_identity(transform)
     points = base_grid(size, dtype=torch.float64).flatten(0, -2)
     found = transform.points(theta, points.expand(2, -1, -1))
-    _close(found, transform.grid(theta, size).flatten(1, -2), "points() differs from grid()")
+    assert_close(found, transform.grid(theta, size).flatten(1, -2), "points() differs from grid()")
 
 
 def check_copies(transform: Transform) -> None:

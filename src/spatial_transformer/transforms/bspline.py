@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.errors import OptionError
+from spatial_transformer.samplers.bspline import BSpline
 from spatial_transformer.transforms.basis import ControlPointTransform
+
+CUBIC = BSpline(3)
 
 
 def cubic_weights(x: Tensor, count: int) -> Tensor:
@@ -17,10 +20,7 @@ def cubic_weights(x: Tensor, count: int) -> Tensor:
     """
     spacing = 2 / (count - 3)
     place = torch.arange(count, dtype=x.dtype, device=x.device)
-    d = ((x.unsqueeze(-1) + 1) / spacing + 1 - place).abs()
-    inner = 2 / 3 - d * d + d * d * d / 2
-    outer = (2 - d).clamp(min=0) ** 3 / 6
-    return torch.where(d < 1, inner, outer)
+    return CUBIC((x.unsqueeze(-1) + 1) / spacing + 1 - place)
 
 
 class BSplineDeformation(ControlPointTransform):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from spatial_transformer.coordinates import base_grid, check_size
+from spatial_transformer.coordinates import base_grid, check_size, half_extent
 from spatial_transformer.errors import OptionError
 from spatial_transformer.samplers.bilinear import Bilinear
 from spatial_transformer.samplers.eager import sample_eager
@@ -73,7 +73,8 @@ class Displacement(Transform):
         field = theta.unflatten(-1, (*self.shape, self.dims)).movedim(-1, -self.dims - 1)
         if self.units == "normalised":
             return field
-        scale = [2 / max(n - self.align_corners, 1) for n in reversed(self.shape)]
+        extents = (half_extent(n, self.align_corners) for n in reversed(self.shape))
+        scale = [1 / max(half, 0.5) for half in extents]  # one pixel has no extent of its own
         return field * theta.new_tensor(scale).reshape(-1, *(1,) * self.dims)
 
     def _points(self, theta: Tensor, points: Tensor) -> Tensor:
