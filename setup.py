@@ -12,7 +12,7 @@ from setuptools import Extension, setup
 
 kernels = Path("src/spatial_transformer/kernels/cpu")
 flags = [
-    *("-O3", "-std=c++17", "-fopenmp", "-fvisibility=hidden"),
+    *("-O2", "-std=c++17", "-fopenmp", "-fvisibility=hidden"),
     # the same results on every machine; no errno and no traps stand in the vectors' way
     *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
 ]

@@ -54,7 +54,7 @@ def snap_tolerance(n: int, dtype: torch.dtype) -> float:
     A coordinate this near to a whole pixel *is* that pixel: float arithmetic cannot tell them
     apart, and without it the identity would not return the image itself.
     """
-    return 4 * torch.finfo(dtype).eps * n
+    return torch.finfo(dtype).eps * n
 
 
 def axis(

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from spatial_transformer.coordinates import check_size
 from spatial_transformer.errors import BackendError, DTypeError, OptionError, ShapeError
 from spatial_transformer.kernels import ops
-from spatial_transformer.kernels.cpu.load import LIBRARY, WHY
+from spatial_transformer.kernels.cpu.run import layout_of
 from spatial_transformer.kernels.reference import sample_reference
 from spatial_transformer.samplers import KERNELS, as_kernel
 from spatial_transformer.samplers.antialias import check_points, footprints, sample_antialiased
+from spatial_transformer.samplers.bicubic import KEYS_A, Bicubic
 from spatial_transformer.samplers.bilinear import Bilinear
 from spatial_transformer.samplers.check import check_batch, check_fill, check_grid, check_image
 from spatial_transformer.samplers.eager import sample_eager
@@ -109,13 +110,13 @@ def _sample(image: Tensor, grid: Tensor, o: Options) -> Tensor:
     if not image.is_floating_point():  # float64 holds every integer up to 2^53
         fill = None if o.fill is None else o.fill.double()
         return _sample(image.double(), grid, replace(o, fill=fill)).to(image.dtype)
-    use = resolve_backend(o.backend, image, grid, o.kernel, o.fill)
-    if use == "eager":
-        warped = sample_eager(image, grid, o.kernel, o.padding, o.fill, o.align_corners)
-    else:
-        one = sample_reference if use == "reference" else torch.ops.stn.sample_grid
-        warped = one(image, grid, o.kernel.name, o.padding, o.fill, o.align_corners)
-    return like_layout(warped, image)
+    use = resolve_backend(o.backend, image, o.kernel, o.fill)
+    if use not in ops.KERNELS:
+        one = sample_reference if use == "reference" else sample_eager
+        kernel = o.kernel.name if use == "reference" else o.kernel
+        return like_layout(one(image, grid, kernel, o.padding, o.fill, o.align_corners), image)
+    options = (o.kernel.name, o.padding, o.fill, o.align_corners, use)
+    return torch.ops.stn.sample_grid(image, grid, *options)
 
 
 def _sample_antialiased(
@@ -131,12 +132,9 @@ def _sample_antialiased(
 
 def like_layout(warped: Tensor, image: Tensor) -> Tensor:
     """``warped`` laid out as ``image`` is: channels_last stays channels_last."""
-    layout = torch.channels_last if image.dim() == 4 else torch.channels_last_3d
     if in_function_transform():  # a batched tensor does not tell its layout
         return warped
-    if image.shape[1] > 1 and image.is_contiguous(memory_format=layout):
-        return warped.contiguous(memory_format=layout)
-    return warped
+    return warped.contiguous(memory_format=layout_of(image))
 
 
 def warp(
@@ -185,15 +183,10 @@ def warp(
     theta = transform.check_theta(theta)
     check_batch(image, theta, "theta")
     many = theta.shape[1] if theta.dim() == 3 else None
-    fusable = isinstance(transform, MatrixTransform) and image.is_floating_point()
-    if (
-        fusable
-        and not antialias
-        and resolve_backend(backend, image, theta, options.kernel, options.fill) == "cpu"
-    ):
-        matrix = transform.matrix(theta)
-        if matrix.shape[-2] == dims:
-            return _warp_fused(image, matrix, size, options)
+    if isinstance(transform, MatrixTransform) and image.is_floating_point() and not antialias:
+        use = resolve_backend(backend, image, options.kernel, options.fill)
+        if use in ops.KERNELS:
+            return _warp_fused(image, transform.matrix(theta), size, options, use)
     grid = transform.grid(theta, size, align_corners)
     steps = _footprints(transform, theta, grid, size, align_corners) if antialias else []
     if many:  # the N grids are stacked along the first spatial axis, so no image is copied
@@ -219,14 +212,16 @@ def _footprints(
     return [s.unflatten(0, grid.shape[: -transform.dims - 1]) for s in steps]
 
 
-def _warp_fused(image: Tensor, matrix: Tensor, size: tuple[int, ...], o: Options) -> Tensor:
-    """The matrices straight to the output: ``(B, d, d + 1)`` or ``(B, N, d, d + 1)``."""
+def _warp_fused(
+    image: Tensor, matrix: Tensor, size: tuple[int, ...], o: Options, use: str
+) -> Tensor:
+    """The matrices straight to the output: ``(B, r, d + 1)`` or ``(B, N, r, d + 1)``."""
     many = matrix.shape[1] if matrix.dim() == 4 else None
     if many:
         batch = max(image.shape[0], matrix.shape[0])
         matrix = matrix.expand(batch, *matrix.shape[1:]).flatten(0, 1)
-    options = (o.kernel.name, o.padding, o.fill, o.align_corners)
-    warped = like_layout(torch.ops.stn.warp_matrix(image, matrix, size, *options), image)
+    options = (o.kernel.name, o.padding, o.fill, o.align_corners, use)
+    warped: Tensor = torch.ops.stn.warp_matrix(image, matrix, size, *options)
     return warped.unflatten(0, (-1, many)) if many else warped
 
 
@@ -237,33 +232,43 @@ class EagerWarning(UserWarning):
 def backend_status() -> dict[str, tuple[bool, str]]:
     """Of every backend but auto, whether it is available and why (not)."""
     return {
-        "cpu": (LIBRARY is not None, WHY),
-        "triton": (False, "there are no Triton kernels in this version"),
+        **{name: kernels.available() for name, kernels in ops.KERNELS.items()},
         "eager": (True, "plain torch operations, everywhere"),
         "reference": (True, "float64 oracle, slow, for tests"),
     }
 
 
-def resolve_backend(
-    backend: str, image: Tensor, maps: Tensor, kernel: Kernel, fill: Tensor | None
-) -> str:
-    """The backend that does the work: cpu, eager or reference; ``backend`` is checked already.
+def resolve_backend(backend: str, image: Tensor, kernel: Kernel, fill: Tensor | None) -> str:
+    """The backend that does the work, not auto; ``backend`` is checked already.
 
     Raises: BackendError where a named one lacks what is asked of it.
     """
     if backend in ("eager", "reference"):
         return backend
+    use = ("triton" if image.is_cuda else "cpu") if backend == "auto" else backend
+    lacking = _lacking(use, image, kernel, fill)
+    if lacking is None:
+        available, why = ops.KERNELS[use].available()
+        if available:
+            return use
+        _warn_once(why)
+    elif backend != "auto":
+        raise BackendError(f"backend={backend!r} has no {lacking}: use 'auto' or 'eager'")
+    return "eager"
+
+
+def _lacking(use: str, image: Tensor, kernel: Kernel, fill: Tensor | None) -> str | None:
+    """What the fused kernels have not of a call."""
     # a subclass may weigh otherwise than its base
-    exact = type(kernel) in (Nearest, Bilinear)
-    lacking = ops.unsupported(image, fill) if exact else f"kernel {kernel.name!r}"
-    if lacking is None and in_function_transform():
-        lacking = "torch.func transforms and forward-mode derivatives"
-    if lacking is None and LIBRARY is None:
-        _warn_once()
-        return "eager"
-    if lacking is not None and backend == "cpu":
-        raise BackendError(f"backend='cpu' has no {lacking}: use 'auto' or 'eager'")
-    return "eager" if lacking is not None else "cpu"
+    exact = type(kernel) in (Nearest, Bilinear, Bicubic)
+    if not exact or (isinstance(kernel, Bicubic) and kernel.a != KEYS_A):
+        return f"kernel {kernel!r}"
+    if fill is not None and fill.requires_grad:
+        return "a gradient to fill"
+    if in_function_transform():
+        return "torch.func transforms and forward-mode derivatives"
+    lacking: str | None = ops.KERNELS[use].lacking(image, kernel.name)
+    return lacking
 
 
 def check_backend(backend: str) -> None:
@@ -277,8 +282,8 @@ def check_backend(backend: str) -> None:
 
 
 @cache
-def _warn_once() -> None:
-    warnings.warn(f"running eager: {WHY}", EagerWarning, stacklevel=4)
+def _warn_once(why: str) -> None:
+    warnings.warn(f"running eager: {why}", EagerWarning, stacklevel=4)
 
 
 def in_function_transform() -> bool:

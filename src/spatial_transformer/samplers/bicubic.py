@@ -4,6 +4,9 @@ from fractions import Fraction
 
 from spatial_transformer.samplers.pieces import PiecewisePolynomial, Polynomial
 
+#: what torch and OpenCV have
+KEYS_A = -0.75
+
 
 class Bicubic(PiecewisePolynomial):
     """k(d) = (a + 2) x^3 - (a + 3) x^2 + 1 for x = \\|d\\| < 1, a (x^3 - 5 x^2 + 8 x - 4) up to 2.
@@ -18,7 +21,7 @@ class Bicubic(PiecewisePolynomial):
     name = "bicubic"
     support = 2.0
 
-    def __init__(self, a: float = -0.75) -> None:
+    def __init__(self, a: float = KEYS_A) -> None:
         self.a = a
         self.order = 3 if a == -0.5 else 1  # only then straight lines are kept
         super().__init__()

@@ -64,14 +64,26 @@ template <class T>
 STN_INLINE Int<T> to_int_mask(const Mask<T>& m) {
   return __builtin_convertvector(m, Int<T>);
 }
+template <class T>
+STN_INLINE Mask<T> to_mask(const Int<T>& m) {
+  return __builtin_convertvector(m, Mask<T>);
+}
+template <class T>
+constexpr T kEpsilon = sizeof(T) == 4 ? T(1.1920928955078125e-07) : T(2.220446049250313e-16);
 // floor for |v| < 2^31; SSE2 has no such instruction
 template <class T>
 STN_INLINE Vec<T> floor_small(const Vec<T>& v) {
   const Vec<T> whole = __builtin_convertvector(to_int<T>(v), Vec<T>);
   return whole > v ? whole - 1 : whole;
 }
+// Whether any lane of what a comparison gave is set. Not by way of memory, which would take longer
+// than all the comparisons.
 template <class M>
 STN_INLINE bool any(const M& m) {
+#if STN_BYTES == 32
+  typedef float V __attribute__((vector_size(32)));
+  if constexpr (sizeof(M) == 32) return __builtin_ia32_movmskps256((V)m) != 0;
+#endif
   int64_t words[sizeof(M) / 8], all = 0;
   memcpy(words, &m, sizeof m);
   for (size_t k = 0; k < sizeof(M) / 8; ++k) all |= words[k];
@@ -85,6 +97,19 @@ STN_INLINE Vec<double> load_as_double(const T* p) {
   return __builtin_convertvector(load<Few>(p), Vec<double>);
 }
 
+template <class T>
+STN_INLINE Int<T> count_up() {
+  Int<T> lane;
+  STN_UNROLL
+  for (int k = 0; k < kLanes<T>; ++k) lane[k] = k;
+  return lane;
+}
+// The first `left` lanes; the others are zero, whatever they were.
+template <class T>
+STN_INLINE Vec<T> first_lanes(const Vec<T>& v, int left) {
+  return to_mask<T>(count_up<T>() < left) ? v : Vec<T>{};
+}
+
 // source[index] and source[index + 1]. Two neighbours are one load of twice the width, which is
 // faster than the processors' gather instructions.
 STN_INLINE void load_pairs(const float* source, const int32_t* index, Vec<float>& first,
@@ -92,6 +117,7 @@ STN_INLINE void load_pairs(const float* source, const int32_t* index, Vec<float>
   typedef double Pairs __attribute__((vector_size(STN_BYTES)));
   constexpr int n = kLanes<float>;
   double p[n];
+  STN_UNROLL
   for (int k = 0; k < n; ++k) memcpy(&p[k], source + index[k], 8);
 #if STN_BYTES == 64
   const Pairs a = {p[0], p[1], p[4], p[5], p[8], p[9], p[12], p[13]};
@@ -116,8 +142,52 @@ STN_INLINE void load_pairs(const float* source, const int32_t* index, Vec<float>
 }
 STN_INLINE void load_pairs(const double* source, const int32_t* index, Vec<double>& first,
                            Vec<double>& second) {
+  STN_UNROLL
   for (int k = 0; k < kLanes<double>; ++k) {
     first[k] = source[index[k]];
     second[k] = source[index[k] + 1];
+  }
+}
+
+// Indices in memory, one by one: extracting them from a vector takes longer.
+template <class T>
+struct Indices {
+  int32_t at[kLanes<T>];
+  STN_INLINE explicit Indices(const Int<T>& index) {
+    store(at, index);
+    asm("" : "+m"(at));
+  }
+};
+
+// W neighbours from source[index] on.
+template <class T, int W>
+STN_INLINE void load_run(const T* source, const Indices<T>& index, Vec<T>* out) {
+  if (W == 1) {
+    T value[kLanes<T>];
+    STN_UNROLL
+    for (int k = 0; k < kLanes<T>; ++k) value[k] = source[index.at[k]];
+    out[0] = load<Vec<T>>(value);
+  } else {
+    STN_UNROLL
+    for (int w = 0; w < W; w += 2) load_pairs(source + w, index.at, out[w], out[w + 1]);
+  }
+}
+
+// Four rows of four numbers, turned into columns.
+STN_INLINE void transpose4(const float* from, int64_t stride, float* to, int64_t to_stride) {
+  typedef float F __attribute__((vector_size(16)));
+  typedef int32_t I __attribute__((vector_size(16)));
+  const F a = load<F>(from), b = load<F>(from + stride);
+  const F c = load<F>(from + 2 * stride), d = load<F>(from + 3 * stride);
+  const F ab = __builtin_shuffle(a, b, I{0, 4, 1, 5}), ba = __builtin_shuffle(a, b, I{2, 6, 3, 7});
+  const F cd = __builtin_shuffle(c, d, I{0, 4, 1, 5}), dc = __builtin_shuffle(c, d, I{2, 6, 3, 7});
+  store(to, F(__builtin_shuffle(ab, cd, I{0, 1, 4, 5})));
+  store(to + to_stride, F(__builtin_shuffle(ab, cd, I{2, 3, 6, 7})));
+  store(to + 2 * to_stride, F(__builtin_shuffle(ba, dc, I{0, 1, 4, 5})));
+  store(to + 3 * to_stride, F(__builtin_shuffle(ba, dc, I{2, 3, 6, 7})));
+}
+STN_INLINE void transpose4(const double* from, int64_t stride, double* to, int64_t to_stride) {
+  for (int i = 0; i < 4; ++i) {
+    for (int j = 0; j < 4; ++j) to[j * to_stride + i] = from[i * stride + j];
   }
 }

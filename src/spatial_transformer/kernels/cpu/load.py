@@ -6,18 +6,18 @@ from functools import cache
 from pathlib import Path
 
 #: of the C interface; a stale build is refused rather than called
-ABI = 2
+ABI = 3
 
 
 class Plan(ctypes.Structure):
     """All of a call but its tensors; mirrors the struct in plan.h."""
 
     _fields_ = tuple(
-        (name, ctypes.c_int64)
+        (name, ctypes.c_int64 * 3 if name.endswith("size") else ctypes.c_int64)
         for name in (
-            *("grid", "images", "maps", "fills", "batch"),
-            *("channels", "height", "width", "out_height", "out_width"),
-            *("kernel", "padding", "align_corners", "threads", "level"),
+            *("grid", "projective", "images", "maps", "fills", "batch", "channels", "dims"),
+            *("size", "out_size", "kernel", "padding", "align_corners"),
+            *("storage", "channels_last", "threads", "level"),
         )
     )
 

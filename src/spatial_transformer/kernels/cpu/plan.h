@@ -9,63 +9,38 @@
 // itself might be compiled for AVX-512 and then be the one that the linker keeps for all.
 #define STN_INLINE inline __attribute__((always_inline))
 
+// Loops over taps, axes and lanes: their counts are known, and so few that they are written out.
+#define STN_LAMBDA __attribute__((always_inline))
+#define STN_UNROLL _Pragma("GCC unroll 64")
+
 namespace stn {
 
-enum Kernel : int64_t { kNearest = 0, kBilinear = 1 };
+enum Kernel : int64_t { kNearest = 0, kLinear = 1, kCubic = 2 };
 // zeros and fill are one padding; reflection is mirror when the corners are aligned
 enum Padding : int64_t { kConstant = 0, kBorder = 1, kReflection = 2, kMirror = 3, kWrap = 4 };
+// how images are stored; they are computed with as float or, if they are double, double
+enum Storage : int64_t { kPlain = 0, kBfloat16 = 1, kFloat16 = 2 };
 
-// All of a call but its tensors. The fields and their order are those of run.py.
+// All of a call but its tensors. The fields and their order are those of load.py.
+// Axes are in the order of coordinates: x, y, z; in 2-D z has one pixel.
 struct Plan {
-  int64_t grid;                   // 1: maps are grids, 0: matrices
-  int64_t images, maps, fills;    // batch of each; fills may be 0. All divide batch.
-  int64_t batch;                  // of the output
-  int64_t channels, height, width, out_height, out_width;
+  int64_t grid;                 // 1: maps are grids, 0: matrices
+  int64_t projective;           // matrices are square
+  int64_t images, maps, fills;  // batch of each; fills may be 0. All divide batch.
+  int64_t batch;                // of the output
+  int64_t channels, dims;
+  int64_t size[3], out_size[3];
   int64_t kernel, padding, align_corners;
+  int64_t storage, channels_last;  // of image, output and their gradients
   int64_t threads;
-  int64_t level;                  // highest instruction set allowed: 0 baseline, 1 AVX2, 2 AVX-512
+  int64_t level;  // highest instruction set allowed: 0 baseline, 1 AVX2, 2 AVX-512
 };
 
-constexpr int kChunk = 512;  // pixels whose taps are kept at a time: they stay in the L1 cache
-constexpr int kSlack = 16;   // vectors may be written that far over a chunk's end
-constexpr int kPad = 2;      // pixels that a copy of a plane is extended by on every side
-
-template <class T>
-struct Call {
-  Plan p;
-  const T *image, *map, *fill, *grad;
-  T *out, *grad_image, *grad_map;
-  double* parts;  // the tiles' parts of the gradient to the matrices, 6 numbers each
-
-  // How the work is cut: a function of the shapes alone, never of the number of threads, so that
-  // results are the same bits for any number of them.
-  int64_t tile_rows, tiles;     // output rows of a task, tasks of an output
-  int64_t block;                // channels of which padded copies are held together
-  int64_t image_block;          // channels of one task of the gradient to the image
-  bool padded;                  // read from extended copies of the planes: no bounds tests
-
-  Call(const Plan& plan, const T* image, const T* map, const T* fill, const T* grad, T* out,
-       T* grad_image, T* grad_map)
-      : p(plan), image(image), map(map), fill(fill), grad(grad), out(out),
-        grad_image(grad_image), grad_map(grad_map), parts(nullptr) {}
-
-  STN_INLINE int64_t plane() const { return p.height * p.width; }
-  STN_INLINE int64_t out_plane() const { return p.out_height * p.out_width; }
-  STN_INLINE int64_t stride() const { return padded ? p.width + 2 * kPad : p.width; }
-  // of a padded plane: behind it is one more cell of 2 x 2 that non-finite coordinates read
-  STN_INLINE int64_t cell() const { return (p.height + 2 * kPad) * stride(); }
-  STN_INLINE int64_t padded_plane() const { return cell() + stride() + 2; }
-
-  // consecutive outputs share an image (a map, a fill value), where there are fewer of them
-  STN_INLINE int64_t image_of(int64_t b) const { return b / (p.batch / p.images); }
-  STN_INLINE const T* map_of(int64_t b) const {
-    const int64_t size = p.grid ? out_plane() * 2 : 6;
-    return map + b / (p.batch / p.maps) * size;
-  }
-  STN_INLINE T fill_of(int64_t b, int64_t c) const {
-    return p.fills ? fill[b / (p.batch / p.fills) * p.channels + c] : T(0);
-  }
-};
+constexpr int kGroup = 8;    // pixels handled together, for any width of vectors
+constexpr int64_t kMostChannels = 512, kMostPlanes = 64;  // worked on together
+constexpr int kMostPad = 4;
+constexpr int kAhead = 64;   // pixels between a read and what is fetched meanwhile
+constexpr int kChunk = 128;  // pixels of a row that are kept interleaved at a time
 
 // Pixels <-> normalised coordinates, as in coordinates.py.
 struct Axis {
@@ -83,7 +58,60 @@ struct Axis {
   }
 };
 
-// This thread's own memory for padded copies and sums, at least that many bytes; kept.
+template <class T>
+struct Call {
+  Plan p;
+  const void *image, *grad;
+  const T *map, *fill;
+  void *out, *grad_image;
+  T* grad_map;
+  double* parts = nullptr;  // the tiles' parts of the gradient to the matrices
+
+  // How the work is cut: a function of the shapes alone, never of the number of threads, so that
+  // results are the same bits for any number of them.
+  int64_t tile_rows = 0, tiles = 0;  // output rows of a task, tasks of an output
+  int64_t block = 0;                 // channels worked on together
+  int64_t pad = 0;                   // pixels that copies are extended by; 0: no copies
+  bool interleaved = false;          // copies have the channels of a pixel side by side
+  int64_t strips = 1;                // tasks of the gradient to one image, each with its own sum
+
+  STN_INLINE int64_t plane() const { return p.size[0] * p.size[1] * p.size[2]; }
+  STN_INLINE int64_t rows() const { return p.out_size[1] * p.out_size[2]; }
+  STN_INLINE int64_t out_plane() const { return p.out_size[0] * rows(); }
+  // of a copy: from row to row, from slice to slice, and in all
+  STN_INLINE int64_t stride() const { return p.size[0] + 2 * pad; }
+  STN_INLINE int64_t slice() const { return stride() * (p.size[1] + 2 * pad); }
+  STN_INLINE int64_t copied() const {
+    return slice() * (p.dims == 3 ? p.size[2] + 2 * pad : 1);
+  }
+  STN_INLINE int64_t matrix_rows() const { return p.dims + p.projective; }
+  STN_INLINE int64_t matrix_size() const { return matrix_rows() * (p.dims + 1); }
+
+  // consecutive outputs share an image (a map, a fill value), where there are fewer of them
+  STN_INLINE int64_t image_of(int64_t b) const { return b / (p.batch / p.images); }
+  STN_INLINE const T* map_of(int64_t b) const {
+    return map + b / (p.batch / p.maps) * (p.grid ? out_plane() * p.dims : matrix_size());
+  }
+  STN_INLINE T fill_of(int64_t b, int64_t c) const {
+    return p.fills ? fill[b / (p.batch / p.fills) * p.channels + c] : T(0);
+  }
+  // computing with what lies in memory as it is
+  STN_INLINE bool as_stored() const { return p.storage == kPlain && !p.channels_last; }
+  STN_INLINE Axis axis(int k) const { return Axis(p.size[k], p.out_size[k], p.align_corners); }
+};
+
+// Which pixel of n stands at place i of the extended axis; -1: the fill value.
+STN_INLINE int64_t pixel_at(int64_t i, int64_t n, int64_t padding) {
+  if (i >= 0 && i < n) return i;
+  if (padding == kConstant) return -1;
+  if (padding == kBorder || n == 1) return i < 0 ? 0 : n - 1;
+  const int64_t period = padding == kWrap ? n : padding == kReflection ? 2 * n : 2 * n - 2;
+  i %= period;
+  if (i < 0) i += period;
+  return i < n ? i : (padding == kReflection ? 2 * n - 1 : 2 * n - 2) - i;
+}
+
+// This thread's own memory for copies and sums, at least that many bytes; kept.
 void* scratch(size_t bytes);
 
 }  // namespace stn

@@ -1,161 +1,262 @@
-// Where output pixels read: for a chunk of them the top left pixel of four and the weights.
+// Where output pixels read: their coordinates on the image, then the first pixel and the fraction.
 //
 // The arithmetic is that of samplers/eager.py, see there and coordinates.py for why. What differs:
-// the four pixels are always two pairs of neighbours. Beyond a reflecting edge, where the right
-// neighbour stands on the left, the pair is read in the image's order and the weight turned round.
+// taps are always neighbours in the image's order. Beyond a reflecting edge, where the right
+// neighbour stands on the left, the fraction is turned round instead.
 
-constexpr int32_t kDead = -8;         // ix of a pixel whose coordinate is not finite
-constexpr int32_t kMixed = -1;        // index: some of the four are off the image
-constexpr int32_t kAllOutside = -2;   // index: all four read the fill value
+// Pixels read before the first at or left of a coordinate, of W along an axis.
+template <int W>
+constexpr int kBefore = (W - 1) / 2;
 
-template <class T>
+// Coordinates on the image, in pixels, of the output's pixels.
+template <class T, int D>
+struct Points {
+  const Call<T>& call;
+  const T* map;
+  double matrix[D + 1][D + 1];  // in pixels, about the output's centre; the last row is the depth
+  double middle[D];             // what projection adds, the image's centre
+  T slope[D + 1], start[D + 1];
+  Vec<T> lanes;
+  const T* grid;
+
+  STN_INLINE Points(const Call<T>& call, int64_t b) : call(call), map(call.map_of(b)) {
+    if (call.p.grid) return;
+    // It is exact for the identity, and offsets from the centre are halves and wholes, exact too.
+    for (int k = 0; k < call.matrix_rows(); ++k) {
+      const T* row = map + k * (D + 1);
+      const double half = k < D ? call.axis(k).half : 1;
+      for (int j = 0; j < D; ++j) {
+        const Axis to = call.axis(j);
+        matrix[k][j] = j == k ? row[j] * to.ratio : half * row[j] * to.per_step;
+      }
+      matrix[k][D] = half * row[D];
+      if (k == D) break;
+      middle[k] = call.axis(k).centre;
+      if (!call.p.projective) matrix[k][D] += middle[k];
+    }
+    lanes = __builtin_convertvector(count_up<T>(), Vec<T>) - T(call.axis(0).out_centre);
+  }
+
+  // Rows of all slices are counted through.
+  STN_INLINE void row(int64_t r) {
+    if (call.p.grid) {
+      grid = map + r * call.p.out_size[0] * D;
+      return;
+    }
+    const double y = double(r % call.p.out_size[1]) - call.axis(1).out_centre;
+    const double z = double(r / call.p.out_size[1]) - call.axis(2).out_centre;
+    for (int k = 0; k < call.matrix_rows(); ++k) {
+      const double* m = matrix[k];
+      slope[k] = T(m[0]);
+      start[k] = T(D == 3 ? m[1] * y + (m[2] * z + m[D]) : m[1] * y + m[D]);
+    }
+  }
+
+  // From column j on, `left` of them; others are anything, or not finite.
+  STN_INLINE void at(int64_t j, int left, Vec<T>* u) const {
+    if (call.p.grid) {
+      const T* g = grid + j * D;
+      T value[D][kLanes<T>];
+      for (int n = 0; n < kLanes<T>; ++n) {
+        for (int k = 0; k < D; ++k) value[k][n] = n < left ? g[n * D + k] : T(NAN);
+      }
+      for (int k = 0; k < D; ++k) {
+        const Axis axis = call.axis(k);
+        u[k] = load<Vec<T>>(value[k]) * T(axis.half) + T(axis.centre);
+      }
+      return;
+    }
+    const Vec<T> across = lanes + T(j);
+    STN_UNROLL
+    for (int k = 0; k < D; ++k) u[k] = across * slope[k] + start[k];
+    if (!call.p.projective) return;
+    const Vec<T> depth = across * slope[D] + start[D];
+    for (int k = 0; k < D; ++k) {
+      u[k] = depth > kEpsilon<T> ? u[k] / depth + T(middle[k]) : splat<T>(T(NAN));
+    }
+  }
+};
+
+// Where a vector of pixels reads, when some lane needs care.
+template <class T, int D>
 struct Taps {
-  static constexpr int room = kChunk + kSlack;
-  int32_t index[room];        // of the top left pixel; negative: see ix, iy
-  int32_t ix[room], iy[room]; // the same as column and row, from -kPad to n
-  T tx[room], ty[room];       // weight of the right and of the lower pixels
-  T sx[room], sy[room];       // du'/du: 1, or -1 where reflected, or 0 where not finite
+  Int<T> index;    // of the first tap in the copy; of no use without a copy
+  Vec<T> t[D];     // the fraction of a pixel
+  Int<T> base[D];  // the pixel that t counts from, on the extended axis
+  Vec<T> sign[D];  // du'/du: 1, or -1 where reflected
+  Int<T> dead;     // the coordinate is not finite
+
+  // A gradient to u' is one to u; nothing where not finite, whatever it is.
+  STN_INLINE Vec<T> turned(int k, const Vec<T>& slope) const {
+    return to_mask<T>(dead) ? Vec<T>{} : slope * sign[k];
+  }
 };
 
 // One axis of the image.
-template <class T>
+template <class T, int W>
 struct Rule {
-  int32_t n, more, period, turn, last;
-  T tolerance, shift;
+  int32_t n, period, turn, last;
+  int64_t padding;
+  T tolerance, shift, low, high;  // the first and the last base that reads pixels or the fill value
+  T origin, from_origin;          // of the copy; what moves a coordinate there to be truncated
+  T inside_from, inside_to;       // coordinates whose taps are all in memory
+  int64_t pad, step;
+  bool clamps;  // in copies with a constant around them whatever is far away reads as what is near
 
-  STN_INLINE Rule(int64_t size, int64_t kernel, int64_t padding) {
+  STN_INLINE Rule(const Call<T>& call, int axis)
+      : padding(call.p.padding), pad(call.pad), clamps(pad && padding == kConstant) {
+    const int64_t size = call.p.size[axis];
+    step = axis == 0 ? 1 : axis == 1 ? call.stride() : call.slice();
     n = int32_t(size);
-    more = kernel == kNearest ? 0 : 1;  // pixels read beyond the first
     period = padding == kReflection ? 2 * n : padding == kMirror && n > 1 ? 2 * n - 2 : n;
     // from `turn` on a period runs backwards; there the first pixel of the pair is last - base
+    const int32_t more = W > 1;
     turn = padding == kReflection ? n : n - more;
     last = period - (padding == kReflection ? 1 : 0) - more;
-    tolerance = 4 * (sizeof(T) == 4 ? T(1.1920928955078125e-07) : T(2.220446049250313e-16)) * T(n);
-    shift = kernel == kNearest ? T(0.5) : T(0);
+    tolerance = kEpsilon<T> * T(n);
+    shift = W == 1 ? T(0.5) : T(0);
+    origin = T(pad);
+    from_origin = shift + tolerance + origin;
+    low = T(kBefore<W> - W);
+    high = T(n + kBefore<W>);
+    inside_from = T(kBefore<W> - pad) - shift;
+    inside_to = T(n - W + kBefore<W> + 1 + pad) - shift - 2 * tolerance;
+    // Nor beyond what `careful` changes: which of the two is used depends on the vector's width.
+    const bool repeats = padding != kConstant && padding != kBorder;
+    const T from = repeats ? T(0) : low, to = repeats ? T(padding == kWrap ? n : turn) : high;
+    inside_from = inside_from > from - shift ? inside_from : from - shift;
+    inside_to = inside_to < to - shift - 2 * tolerance ? inside_to : to - shift - 2 * tolerance;
+  }
+
+  STN_INLINE Mask<T> inside(const Vec<T>& u) const {
+    return (u >= inside_from) & (u < inside_to);
+  }
+  // Not finite is -infinity or, like it, off the image.
+  STN_INLINE Vec<T> clamped(Vec<T> u) const {
+    u = u > low ? u : splat<T>(low);
+    return u < high ? u : splat<T>(high);
+  }
+
+  // Where inside: the base's place in memory and the fraction.
+  STN_INLINE Int<T> quick(const Vec<T>& u, Vec<T>& t) const {
+    // counted from the copy's edge it is not negative, so that it can be truncated
+    const Int<T> place = to_int<T>(u + from_origin);
+    t = u - (__builtin_convertvector(place, Vec<T>) - origin);
+    t = t <= tolerance ? Vec<T>{} : t;
+    return place;
+  }
+
+  // Any finite coordinate -> base, fraction, sign.
+  STN_INLINE Int<T> careful(Vec<T> u, Vec<T>& t, Vec<T>& sign) const {
+    sign = splat<T>(1);
+    if (padding == kConstant || padding == kBorder) {
+      u = clamped(u);
+      Vec<T> base = floor_small<T>(u + (shift + tolerance));
+      t = u - base;
+      t = t <= tolerance ? Vec<T>{} : t;
+      return to_int<T>(base < high ? base : splat<T>(high));
+    }
+    const T far = T(1 << 20), length = T(period);
+    if (any((u > far) | (u < -far))) {  // exact however large, and slow
+      for (int k = 0; k < kLanes<T>; ++k) u[k] = T(fmod(double(u[k]), double(period)));
+    }
+    Vec<T> base = floor_small<T>(u + (shift + tolerance));
+    t = u - base;
+    t = t <= tolerance ? Vec<T>{} : t;
+    base = base - length * floor_small<T>(base / length);
+    base = base < 0 ? base + length : base;
+    base = base >= length ? base - length : base;
+    Int<T> i = to_int<T>(base);
+    if (padding == kWrap) return i;
+    if (n == 1) return Int<T>{};  // the one pixel there is
+    const Mask<T> back = base >= T(turn);
+    t = back ? 1 - t : t;
+    sign = back ? splat<T>(-1) : sign;
+    return to_int_mask<T>(back) ? last - i : i;
   }
 };
 
-// Finite pixel coordinates -> column (or row), weight, sign.
-template <class T, int64_t P>
-STN_INLINE void axis_taps(const Rule<T>& r, Vec<T> u, Int<T>& i, Vec<T>& t, Vec<T>& s) {
-  s = splat<T>(1);
-  if (P == kConstant || P == kBorder) {
-    const Vec<T> low = splat<T>(-kPad), high = splat<T>(T(r.n));
-    u = u > low ? u : low;
-    u = u < high ? u : high;
-    Vec<T> base = floor_small<T>(u + (r.shift + r.tolerance));
-    t = u - base;
-    t = t <= r.tolerance ? Vec<T>{} : t;
-    i = to_int<T>(base < high ? base : high);
-    return;
-  }
-  const T far = T(1 << 20), period = T(r.period);
-  if (any((u > far) | (u < -far))) {  // exact however large, and slow
-    for (int k = 0; k < kLanes<T>; ++k) u[k] = T(fmod(double(u[k]), double(r.period)));
-  }
-  Vec<T> base = floor_small<T>(u + (r.shift + r.tolerance));
-  t = u - base;
-  t = t <= r.tolerance ? Vec<T>{} : t;
-  base = base - period * floor_small<T>(base / period);
-  base = base < 0 ? base + period : base;
-  base = base >= period ? base - period : base;
-  i = to_int<T>(base);
-  if (P == kWrap || r.n == 1) {
-    if (P != kWrap) i = Int<T>{};  // the one pixel there is
-    return;
-  }
-  const Mask<T> back = base >= T(r.turn);
-  i = to_int_mask<T>(back) ? r.last - i : i;
-  t = back ? 1 - t : t;
-  s = back ? splat<T>(-1) : s;
-}
+template <class T, int D, int W>
+struct Finder {
+  Rule<T, W> rules[D];
 
-// The taps of `count` pixels from their pixel coordinates.
-template <class T, int64_t P, bool Padded>
-void make_taps(const Call<T>& call, const T* us, const T* vs, int count, Taps<T>& taps) {
-  const Rule<T> rx(call.p.width, call.p.kernel, P), ry(call.p.height, call.p.kernel, P);
-  const int32_t stride = int32_t(call.stride()), cell = int32_t(call.cell());
-  for (int at = 0; at < count; at += kLanes<T>) {
-    const Vec<T> u = load<Vec<T>>(us + at), v = load<Vec<T>>(vs + at);
-    const Mask<T> finite = ((u - u) == 0) & ((v - v) == 0);
-    const Int<T> known = to_int_mask<T>(finite), zero = {};
-    Int<T> ix, iy;
-    Vec<T> tx, ty, sx, sy;
-    axis_taps<T, P>(rx, finite ? u : Vec<T>{}, ix, tx, sx);
-    axis_taps<T, P>(ry, finite ? v : Vec<T>{}, iy, ty, sy);
-    Int<T> index;
-    if (Padded) {
-      index = (iy + kPad) * stride + (ix + kPad);
-      index = known ? index : cell - zero;
+  STN_INLINE explicit Finder(const Call<T>& call) : Finder(call, std::make_index_sequence<D>()) {}
+  template <size_t... K>
+  STN_INLINE Finder(const Call<T>& call, std::index_sequence<K...>) : rules{{call, K}...} {}
+
+  // The first tap's place in memory and the fractions, if all taps of all lanes are in memory.
+  STN_INLINE bool quick(const Vec<T>* u, Int<T>& index, Vec<T>* t) const {
+    Vec<T> near[D];
+    if (rules[0].clamps) {
+      Vec<T> nothing = u[0] - u[0];  // or NaN: where one axis is not finite none is
+      STN_UNROLL
+      for (int k = 1; k < D; ++k) nothing += u[k] - u[k];
+      STN_UNROLL
+      for (int k = 0; k < D; ++k) near[k] = rules[k].clamped(u[k] + nothing);
     } else {
-      const Int<T> whole =
-          (ix >= 0) & (iy >= 0) & (ix < rx.n - rx.more) & (iy < ry.n - ry.more) & known;
-      Int<T> away = ~known;
-      if (P == kConstant) {
-        away |= (ix < -rx.more) | (iy < -ry.more) | (ix >= rx.n) | (iy >= ry.n);
-      }
-      index = whole ? iy * stride + ix : (away ? kAllOutside - zero : kMixed - zero);
-      store(taps.ix + at, known ? ix : kDead - zero);
-      store(taps.iy + at, iy);
+      Mask<T> inside = rules[0].inside(u[0]);
+      STN_UNROLL
+      for (int k = 1; k < D; ++k) inside &= rules[k].inside(u[k]);
+      if (any(~inside)) return false;
+      STN_UNROLL
+      for (int k = 0; k < D; ++k) near[k] = u[k];
     }
-    store(taps.index + at, index);
-    store(taps.tx + at, finite ? tx : Vec<T>{});
-    store(taps.ty + at, finite ? ty : Vec<T>{});
-    store(taps.sx + at, finite ? sx : Vec<T>{});
-    store(taps.sy + at, finite ? sy : Vec<T>{});
+    index = rules[0].quick(near[0], t[0]) - kBefore<W>;
+    STN_UNROLL
+    for (int k = 1; k < D; ++k) {
+      index += (rules[k].quick(near[k], t[k]) - kBefore<W>) * int32_t(rules[k].step);
+    }
+    return true;
   }
-}
 
-// Pixel coordinates on the image of `rows` x `columns` pixels of output b from (row, column) on.
-template <class T>
-STN_INLINE void chunk_coordinates(const Call<T>& call, int64_t b, int64_t row, int64_t rows,
-                                  int64_t column, int64_t columns, T* u, T* v) {
-  const Plan& p = call.p;
-  const Axis x(p.width, p.out_width, p.align_corners), y(p.height, p.out_height, p.align_corners);
-  const T* map = call.map_of(b);
-  const int count = int(rows * columns);
-  if (p.grid) {
-    const T* g = map + (row * p.out_width + column) * 2;
-    for (int j = 0; j < count; ++j) {
-      u[j] = g[2 * j] * T(x.half) + T(x.centre);
-      v[j] = g[2 * j + 1] * T(y.half) + T(y.centre);
-    }
-  } else {
-    // The matrix in pixels, about the output's centre: it is exact for the identity, and offsets
-    // from the centre are halves and wholes, exact too.
-    const double xx = map[0] * x.ratio, xy = x.half * map[1] * y.per_step;
-    const double yx = y.half * map[3] * x.per_step, yy = map[4] * y.ratio;
-    const double x0 = x.half * map[2] + x.centre, y0 = y.half * map[5] + y.centre;
-    Vec<T> from;
-    for (int k = 0; k < kLanes<T>; ++k) from[k] = T(double(column + k) - x.out_centre);
-    for (int64_t i = 0; i < rows; ++i) {
-      const double down = double(row + i) - y.out_centre;
-      const T u0 = T(xy * down + x0), v0 = T(yy * down + y0);
-      // vectors run over the row's end; the next row is written over that
-      for (int64_t j = 0; j < columns; j += kLanes<T>) {
-        const Vec<T> across = from + T(j);
-        store(u + i * columns + j, across * T(xx) + u0);
-        store(v + i * columns + j, across * T(yx) + v0);
-      }
+  // Any coordinates whatever.
+  STN_INLINE void careful(const Vec<T>* u, Taps<T, D>& taps) const {
+    Mask<T> finite = (u[0] - u[0]) == 0;
+    for (int k = 1; k < D; ++k) finite &= (u[k] - u[k]) == 0;
+    taps.dead = ~to_int_mask<T>(finite);
+    taps.index = Int<T>{};
+    for (int k = 0; k < D; ++k) {
+      const Rule<T, W>& rule = rules[k];
+      const Int<T> base = rule.careful(finite ? u[k] : Vec<T>{}, taps.t[k], taps.sign[k]);
+      taps.base[k] = base;
+      taps.index += (base + int32_t(rule.pad) - kBefore<W>) * int32_t(rule.step);
     }
   }
-  for (int k = count; k < count + kLanes<T>; ++k) u[k] = v[k] = T(NAN);  // reads nothing
-}
+};
 
-template <class T>
-void chunk_taps(const Call<T>& call, int64_t b, int64_t row, int64_t rows, int64_t column,
-                int64_t columns, Taps<T>& taps) {
-  T u[Taps<T>::room], v[Taps<T>::room];
-  chunk_coordinates(call, b, row, rows, column, columns, u, v);
-  const int count = int(rows * columns);
-#define STN_MAKE(P) \
-  (call.padded ? make_taps<T, P, true> : make_taps<T, P, false>)(call, u, v, count, taps)
-  switch (call.p.padding) {
-    case kConstant: return STN_MAKE(kConstant);
-    case kBorder: return STN_MAKE(kBorder);
-    case kReflection: return STN_MAKE(kReflection);
-    case kMirror: return STN_MAKE(kMirror);
-    default: return STN_MAKE(kWrap);
+// Flat indices of the taps of some pixels on the plane itself; -1: the fill value. Whether there is
+// any but that.
+template <class T, int D, int W>
+bool tap_indices(const Call<T>& call, const Taps<T, D>& taps,
+                            int32_t (*at)[kLanes<T>]) {
+  constexpr int count = D == 3 ? W * W * W : W * W;
+  if (call.p.padding == kConstant) {
+    Int<T> off = taps.dead;
+    for (int k = 0; k < D; ++k) {
+      const Int<T> first = taps.base[k] - kBefore<W>;
+      off |= (first <= -W) | (first >= int32_t(call.p.size[k]));
+    }
+    if (!any(~off)) {
+      for (int n = 0; n < count; ++n) store(at[n], Int<T>{} - 1);
+      return false;
+    }
   }
-#undef STN_MAKE
+  for (int lane = 0; lane < kLanes<T>; ++lane) {
+    int64_t place[D][W];
+    int64_t step = 1;
+    for (int k = 0; k < D; ++k) {
+      for (int w = 0; w < W; ++w) {
+        const int64_t i = taps.base[k][lane] - kBefore<W> + w;
+        place[k][w] = taps.dead[lane] ? -1 : pixel_at(i, call.p.size[k], call.p.padding);
+        if (place[k][w] >= 0) place[k][w] *= step;
+      }
+      step *= call.p.size[k];
+    }
+    for (int n = 0; n < count; ++n) {
+      const int64_t x = place[0][n % W], y = place[1][n / W % W];
+      const int64_t z = D == 3 ? place[D - 1][n / (W * W)] : 0;
+      at[n][lane] = int32_t(x < 0 || y < 0 || z < 0 ? -1 : x + y + z);
+    }
+  }
+  return true;
 }

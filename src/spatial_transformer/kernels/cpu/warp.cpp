@@ -9,7 +9,12 @@
 
 #include <cstdlib>
 #include <new>
+#include <utility>
 #include <vector>
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 #include "plan.h"
 
@@ -36,12 +41,13 @@ void* scratch(size_t bytes) {
 
 // One task of a pass; the numbers say which.
 template <class T>
-using Task = void (*)(const Call<T>& call, const int64_t* numbers);
-template <class T>
 struct Passes {
-  Task<T> forward;         // output b, rows [first, last), channels [low, high)
-  Task<T> map_gradient;    // output b, tile
-  Task<T> image_gradient;  // image, channels [low, high)
+  // output b, rows [first, last), channels [low, high)
+  void (*forward)(const Call<T>& call, const int64_t* numbers);
+  // output b, rows [first, last) -> part of the matrix's gradient
+  void (*map_gradient)(const Call<T>& call, const int64_t* numbers, double* part);
+  // image, channels [low, high), strip
+  void (*image_gradient)(const Call<T>& call, const int64_t* numbers, T* planes);
 };
 
 #define STN_BYTES 16
@@ -84,43 +90,63 @@ int64_t best_level() {
 }
 
 template <class T>
-Passes<T> passes_for(const Call<T>& call) {
+Passes<T> passes_for(const Plan& p) {
 #ifdef STN_X86
   static const int64_t best = best_level();
-  const int64_t level = call.p.level < best ? call.p.level : best;
-  if (level >= 2) return avx512::passes(call);
-  if (level == 1) return avx2::passes(call);
+  const int64_t level = p.level < best ? p.level : best;
+  if (level >= 2) return avx512::passes<T>(p);
+  if (level == 1) return avx2::passes<T>(p);
 #endif
-  return baseline::passes(call);
+  return baseline::passes<T>(p);
 }
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // How the work is cut.
 template <class T>
 void cut(Call<T>& call) {
-  constexpr int64_t kCopy = 256 << 10, kTile = 8192, kFew = 8;
+  // bytes of a copy that stays in the cache; pixels of a task; tasks that threads finish together
+  constexpr int64_t kPlanar = 256 << 10, kInterleaved = 512 << 10, kTile = 8192, kTasks = 8;
   const Plan& p = call.p;
-  // A padded copy pays where the plane is small against the cache and the output.
-  call.padded = true;
-  const int64_t bytes = call.padded_plane() * int64_t(sizeof(T));
-  int64_t tile = kTile < call.plane() ? call.plane() : kTile;
-  call.padded = bytes <= kCopy && call.plane() <= 8 * call.out_plane() &&
-                p.batch * ceil_div(call.out_plane(), tile) >= (call.plane() < 1024 ? 1 : 4);
-  if (!call.padded) tile = kTile;
-  call.tile_rows = ceil_div(tile, p.out_width);
-  call.tiles = ceil_div(p.out_height, call.tile_rows);
-  call.block = !call.padded ? p.channels : bytes * 2 > kCopy ? 1 : kCopy / 2 / bytes;
-  if (call.block > p.channels) call.block = p.channels;
-  // enough tasks that threads finish together
-  call.image_block = ceil_div(p.images * p.channels, 2 * kFew);
-  if (call.image_block > call.block) call.image_block = call.block;
+  call.pad = p.kernel == kCubic ? 4 : 2;
+  const int64_t bytes = call.copied() * int64_t(sizeof(T));
+  // A copy pays where the plane is small against the output and the cache. It needs no bounds tests.
+  const bool pays = call.plane() <= 8 * call.out_plane(), needed = !call.as_stored();
+  call.interleaved = p.channels >= kGroup && (needed || (pays && p.kernel != kNearest &&
+                                                         bytes <= 8 * kInterleaved));
+  const int64_t fitting = (call.interleaved ? kInterleaved : kPlanar) / bytes;
+  if (p.channels_last && p.storage == kPlain && p.channels % kGroup == 0) {
+    call.pad = 0;  // pixels are as interleaved copies have them
+    call.block = p.channels;
+  } else if (call.interleaved) {
+    // few planes at a time: their rows are read and written here and there
+    const int64_t most = p.channels_last ? kMostChannels : 2 * kGroup;
+    const int64_t groups = ceil_div(p.channels, kGroup);
+    call.block = kGroup * least(groups, fitting < kGroup ? 1 : fitting / kGroup);
+    call.block = least(call.block, most);
+  } else if (needed || (pays && fitting)) {
+    call.block = least(p.channels, fitting < kGroup ? kGroup : least(fitting, kMostPlanes));
+  } else {
+    call.pad = 0;
+    call.block = least(p.channels, kGroup);
+  }
+  // Every tile of copied planes copies again what it reads.
+  int64_t tile = kTile;
+  if (call.pad) {
+    const int64_t cuts = p.batch >= kTasks ? 1 : ceil_div(kTasks, p.batch);
+    tile = ceil_div(call.out_plane(), cuts);
+    if (tile < kTile) tile = kTile;
+    if (tile < call.plane()) tile = call.plane();
+  }
+  call.tile_rows = least(ceil_div(tile, p.out_size[0]), call.rows());
+  call.tiles = ceil_div(call.rows(), call.tile_rows);
 }
 
 template <class T, class Work>
 void in_parallel(const Call<T>& call, int64_t tasks, const Work& work) {
   const int64_t pixels = call.p.batch * call.p.channels * call.out_plane();
-  const int threads = int(pixels < 32768 ? 1 : call.p.threads < tasks ? call.p.threads : tasks);
+  const int threads = int(pixels < 32768 ? 1 : least(call.p.threads, tasks));
   if (threads <= 1) {
     for (int64_t task = 0; task < tasks; ++task) work(task);
     return;
@@ -130,57 +156,110 @@ void in_parallel(const Call<T>& call, int64_t tasks, const Work& work) {
   for (int64_t task = 0; task < tasks; ++task) work(task);
 }
 
+// Memory so large that it was just mapped: every first touch of a page costs, so have large pages.
+void prepare(void* memory, size_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  constexpr uintptr_t page = 2 << 20;
+  if (bytes < (32 << 20)) return;
+  const uintptr_t start = (reinterpret_cast<uintptr_t>(memory) + page - 1) / page * page;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + bytes) / page * page;
+  madvise(reinterpret_cast<void*>(start), end - start, MADV_HUGEPAGE);
+#endif
+}
+template <class T>
+size_t stored_bytes(const Call<T>& call, int64_t numbers) {
+  return size_t(numbers) * (call.p.storage == kPlain ? sizeof(T) : 2);
+}
+
 template <class T>
 void forward(Call<T> call) {
   cut(call);
   const Plan& p = call.p;
-  const Task<T> run = passes_for(call).forward;
+  prepare(call.out, stored_bytes(call, p.batch * p.channels * call.out_plane()));
+  const auto run = passes_for<T>(p).forward;
   // few outputs: their channels are tasks too
-  const int64_t step = p.batch * call.tiles < 8 ? 1 : p.channels;
+  const int64_t step = p.batch * call.tiles >= 8 ? p.channels
+                       : call.interleaved        ? call.block
+                                                 : 1;
   const int64_t blocks = ceil_div(p.channels, step);
   in_parallel(call, p.batch * call.tiles * blocks, [&](int64_t task) {
-    const int64_t low = task % blocks * step, tile = task / blocks % call.tiles;
-    const int64_t first = tile * call.tile_rows, last = first + call.tile_rows;
+    const int64_t low = task % blocks * step, first = task / blocks % call.tiles * call.tile_rows;
     const int64_t numbers[] = {task / blocks / call.tiles, first,
-                               last < p.out_height ? last : p.out_height, low,
-                               low + step < p.channels ? low + step : p.channels};
+                               least(first + call.tile_rows, call.rows()), low,
+                               least(low + step, p.channels)};
     run(call, numbers);
   });
 }
 
 template <class T>
-void backward(Call<T> call) {
-  cut(call);
+void image_gradient(Call<T> call) {
   const Plan& p = call.p;
-  const Passes<T> passes = passes_for(call);
-  if (call.grad_image) {
-    const int64_t step = call.image_block, blocks = ceil_div(p.channels, step);
-    in_parallel(call, p.images * blocks, [&](int64_t task) {
-      const int64_t low = task % blocks * step;
-      const int64_t numbers[] = {task / blocks, low,
-                                 low + step < p.channels ? low + step : p.channels};
-      passes.image_gradient(call, numbers);
-    });
+  const int64_t size = p.images * p.channels * call.plane();
+  prepare(call.grad_image, stored_bytes(call, size));
+  const auto run = passes_for<T>(p).image_gradient;
+  // enough tasks that threads finish together
+  int64_t step = ceil_div(p.images * p.channels, 16);
+  if (call.interleaved) step = kGroup * ceil_div(step, kGroup);
+  if (!call.interleaved || call.pad) call.block = least(step, call.block);
+  const int64_t blocks = ceil_div(p.channels, call.block), tasks = p.images * blocks;
+  // few planes, not copied: their outputs are cut too
+  if (!call.pad && tasks < 4 && p.batch / p.images * call.out_plane() >= 65536) {
+    call.strips = ceil_div(4, tasks) + 1;
   }
-  if (!call.grad_map) return;
+  std::vector<T> others(size_t((call.strips - 1) * size));
+  in_parallel(call, tasks * call.strips, [&](int64_t task) {
+    const int64_t strip = task % call.strips, image = task / call.strips / blocks;
+    const int64_t low = task / call.strips % blocks * call.block;
+    const int64_t numbers[] = {image, low, least(low + call.block, p.channels), strip};
+    T* planes = strip ? others.data() + (strip - 1) * size +
+                            (image * p.channels + low) * call.plane()
+                      : nullptr;
+    run(call, numbers, planes);
+  });
+  if (others.empty()) return;
+  constexpr int64_t part = 1 << 16;
+  in_parallel(call, ceil_div(size, part), [&](int64_t task) {
+    const int64_t end = least(size, (task + 1) * part);
+    T* sum = static_cast<T*>(call.grad_image);
+    for (int64_t strip = 0; strip < call.strips - 1; ++strip) {
+      const T* other = others.data() + strip * size;
+      for (int64_t k = task * part; k < end; ++k) sum[k] += other[k];
+    }
+  });
+}
+
+template <class T>
+void map_gradient(Call<T> call) {
+  const Plan& p = call.p;
+  const int64_t count = p.grid ? p.dims * call.out_plane() : call.matrix_size();
   if (p.kernel == kNearest) {  // flat between its steps
-    const int64_t size = p.grid ? p.batch * call.out_plane() * 2 : p.maps * 6;
-    memset(call.grad_map, 0, size_t(size) * sizeof(T));
+    memset(call.grad_map, 0, size_t((p.grid ? p.batch : p.maps) * count) * sizeof(T));
     return;
   }
-  std::vector<double> parts(size_t(p.grid ? 0 : p.batch * call.tiles * 6));
-  call.parts = parts.data();
+  const auto run = passes_for<T>(p).map_gradient;
+  std::vector<double> parts(size_t(p.grid ? 0 : p.batch * call.tiles * count));
   in_parallel(call, p.batch * call.tiles, [&](int64_t task) {
-    const int64_t numbers[] = {task / call.tiles, task % call.tiles};
-    passes.map_gradient(call, numbers);
+    const int64_t first = task % call.tiles * call.tile_rows;
+    const int64_t numbers[] = {task / call.tiles, first,
+                               least(first + call.tile_rows, call.rows())};
+    run(call, numbers, p.grid ? nullptr : parts.data() + task * count);
   });
   if (p.grid) return;
   const int64_t sharing = p.batch / p.maps * call.tiles;
-  for (int64_t k = 0; k < p.maps * 6; ++k) {
+  for (int64_t k = 0; k < p.maps * count; ++k) {
     double total = 0;
-    for (int64_t n = 0; n < sharing; ++n) total += parts[size_t((k / 6 * sharing + n) * 6 + k % 6)];
+    for (int64_t n = 0; n < sharing; ++n) {
+      total += parts[size_t((k / count * sharing + n) * count + k % count)];
+    }
     call.grad_map[k] = T(total);
   }
+}
+
+template <class T>
+void backward(Call<T> call) {
+  cut(call);
+  if (call.grad_image) image_gradient(call);
+  if (call.grad_map) map_gradient(call);
 }
 
 template <class T>
@@ -201,23 +280,24 @@ using stn::Plan;
 
 #define STN_EXPORT extern "C" __attribute__((visibility("default")))
 
-STN_EXPORT int stn_abi() { return 2; }
+STN_EXPORT int stn_abi() { return 3; }
 STN_EXPORT int stn_level() { return int(stn::best_level()); }
 
-// `map` is the matrices (maps, 2, 3) or grids (maps, out_height, out_width, 2), fill (fills,
+// `map` is the matrices (maps, rows, dims + 1) or grids (maps, *out_size, dims), fill (fills,
 // channels) or null. The gradient to grids has the output's batch. A null gradient is not computed.
-// All arrays are contiguous. Returns 0, or 1 when there is no memory.
+// All arrays are contiguous, or channels_last where the plan says so. Returns 0, or 1 when there is
+// no memory.
 #define STN_DEFINE(T, suffix)                                                                     \
-  STN_EXPORT int stn_forward_##suffix(const Plan* p, const T* image, const T* map, const T* fill, \
-                                      T* out) {                                                   \
+  STN_EXPORT int stn_forward_##suffix(const Plan* p, const void* image, const T* map,             \
+                                      const T* fill, void* out) {                                 \
     return stn::guarded(stn::forward<T>,                                                          \
-                        Call<T>(*p, image, map, fill, nullptr, out, nullptr, nullptr));           \
+                        Call<T>{*p, image, nullptr, map, fill, out, nullptr, nullptr});           \
   }                                                                                               \
-  STN_EXPORT int stn_backward_##suffix(const Plan* p, const T* image, const T* map,               \
-                                       const T* fill, const T* grad, T* grad_image,               \
+  STN_EXPORT int stn_backward_##suffix(const Plan* p, const void* image, const T* map,            \
+                                       const T* fill, const void* grad, void* grad_image,         \
                                        T* grad_map) {                                             \
     return stn::guarded(stn::backward<T>,                                                         \
-                        Call<T>(*p, image, map, fill, grad, nullptr, grad_image, grad_map));      \
+                        Call<T>{*p, image, grad, map, fill, nullptr, grad_image, grad_map});      \
   }
 STN_DEFINE(float, f32)
 STN_DEFINE(double, f64)

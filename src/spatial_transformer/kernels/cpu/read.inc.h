@@ -1,0 +1,218 @@
+// Equation (3) and its derivatives at a vector of pixels: weights, values and slopes.
+
+// Keys' cubic with a = -0.75, by Horner's rule as samplers/pieces.py has it: exact where t is 0.
+template <class T>
+STN_INLINE void cubic_weights(const Vec<T>& t, Vec<T>* w) {
+  w[0] = ((T(-0.75) * t + T(1.5)) * t + T(-0.75)) * t;
+  w[1] = (T(1.25) * t + T(-2.25)) * t * t + 1;
+  w[2] = ((T(-1.25) * t + T(1.5)) * t + T(0.75)) * t;
+  w[3] = (T(0.75) * t + T(-0.75)) * t * t;
+}
+template <class T>
+STN_INLINE void cubic_slopes(const Vec<T>& t, Vec<T>* w) {
+  w[0] = (T(-2.25) * t + T(3)) * t + T(-0.75);
+  w[1] = (T(3.75) * t + T(-4.5)) * t;
+  w[2] = (T(-3.75) * t + T(3)) * t + T(0.75);
+  w[3] = (T(2.25) * t + T(-1.5)) * t;
+}
+
+// The weights of W taps along each axis and, for cubic, what they change by.
+template <class T, int D, int W>
+struct Weights {
+  Vec<T> w[D][W], slope[D][W];
+
+  STN_INLINE Weights(const Vec<T>* t, bool slopes) {
+    STN_UNROLL
+    for (int k = 0; k < D; ++k) {
+      if (W == 1) {
+        w[k][0] = splat<T>(1);
+      } else if (W == 2) {
+        w[k][0] = 1 - t[k], w[k][1] = t[k];
+      } else {
+        cubic_weights<T>(t[k], w[k]);
+        if (slopes) cubic_slopes<T>(t[k], slope[k]);
+      }
+    }
+  }
+
+  // The weight of tap n of all, x fastest.
+  STN_INLINE Vec<T> product(int n) const {
+    const Vec<T> on = w[0][n % W] * w[1][n / W % W];
+    return D == 3 ? on * w[D - 1][n / (W * W)] : on;
+  }
+};
+
+template <int D, int W>
+constexpr int kTaps = D == 3 ? W * W * W : W * W;
+
+// From the first tap to tap n, in pixels.
+template <class T, int D, int W>
+STN_INLINE int64_t tap_offset(const Call<T>& call, int n) {
+  return n % W + n / W % W * call.stride() + (D == 3 ? n / (W * W) * call.slice() : 0);
+}
+
+// Sums over the taps' values.
+template <class V, int D, int W>
+STN_INLINE V weighted(const V* values, const V (*w)[W]) {
+  V total = {};
+  STN_UNROLL
+  for (int z = 0; z < (D == 3 ? W : 1); ++z) {
+    V on_z = {};
+    STN_UNROLL
+    for (int y = 0; y < W; ++y) {
+      const V* v = values + (z * W + y) * W;
+      if (W == 1) return v[0];
+      V on_y = v[0] * w[0][0];
+      STN_UNROLL
+      for (int x = 1; x < W; ++x) on_y += v[x] * w[0][x];
+      on_z = y ? on_z + on_y * w[1][y] : on_y * w[1][y];
+    }
+    if (D == 2) return on_z;
+    total = z ? total + on_z * w[D - 1][z] : on_z * w[D - 1][z];
+  }
+  return total;
+}
+
+// The derivative along an axis. Between two taps it is their difference, taken first: what is
+// subtracted last has lost its digits.
+template <class V, int D, int W>
+STN_INLINE V sloped(int axis, const V* values, const V (*w)[W], const V (*slope)[W]) {
+  constexpr int steps[3] = {1, W, W * W};
+  if (W == 2) {
+    const int step = steps[axis], u = axis == 0 ? 1 : 0, v = axis == 2 ? 1 : 2;
+    V along[D - 1];
+    STN_UNROLL
+    for (int k = 0; k < D - 1; ++k) {
+      const V* from = values + (k ? steps[v] : 0);
+      along[k] = (from[step] - from[0]) * w[u][0] + (from[steps[u] + step] - from[steps[u]]) * w[u][1];
+    }
+    return D == 2 ? along[0] : along[0] * w[v % D][0] + along[D - 2] * w[v % D][1];
+  }
+  V mixed[D][W];
+  STN_UNROLL
+  for (int k = 0; k < D; ++k) {
+    STN_UNROLL
+    for (int n = 0; n < W; ++n) mixed[k][n] = k == axis ? slope[k][n] : w[k][n];
+  }
+  return weighted<V, D, W>(values, mixed);
+}
+
+// The values of all taps, from the plane or its copy.
+template <class T, int D, int W>
+STN_INLINE void load_taps(const Call<T>& call, const Indices<T>& index, const T* plane,
+                          Vec<T>* values) {
+  STN_UNROLL
+  for (int z = 0; z < (D == 3 ? W : 1); ++z) {
+    STN_UNROLL
+    for (int y = 0; y < W; ++y) {
+      load_run<T, W>(plane + z * call.slice() + y * call.stride(), index,
+                     values + (z * W + y) * W);
+    }
+  }
+}
+
+// The same one by one, from the plane itself.
+template <class T, int D, int W>
+STN_INLINE void load_taps(const int32_t (*at)[kLanes<T>], const T* plane, T fill, Vec<T>* values) {
+  for (int n = 0; n < kTaps<D, W>; ++n) {
+    T value[kLanes<T>];
+    for (int k = 0; k < kLanes<T>; ++k) value[k] = at[n][k] < 0 ? fill : plane[at[n][k]];
+    values[n] = load<Vec<T>>(value);
+  }
+}
+
+// ---- The gradient to the maps, equation (7): from dL/du of the pixels on ------------------------
+
+// Sums over a tile of what the matrix's gradient is made of, and the gradient to grids. There are
+// eight sums side by side, added in a fixed order, however wide the vectors are.
+template <class T, int D>
+struct MapGradient {
+  const Call<T>& call;
+  const Points<T, D>& points;
+  double total[D + 1][D + 1][kGroup] = {};  // row of the matrix by column
+  T now[D + 1][2][kGroup];                  // of the row at hand: times 1, times x
+  T* grid = nullptr;
+  bool add;
+
+  STN_INLINE MapGradient(const Call<T>& call, const Points<T, D>& points, bool add)
+      : call(call), points(points), add(add) {}
+
+  STN_INLINE void open_row(int64_t b, int64_t r) {
+    if (call.p.grid) {
+      grid = call.grad_map + (b * call.out_plane() + r * call.p.out_size[0]) * D;
+    } else {
+      memset(now, 0, sizeof now);
+    }
+  }
+
+  // dL/du of the pixels from column j on, in pixels of the image.
+  STN_INLINE void pixels(int64_t j, int left, const Vec<T>* u, const Vec<T>* slopes) {
+    if (call.p.grid) {
+      for (int k = 0; k < D; ++k) {
+        const T half = T(call.axis(k).half);
+        for (int n = 0; n < left && n < kLanes<T>; ++n) {
+          T& to = grid[(j + n) * D + k];
+          to = slopes[k][n] * half + (add ? to : T(0));
+        }
+      }
+      return;
+    }
+    const Vec<T> across = points.lanes + T(j);
+    const int lane = int(j % kGroup);
+    Vec<T> rows[D + 1], depth = {};
+    if (call.p.projective) {
+      const Vec<T> divisor = across * points.slope[D] + points.start[D];
+      const Vec<T> in_front = divisor > kEpsilon<T> ? 1 / divisor : Vec<T>{};
+      for (int k = 0; k < D; ++k) {
+        rows[k] = slopes[k] * in_front;
+        const Vec<T> change = rows[k] * (u[k] - T(points.middle[k]));
+        depth -= slopes[k] == 0 ? Vec<T>{} : change;  // u may not be finite
+      }
+      rows[D] = depth;
+    } else {
+      for (int k = 0; k < D; ++k) rows[k] = slopes[k];
+    }
+    STN_UNROLL
+    for (int k = 0; k < D + 1; ++k) {
+      if (k == call.matrix_rows()) break;
+      const Vec<T> part = left < kLanes<T> ? first_lanes<T>(rows[k], left) : rows[k];
+      store(now[k][0] + lane, load<Vec<T>>(now[k][0] + lane) + part);
+      store(now[k][1] + lane, load<Vec<T>>(now[k][1] + lane) + part * across);
+    }
+  }
+
+  STN_INLINE void close_row(int64_t r) {
+    if (call.p.grid) return;
+    const double y = double(r % call.p.out_size[1]) - call.axis(1).out_centre;
+    const double z = double(r / call.p.out_size[1]) - call.axis(2).out_centre;
+    STN_UNROLL
+    for (int k = 0; k < D + 1; ++k) {
+      if (k == call.matrix_rows()) break;
+      STN_UNROLL
+      for (int n = 0; n < kGroup; n += kLanes<double>) {
+        const Vec<double> plain = load_as_double(now[k][0] + n);
+        const auto sum = [&](int j, const Vec<double>& more) STN_LAMBDA {
+          store(total[k][j] + n, load<Vec<double>>(total[k][j] + n) + more);
+        };
+        sum(0, load_as_double(now[k][1] + n));
+        sum(1, plain * y);
+        if (D == 3) sum(2, plain * z);
+        sum(D, plain);
+      }
+    }
+  }
+
+  // Added to a part of the matrix's gradient.
+  STN_INLINE void close(double* part) {
+    if (call.p.grid) return;
+    for (int k = 0; k < call.matrix_rows(); ++k) {
+      const double half = k < D ? call.axis(k).half : 1;
+      for (int j = 0; j <= D; ++j) {
+        const Axis to = call.axis(j < D ? j : 0);
+        double sum = 0;
+        for (double one : total[k][j]) sum += one;
+        *part++ += sum * (j == k ? to.ratio : j < D ? half * to.per_step : half);
+      }
+    }
+  }
+};
