@@ -70,7 +70,7 @@ def run(
 def main() -> None:
     parse = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parse.add_argument("--only", default="", help="the shapes whose name has this in it")
-    parse.add_argument("--seconds", type=float, default=2.0, help="for each comparison, about")
+    parse.add_argument("--seconds", type=float, default=1.5, help="for each comparison, about")
     parse.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parse.add_argument("--out", type=Path, default=OUT)
     options = parse.parse_args()
