@@ -16,7 +16,7 @@ help:
 	@echo "make test    all tests"
 	@echo "make fast    the tests that take no time"
 	@echo "make check   format, lint, types, layers, then all tests"
-	@echo "make bench   measure speed side by side with torch and OpenCV"
+	@echo "make bench   measure speed and memory side by side with torch, kornia and OpenCV"
 
 $(CORE): $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -55,6 +55,9 @@ format: $(DEV)
 bench: $(DEV)
 	$(BIN)/python -m benchmarks.distortions
 	$(BIN)/python -m benchmarks.bench_warp
+	$(BIN)/python -m benchmarks.bench_step
+	$(BIN)/stn report results --readme README.md --plot docs/images/benchmark.png
+	$(BIN)/stn report results --readme docs/benchmarks.md
 
 clean:
 	rm -rf $(VENV) build demo

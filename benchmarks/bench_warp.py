@@ -1,84 +1,84 @@
-"""The fused warp against ``F.affine_grid`` + ``F.grid_sample``: forward, theta-only and full steps.
+"""The fused warp against PyTorch, torch.compile, kornia and OpenCV: time and memory.
 
-python -m benchmarks.bench_warp             writes results/benchmarks/warp.json
+    python -m benchmarks.bench_warp             writes results/benchmarks/warp.json
+    python -m benchmarks.bench_warp --only "28->28" --seconds 0.2 --out /tmp/warp.json
+
+Shapes, steps and contestants are those of contestants.py; affine near the identity, bilinear,
+zeros outside, align_corners=False, float32.
 """
 
-import math
-from collections.abc import Callable
-from functools import partial
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-import spatial_transformer as stn
-from benchmarks.timing import alternate, save
+from benchmarks import memory
+from benchmarks.contestants import CASES, STEPS, Case, backend_of_ours, check, contestants
+from benchmarks.timing import THREADS, alternate, save, set_threads, warn_if_busy
+from spatial_transformer.report.benchmarks import advantage_lines, loss_lines
 
-AFFINE = stn.Affine()
-# batch, channels, input, output (squares)
-SHAPES = [(256, 1, 28, 28), (256, 1, 28, 42), (256, 1, 60, 30), (64, 48, 32, 32), (16, 3, 448, 224)]
+OUT = Path("results/benchmarks/warp.json")
 
 
-def with_torch(image: Tensor, theta: Tensor, out: int) -> Tensor:
-    size = [len(theta), image.shape[1], out, out]
-    grid = F.affine_grid(theta.unflatten(1, (2, 3)), size, align_corners=False)
-    return F.grid_sample(image, grid, align_corners=False)
+def measure(case: Case, step: str, threads: int, seconds: float, compiled: bool = True) -> Any:
+    """One row a contestant: seconds of a step, median and interquartile range."""
+    torch.compiler.reset()  # or it would give up after eight recompilations
+    set_threads(threads)
+    entrants = contestants(case, step, compiled)
+    check(case, step, entrants)
+    rows: list[dict[str, Any]] = []
+    for name, times in alternate(entrants, seconds).items():
+        row = {"shape": case.name, "step": step, "threads": threads, "name": name, **times}
+        if name == "spatial_transformer":
+            row["backend"] = backend_of_ours(case)
+        rows.append(row)
+    return rows
 
 
-def with_ours(image: Tensor, theta: Tensor, out: int) -> Tensor:
-    return stn.warp(image, theta, AFFINE, out, backend="cpu")
+def show(rows: Sequence[dict[str, Any]]) -> str:
+    """A line: whose medians, and how many times ours they are."""
+    ours = next(r["median"] for r in rows if r["name"] == "spatial_transformer")
+    first = rows[0]
+    text = f"{first['threads']} threads  {first['shape']:28} {first['step']:8}"
+    text += f" ours {1e3 * ours:8.2f} ms"
+    for r in rows:
+        if r["name"] != "spatial_transformer":
+            text += f"  {r['name']} {r['median'] / ours:5.2f}x"
+    return text
 
 
-def step_of(
-    warp: Callable[..., Tensor], inputs: tuple[Tensor, Tensor], out: int, weight: Tensor
-) -> object:
-    """One forward pass and the gradients to what wants them."""
-    warped = warp(*inputs, out)
-    leaves = [x for x in inputs if x.requires_grad]
-    return torch.autograd.grad(warped, leaves, weight) if leaves else warped
-
-
-def measure(shape: tuple[int, int, int, int], repeats: int = 25) -> dict[str, dict[str, float]]:
-    """Milliseconds of both and the ratio, for each of the three kinds of step."""
-    batch, channels, size, out = shape
-    image = torch.rand(batch, channels, size, size)
-    theta = AFFINE.identity() + 0.2 * torch.randn(batch, 6)
-    weight = torch.randn(batch, channels, out, out)
-    results = {}
-    for step, wanted in {"forward": "", "theta": "t", "full": "it"}.items():
-        inputs = (
-            image.clone().requires_grad_("i" in wanted),
-            theta.clone().requires_grad_("t" in wanted),
-        )
-        contestants = {
-            name: partial(step_of, warp, inputs, out, weight)
-            for name, warp in {"torch": with_torch, "ours": with_ours}.items()
-        }
-        times = alternate(contestants, repeats)
-        ms = {name: 1e3 * t["median"] for name, t in times.items()}
-        results[step] = {**ms, "ratio": ms["torch"] / ms["ours"]}
-    return results
+def run(
+    cases: Sequence[Case],
+    threads: Sequence[int] = THREADS,
+    seconds: float = 2.0,
+    compiled: bool = True,
+) -> list[dict[str, Any]]:
+    """All rows; prints each comparison, then the means and every loss."""
+    rows: list[dict[str, Any]] = []
+    for count in threads:
+        for case in cases:
+            for step in STEPS:
+                found = measure(case, step, count, seconds, compiled)
+                print(show(found), flush=True)
+                rows += found
+    print(*advantage_lines(rows), *loss_lines(rows), sep="\n")
+    return rows
 
 
 def main() -> None:
+    parse = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parse.add_argument("--only", default="", help="the shapes whose name has this in it")
+    parse.add_argument("--seconds", type=float, default=1.5, help="for each comparison, about")
+    parse.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parse.add_argument("--out", type=Path, default=OUT)
+    options = parse.parse_args()
+    warn_if_busy()
     torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    everything = []
-    for count in sorted({1, threads}):
-        torch.set_num_threads(count)
-        found = {"{}x{}x{}->{}".format(*shape): measure(shape) for shape in SHAPES}
-        for shape, steps in found.items():
-            line = "  ".join(
-                f"{step} {t['ours']:8.2f} ms {t['ratio']:5.1f}x" for step, t in steps.items()
-            )
-            print(f"{count} threads  {shape:16}  {line}")
-        for step in ("forward", "theta", "full"):
-            ratios = [steps[step]["ratio"] for steps in found.values()]
-            mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
-            print(f"{count} threads  {step}: geometric mean {mean:.1f}x, least {min(ratios):.1f}x")
-        everything.append({"threads": count, "shapes": found})
-    save(Path("results/benchmarks/warp.json"), everything)
+    cases = [case for case in CASES if options.only in case.name]
+    rows = run(cases, seconds=options.seconds, compiled=not options.no_compile)
+    save(options.out, {"speed": rows, "memory": memory.measure_apart(not options.no_compile)})
 
 
 if __name__ == "__main__":

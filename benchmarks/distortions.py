@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.timing import alternate, save
+from benchmarks.timing import THREADS, alternate, save, set_threads, warn_if_busy
 from spatial_transformer.data.distortion import HALF, similarity_theta, uniform
 from spatial_transformer.data.rts import RotatedTranslatedScaled
 from spatial_transformer.data.stream import Digits, Stream, generator
@@ -24,7 +24,7 @@ BATCH = 256
 SIZE = RotatedTranslatedScaled.size
 
 
-def draw(source: torch.Generator) -> tuple[Tensor, ...]:
+def draw(source: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What RTS draws, in its order."""
     angle = uniform(source, BATCH, -math.pi / 4, math.pi / 4)
     scale = uniform(source, BATCH, 0.7, 1.2)
@@ -51,6 +51,7 @@ def with_opencv(images: np.ndarray, source: torch.Generator) -> np.ndarray:
 
 
 def main() -> None:
+    warn_if_busy()
     digits = Digits(
         torch.randint(0, 256, (10_000, 28, 28), dtype=torch.uint8), torch.zeros(10_000).long()
     )
@@ -73,9 +74,8 @@ def main() -> None:
         stream.batch(state["k"])
 
     rows = []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        cv2.setNumThreads(threads)
+    for threads in THREADS:
+        set_threads(threads)
         times = alternate(
             {
                 "spatial_transformer": whole,
@@ -84,7 +84,7 @@ def main() -> None:
                     digits.take(index)[0][:, 0].numpy(), key()
                 ),
             },
-            repeats=101,
+            seconds=3,
         )
         for name, t in times.items():
             rows.append(

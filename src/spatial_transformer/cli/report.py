@@ -1,4 +1,4 @@
-"""stn report: a table of the records in a folder."""
+"""stn report: tables and a plot of the records and benchmark results in a folder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +14,9 @@ def report(
     readme: Annotated[
         Path | None, typer.Option(help="Fill the tables of this Markdown file instead.")
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the warp's speed instead (.png, .pdf or .svg).")
+    ] = None,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
     """Print the test errors of all recorded runs: mean, spread and number of seeds.
@@ -23,14 +26,25 @@ def report(
         stn report runs --markdown
 
         stn report results --readme README.md
+
+        stn report results --plot docs/images/benchmark.png
     """
     from spatial_transformer.errors import DataError
+    from spatial_transformer.report.benchmarks import distinct, load_results, speed_panels
     from spatial_transformer.report.readme import fill_readme
     from spatial_transformer.report.table import error_table, markdown
     from spatial_transformer.training.records import load_records
+    from spatial_transformer.viz.sheet import save_figure
+    from spatial_transformer.viz.speed import draw_speed
 
+    if plot is not None:
+        rows = load_results(results / "benchmarks" / "warp.json")["speed"]
+        threads = max(distinct(rows, "threads"))
+        where = f"on {threads} CPU threads "
+        save_figure(draw_speed(speed_panels(rows, threads), where), plot)
     if readme is not None:
         fill_readme(readme, results)
+    if readme is not None or plot is not None:
         return
     records = load_records(results, experiment)
     if not records:

@@ -1,10 +1,12 @@
 """Fills the tables of a Markdown file from records and benchmark results."""
 
-import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 from spatial_transformer.errors import DataError
 from spatial_transformer.files import write_whole
+from spatial_transformer.report import benchmarks as bench
 from spatial_transformer.report.table import error_table, markdown
 from spatial_transformer.training.records import load_records
 
@@ -22,20 +24,43 @@ def fill_table(text: str, name: str, table: str) -> str:
     return f"{before}{start}\n{table}\n{end}{rest.split(end, 1)[1]}"
 
 
-def distortions_table(path: Path) -> str:
-    """Digits a second by contestant and number of threads."""
-    rows = json.loads(path.read_text())["results"]
-    threads = sorted({r["threads"] for r in rows})
-    names = list(dict.fromkeys(r["name"] for r in rows))
-    speed = {(r["name"], r["threads"]): f"{r['digits_per_second']:,.0f}" for r in rows}
-    header = ["", *(f"{n} thread{'s' if n > 1 else ''}" for n in threads)]
-    return markdown(header, [[name, *(speed[name, n] for n in threads)] for name in names])
+def _speed(results: Path) -> bench.Rows:
+    rows: bench.Rows = bench.load_results(results / "benchmarks" / "warp.json")["speed"]
+    return rows
+
+
+def _step(results: Path, part: str) -> bench.Rows:
+    rows: bench.Rows = bench.load_results(results / "benchmarks" / "step.json")[part]
+    return rows
+
+
+#: by the name in the markers, from the folder of results
+TABLES: dict[str, Callable[[Path], str]] = {
+    "demo": lambda at: markdown(*error_table(load_records(at, "table1-demo"))),
+    "distortions": lambda at: bench.distortions_table(
+        bench.load_results(at / "benchmarks" / "distortions.json")
+    ),
+    "speed": lambda at: bench.warp_table(_speed(at)),
+    "speed without channels_last": lambda at: bench.warp_table(_speed(at), "without channels_last"),
+    "speed channels_last": lambda at: bench.warp_table(_speed(at), "channels_last only"),
+    "slower": lambda at: "\n".join(bench.loss_lines(_speed(at))),
+    "speed by shape": lambda at: bench.shapes_table(_speed(at)),
+    "memory": lambda at: bench.memory_table(
+        bench.load_results(at / "benchmarks" / "warp.json")["memory"]
+    ),
+    "training step": lambda at: bench.rts_table(_step(at, "rts")),
+    "house numbers": lambda at: bench.svhn_table(_step(at, "svhn")),
+}
 
 
 def fill_readme(readme: Path, results: Path) -> None:
-    """Write the README's tables anew from what lies in ``results``. Raises: DataError."""
+    """Write the tables of a Markdown file anew from what lies in ``results``. Raises: DataError."""
     text = readme.read_text()
-    text = fill_table(text, "demo", markdown(*error_table(load_records(results, "table1-demo"))))
-    speed = distortions_table(results / "benchmarks" / "distortions.json")
-    text = fill_table(text, "distortions", speed)
+    names = re.findall(r"<!-- (\w[^>]*) table -->", text)
+    if not names:
+        raise DataError(f"{readme}: there are no markers for a table")
+    for name in names:
+        if name not in TABLES:
+            raise DataError(f"{readme}: unknown table {name!r}. Known: {', '.join(TABLES)}")
+        text = fill_table(text, name, TABLES[name](results))
     write_whole(readme, lambda p: p.write_text(text))

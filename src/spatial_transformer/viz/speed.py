@@ -1,0 +1,58 @@
+"""How many times faster than PyTorch everybody is, shape by shape."""
+
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+#: colour-blind safe (Okabe and Ito), and a marker of its own for each
+LOOKS = {
+    "spatial_transformer": ("#D55E00", "o"),
+    "torch.compile": ("#0072B2", "s"),
+    "kornia": ("#009E73", "^"),
+    "OpenCV": ("#CC79A7", "D"),
+}
+OTHERS = ("#000000", "x")
+
+
+def draw_speed(panels: Mapping[str, Mapping[str, Mapping[str, float]]], where: str = "") -> Figure:
+    """One panel a step, one row a shape, one dot a contestant.
+
+    Args:
+        panels: step -> contestant -> shape -> how many times as fast as PyTorch.
+        where: on what it was measured.
+    """
+    shapes = list(dict.fromkeys(s for p in panels.values() for found in p.values() for s in found))
+    figure = Figure(figsize=(10, 1.5 + 0.3 * len(shapes)), dpi=120, layout="constrained")
+    cells = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+    handles = {}
+    for axes, (step, contestants) in zip(cells, panels.items(), strict=True):
+        axes.axvline(1, color="0.4", linewidth=1)
+        for name, found in contestants.items():
+            colour, marker = LOOKS.get(name, OTHERS)
+            handles[name] = axes.scatter(
+                list(found.values()),
+                [shapes.index(shape) for shape in found],
+                color=colour,
+                marker=marker,
+                s=55 if name == "spatial_transformer" else 30,
+                zorder=3,
+                label=name,
+            )
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}x"))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.grid(axis="both", color="0.88", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.set_title(step, fontsize=11)
+        axes.tick_params(labelsize=10, length=0)
+    cells[0].set_yticks(
+        range(len(shapes)), [s.replace("->", "→").replace("^3", "³") for s in shapes]
+    )
+    cells[0].set_ylim(len(shapes) - 0.5, -0.5)
+    figure.supxlabel(f"times as fast as PyTorch {where}(right is faster)", fontsize=10)
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False
+    )
+    return figure
