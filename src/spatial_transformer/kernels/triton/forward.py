@@ -1,0 +1,96 @@
+# mypy: allow-untyped-defs
+"""Equation (3): the warped image. A program has a tile of one output's pixels and some channels."""
+
+import triton
+import triton.language as tl
+
+from spatial_transformer.kernels.triton.coordinates import place, source
+from spatial_transformer.kernels.triton.taps import axis_base, tap, weight
+
+
+@triton.jit
+def read(pixels, ok, channels, lanes, outside, COORD: tl.constexpr, OUTSIDE: tl.constexpr):
+    """Values (P, C) of the pixels at some pointers; of those not ``ok``, 0 or the fill value."""
+    value = tl.load(
+        pixels[:, None] + channels[None, :], mask=ok[:, None] & lanes[None, :], other=0.0
+    ).to(COORD)
+    if OUTSIDE:
+        value = tl.where(ok[:, None], value, outside[None, :])
+    return value
+
+
+@triton.jit(
+    do_not_specialize=["D", "H", "W", "OD", "OH", "OW", "CHUNK", "CHUNKS"]
+    + ["images_for", "maps_for", "fills_for"]
+)
+def forward_kernel(
+    image, maps, fill, out,
+    image_b, image_c, image_z, image_y, image_x,
+    maps_b, maps_z, maps_y, maps_x, maps_k,
+    out_b, out_c, out_z, out_y, out_x,
+    D, H, W, OD, OH, OW, C, CHUNK, CHUNKS, images_for, maps_for, fills_for,
+    KERNEL: tl.constexpr, PADDING: tl.constexpr, TAPS: tl.constexpr, MAP: tl.constexpr,
+    DIMS: tl.constexpr, ALIGN: tl.constexpr, FILL: tl.constexpr, COORD: tl.constexpr,
+    INDEX: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    b, chunk, z, y, x, inside = place(OD, OH, OW, CHUNKS, DIMS, TILE_H, TILE_W)
+    image += (b // images_for).to(tl.int64) * image_b
+    maps += (b // maps_for).to(tl.int64) * maps_b
+    fill += (b // fills_for) * C
+    out += b.to(tl.int64) * out_b
+    w, v, u, known, _, _, _ = source(
+        maps, z, y, x, inside, maps_z, maps_y, maps_x, maps_k, D, H, W, OD, OH, OW,
+        MAP, DIMS, ALIGN, COORD, INDEX,
+    )  # fmt: skip
+    base_x, tx = axis_base(u, W, KERNEL, PADDING)
+    base_y, ty = axis_base(v, H, KERNEL, PADDING)
+    base_z, tz = base_x, tx
+    if DIMS == 3:
+        base_z, tz = axis_base(w, D, KERNEL, PADDING)
+    target = out + (z.to(INDEX) * out_z + y.to(INDEX) * out_y + x.to(INDEX) * out_x)
+    end = tl.minimum((chunk + 1) * CHUNK, C)
+    for first in range(chunk * CHUNK, end, BLOCK_C):
+        c = first + tl.arange(0, BLOCK_C)
+        lanes = c < end
+        channels = c.to(INDEX) * image_c
+        outside = tl.zeros((BLOCK_C,), COORD)
+        if FILL:
+            outside = tl.load(fill + c, mask=lanes, other=0.0).to(COORD)
+        total = tl.zeros((TILE_H * TILE_W, BLOCK_C), COORD)
+        for kz in tl.static_range(TAPS if DIMS == 3 else 1):
+            plane = image + 0 * x
+            ok_z = known
+            if DIMS == 3:
+                iz, on_z = tap(base_z, D, kz, KERNEL, PADDING)
+                plane += iz.to(INDEX) * image_z
+                if PADDING == "constant":
+                    ok_z = ok_z & on_z
+            for ky in tl.static_range(TAPS):
+                iy, on_y = tap(base_y, H, ky, KERNEL, PADDING)
+                line = plane + iy.to(INDEX) * image_y
+                ok_y = ok_z
+                if PADDING == "constant":
+                    ok_y = ok_y & on_y
+                level = tl.zeros((TILE_H * TILE_W, BLOCK_C), COORD)
+                for kx in tl.static_range(TAPS):
+                    ix, on_x = tap(base_x, W, kx, KERNEL, PADDING)
+                    ok = ok_y
+                    if PADDING == "constant":
+                        ok = ok & on_x
+                    value = read(
+                        line + ix.to(INDEX) * image_x, ok, channels, lanes, outside,
+                        COORD, FILL and PADDING == "constant",
+                    )  # fmt: skip
+                    level += value * weight(tx, kx, KERNEL)[:, None]
+                if DIMS == 3:
+                    both = weight(ty, ky, KERNEL) * weight(tz, kz, KERNEL)
+                else:
+                    both = weight(ty, ky, KERNEL)
+                total += level * both[:, None]
+        if FILL:
+            total = tl.where(known[:, None], total, outside[None, :])
+        tl.store(
+            target[:, None] + (c.to(INDEX) * out_c)[None, :],
+            total.to(out.dtype.element_ty),
+            mask=inside[:, None] & lanes[None, :],
+        )
