@@ -25,7 +25,7 @@ def add(to, value, mask, units, EXACT: tl.constexpr):
 
 
 @triton.jit(
-    do_not_specialize=["D", "H", "W", "OD", "OH", "OW", "CHUNK", "CHUNKS"]
+    do_not_specialize=["D", "H", "W", "OD", "OH", "OW", "BLOCKS", "CHUNKS"]
     + ["images_for", "maps_for", "fills_for"]
 )
 def backward_kernel(
@@ -33,8 +33,7 @@ def backward_kernel(
     image_b, image_c, image_z, image_y, image_x,
     maps_b, maps_z, maps_y, maps_x, maps_k,
     grad_b, grad_c, grad_z, grad_y, grad_x,
-    to_b, to_c, to_z, to_y, to_x,
-    D, H, W, OD, OH, OW, C, CHUNK, CHUNKS, images_for, maps_for, fills_for,
+    D, H, W, OD, OH, OW, C, BLOCKS, CHUNKS, images_for, maps_for, fills_for,
     KERNEL: tl.constexpr, PADDING: tl.constexpr, TAPS: tl.constexpr, MAP: tl.constexpr,
     DIMS: tl.constexpr, ALIGN: tl.constexpr, FILL: tl.constexpr, COORD: tl.constexpr,
     INDEX: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr, BLOCK_C: tl.constexpr,
@@ -43,7 +42,7 @@ def backward_kernel(
     b, chunk, z, y, x, inside = place(OD, OH, OW, CHUNKS, DIMS, TILE_H, TILE_W)
     one_of = (b // images_for).to(tl.int64)
     image += one_of * image_b
-    grad_image += one_of * to_b
+    grad_image += one_of * image_b  # its strides are the image's
     maps += (b // maps_for).to(tl.int64) * maps_b
     fill += (b // fills_for) * C
     grad += b.to(tl.int64) * grad_b
@@ -59,19 +58,18 @@ def backward_kernel(
     base_z, tz = base_x, tx
     if DIMS == 3:
         base_z, tz = axis_base(w, D, KERNEL, PADDING)
-    given = grad + (z.to(INDEX) * grad_z + y.to(INDEX) * grad_y + x.to(INDEX) * grad_x)
+    given = z.to(INDEX) * grad_z + y.to(INDEX) * grad_y + x.to(INDEX) * grad_x
     gx, gy, gz = tx * 0, tx * 0, tx * 0
-    end = tl.minimum((chunk + 1) * CHUNK, C)
-    for first in range(chunk * CHUNK, end, BLOCK_C):
-        c = first + tl.arange(0, BLOCK_C)
-        lanes = c < end
-        from_channels = c.to(INDEX) * image_c
-        to_channels = c.to(INDEX) * to_c
+    end = tl.minimum((chunk + 1) * BLOCKS, tl.cdiv(C, BLOCK_C))
+    for block in range(chunk * BLOCKS, end):
+        c = block * BLOCK_C + tl.arange(0, BLOCK_C)
+        lanes = c < C
+        channels = c.to(INDEX) * image_c
         outside = tl.zeros((BLOCK_C,), COORD)
         if FILL:
             outside = tl.load(fill + c, mask=lanes, other=0.0).to(COORD)
         # pixels that are not known give and get nothing
-        g = read(given, known, c.to(INDEX) * grad_c, lanes, outside, COORD, False)
+        g = read(grad, given, known, c.to(INDEX) * grad_c, lanes, outside, COORD, False)
         dx = tl.zeros((TILE_H * TILE_W, BLOCK_C), COORD)
         dy = tl.zeros((TILE_H * TILE_W, BLOCK_C), COORD)
         dz = tl.zeros((TILE_H * TILE_W, BLOCK_C), COORD)
@@ -99,18 +97,17 @@ def backward_kernel(
                     ok = ok_y
                     if PADDING == "constant":
                         ok = ok & on_x
+                    at = iz.to(INDEX) * image_z + iy.to(INDEX) * image_y
+                    at += ix.to(INDEX) * image_x
                     if MAPS_TOO:
-                        at = iz.to(INDEX) * image_z + iy.to(INDEX) * image_y
                         value = read(
-                            image + (at + ix.to(INDEX) * image_x), ok, from_channels, lanes,
-                            outside, COORD, FILL and PADDING == "constant",
+                            image, at, ok, channels, lanes, outside,
+                            COORD, FILL and PADDING == "constant",
                         )  # fmt: skip
                         level += value * wx[:, None]
                         steep += value * sx[:, None]
                     if IMAGE_TOO:
-                        at = iz.to(INDEX) * to_z + iy.to(INDEX) * to_y
-                        to = grad_image + (at + ix.to(INDEX) * to_x)
-                        to = to[:, None] + to_channels[None, :]
+                        to = grad_image + (at[:, None] + channels[None, :])
                         mask = ok[:, None] & lanes[None, :]
                         add(to, g * (wx * wy * wz)[:, None], mask, scale, EXACT)
                 if MAPS_TOO:

@@ -9,18 +9,17 @@ from spatial_transformer.kernels.triton.taps import axis_base, tap, weight
 
 
 @triton.jit
-def read(pixels, ok, channels, lanes, outside, COORD: tl.constexpr, OUTSIDE: tl.constexpr):
-    """Values (P, C) of the pixels at some pointers; of those not ``ok``, 0 or the fill value."""
-    value = tl.load(
-        pixels[:, None] + channels[None, :], mask=ok[:, None] & lanes[None, :], other=0.0
-    ).to(COORD)
+def read(base, pixels, ok, channels, lanes, outside, COORD: tl.constexpr, OUTSIDE: tl.constexpr):
+    """Values (P, C) at some offsets of pixels and channels; where not ``ok`` 0, or the fill."""
+    at = base + (pixels[:, None] + channels[None, :])
+    value = tl.load(at, mask=ok[:, None] & lanes[None, :], other=0.0).to(COORD)
     if OUTSIDE:
         value = tl.where(ok[:, None], value, outside[None, :])
     return value
 
 
 @triton.jit(
-    do_not_specialize=["D", "H", "W", "OD", "OH", "OW", "CHUNK", "CHUNKS"]
+    do_not_specialize=["D", "H", "W", "OD", "OH", "OW", "BLOCKS", "CHUNKS"]
     + ["images_for", "maps_for", "fills_for"]
 )
 def forward_kernel(
@@ -28,7 +27,7 @@ def forward_kernel(
     image_b, image_c, image_z, image_y, image_x,
     maps_b, maps_z, maps_y, maps_x, maps_k,
     out_b, out_c, out_z, out_y, out_x,
-    D, H, W, OD, OH, OW, C, CHUNK, CHUNKS, images_for, maps_for, fills_for,
+    D, H, W, OD, OH, OW, C, BLOCKS, CHUNKS, images_for, maps_for, fills_for,
     KERNEL: tl.constexpr, PADDING: tl.constexpr, TAPS: tl.constexpr, MAP: tl.constexpr,
     DIMS: tl.constexpr, ALIGN: tl.constexpr, FILL: tl.constexpr, COORD: tl.constexpr,
     INDEX: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr, BLOCK_C: tl.constexpr,
@@ -47,22 +46,22 @@ def forward_kernel(
     base_z, tz = base_x, tx
     if DIMS == 3:
         base_z, tz = axis_base(w, D, KERNEL, PADDING)
-    target = out + (z.to(INDEX) * out_z + y.to(INDEX) * out_y + x.to(INDEX) * out_x)
-    end = tl.minimum((chunk + 1) * CHUNK, C)
-    for first in range(chunk * CHUNK, end, BLOCK_C):
-        c = first + tl.arange(0, BLOCK_C)
-        lanes = c < end
+    target = z.to(INDEX) * out_z + y.to(INDEX) * out_y + x.to(INDEX) * out_x
+    end = tl.minimum((chunk + 1) * BLOCKS, tl.cdiv(C, BLOCK_C))
+    for block in range(chunk * BLOCKS, end):
+        c = block * BLOCK_C + tl.arange(0, BLOCK_C)
+        lanes = c < C
         channels = c.to(INDEX) * image_c
         outside = tl.zeros((BLOCK_C,), COORD)
         if FILL:
             outside = tl.load(fill + c, mask=lanes, other=0.0).to(COORD)
         total = tl.zeros((TILE_H * TILE_W, BLOCK_C), COORD)
         for kz in tl.static_range(TAPS if DIMS == 3 else 1):
-            plane = image + 0 * x
+            plane = tl.zeros((TILE_H * TILE_W,), INDEX)
             ok_z = known
             if DIMS == 3:
                 iz, on_z = tap(base_z, D, kz, KERNEL, PADDING)
-                plane += iz.to(INDEX) * image_z
+                plane = iz.to(INDEX) * image_z
                 if PADDING == "constant":
                     ok_z = ok_z & on_z
             for ky in tl.static_range(TAPS):
@@ -78,7 +77,7 @@ def forward_kernel(
                     if PADDING == "constant":
                         ok = ok & on_x
                     value = read(
-                        line + ix.to(INDEX) * image_x, ok, channels, lanes, outside,
+                        image, line + ix.to(INDEX) * image_x, ok, channels, lanes, outside,
                         COORD, FILL and PADDING == "constant",
                     )  # fmt: skip
                     level += value * weight(tx, kx, KERNEL)[:, None]
@@ -90,7 +89,7 @@ def forward_kernel(
         if FILL:
             total = tl.where(known[:, None], total, outside[None, :])
         tl.store(
-            target[:, None] + (c.to(INDEX) * out_c)[None, :],
+            out + (target[:, None] + (c.to(INDEX) * out_c)[None, :]),
             total.to(out.dtype.element_ty),
             mask=inside[:, None] & lanes[None, :],
         )

@@ -22,7 +22,7 @@ ENOUGH = 1024
 
 class Blocks(NamedTuple):
     """How one launch is cut: a program has tile_h x tile_w pixels of one output, and goes through
-    ``chunk`` channels, ``block_c`` at a time."""
+    ``chunk`` blocks of ``block_c`` channels."""
 
     tile_h: int
     tile_w: int
@@ -38,6 +38,11 @@ def _power(n: int) -> int:
     return 1 << max(n - 1, 0).bit_length()
 
 
+def _up(n: int, step: int) -> int:
+    """How many steps cover n."""
+    return -(-n // step)
+
+
 @lru_cache(maxsize=4096)
 def blocks(
     batch: int,
@@ -50,23 +55,24 @@ def blocks(
     """A cut into programs of about ``elements`` pixels times channels; ``whole``: each with all
     the channels."""
     height, width = size[-2:]
-    block_c = min(_power(channels), 64 if along_channels else 4, elements)
+    widest = min(_power(channels), 64 if along_channels else 4)
+    # the least to no use, then the largest; under 16 channels a thread has less than it can load
+    fits = [1 << k for k in range(widest.bit_length()) if 1 << k >= min(widest, 16)]
+    block_c = min(fits, key=lambda n: (_up(channels, n) * n, -n))
     pixels = min(elements // block_c, _power(height) * _power(width))
 
     def waste(tile_w: int) -> tuple[int, int]:
         tile_h = pixels // tile_w
-        area = -(-height // tile_h) * tile_h * -(-width // tile_w) * tile_w
+        area = _up(height, tile_h) * tile_h * _up(width, tile_w) * tile_w
         return area, abs(tile_w.bit_length() - (32).bit_length())
 
-    widths = [1 << k for k in range(pixels.bit_length())]
-    tile_w = min(widths, key=waste)
+    tile_w = min([1 << k for k in range(pixels.bit_length())], key=waste)
     tile_h = pixels // tile_w
-    tiles = -(-height // tile_h) * -(-width // tile_w) * math.prod(size[:-2]) * batch
-    most = -(-channels // block_c)
-    wanted = 1 if whole else min(most, -(-ENOUGH // tiles))
-    chunk = -(-most // wanted) * block_c
-    chunks = -(-channels // chunk)
-    warps = max(1, min(4, pixels * block_c // 128))
+    tiles = _up(height, tile_h) * _up(width, tile_w) * math.prod(size[:-2]) * batch
+    most = _up(channels, block_c)
+    chunk = _up(most, 1 if whole else min(most, _up(ENOUGH, tiles)))
+    chunks = _up(most, chunk)
+    warps = max(1, min(4, pixels * block_c // 32))
     return Blocks(tile_h, tile_w, block_c, chunk, chunks, tiles * chunks, warps)
 
 
@@ -151,9 +157,10 @@ class _Call:
         spatial = (*deep, *self.image.shape[2:], *deep, *self.size)
         return (*spatial, self.channels, cut.chunk, cut.chunks, *self.shares)
 
-    def cut(self, elements: int, whole: bool) -> Blocks:
-        """``elements`` for a kernel of four taps; fewer where there are more, for the registers."""
-        elements = max(64, elements // max(1, self.taps**self.dims // 8))
+    def cut(self, most: int, whole: bool = False) -> Blocks:
+        """For four warps, each thread with ``most`` reads in flight: with many more its registers
+        would not hold them, with many fewer it would wait."""
+        elements = 128 * max(1, min(4, most // self.taps**self.dims))
         along = self.image.stride(1) == 1 and self.channels > 1
         return blocks(self.batch, self.channels, self.size, elements, along, whole)
 
@@ -173,6 +180,7 @@ class _Call:
                 TILE_W=cut.tile_w,
                 BLOCK_C=cut.block_c,
                 num_warps=cut.warps,
+                enable_fp_fusion=True,
             )
 
 
@@ -201,7 +209,7 @@ def forward(
     call = _Call(image, maps, size, kernel, padding, fill, align_corners, grid)
     shape = (call.batch, call.channels, *call.size)
     out = torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=_layout(image))
-    cut = call.cut(1024, whole=False)
+    cut = call.cut(16)
     large = (image, call.maps, out)
     call.run(
         forward_kernel,
@@ -245,11 +253,14 @@ def backward(
     if not image_too and not maps_too:
         return None, to_maps
     exact = image_too and torch.are_deterministic_algorithms_enabled()
-    cut = call.cut(512, whole=maps_too and grid)
-
     total, units = image, image  # unused
     if image_too:
-        total = torch.zeros_like(image, dtype=torch.int64 if exact else call.dtype)
+        dtype = torch.int64 if exact else call.dtype
+        total = torch.zeros_like(image, dtype=dtype)
+        if total.stride() != image.stride():  # of overlapping pixels, say of an expanded image
+            call.image = image = image.contiguous()
+            total = torch.zeros_like(image, dtype=dtype)
+    cut = call.cut(8, whole=maps_too and grid)
     if exact:
         units = _units(grad, image.shape[0])
     parts = image  # unused
@@ -265,8 +276,7 @@ def backward(
         cut,
         large,
         *(image, call.maps, call.fill, grad, total, parts, units),
-        *(*_strides(image, call.dims), *call.map_strides),
-        *(*_strides(grad, call.dims), *_strides(total, call.dims)),
+        *(*_strides(image, call.dims), *call.map_strides, *_strides(grad, call.dims)),
         *call.sizes(cut),
     )
     if maps_too:
