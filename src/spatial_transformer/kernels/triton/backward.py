@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from spatial_transformer.kernels.triton.coordinates import place, source, store_map_gradient
-from spatial_transformer.kernels.triton.forward import read
+from spatial_transformer.kernels.triton.forward import SIZES, read
 from spatial_transformer.kernels.triton.taps import axis_base, slope, tap, weight
 
 
@@ -24,10 +24,7 @@ def add(to, value, mask, units, EXACT: tl.constexpr):
         tl.atomic_add(to, value, mask=mask, sem="relaxed")
 
 
-@triton.jit(
-    do_not_specialize=["D", "H", "W", "OD", "OH", "OW", "BLOCKS", "CHUNKS"]
-    + ["images_for", "maps_for", "fills_for"]
-)
+@triton.jit(do_not_specialize=SIZES)
 def backward_kernel(
     image, maps, fill, grad, grad_image, grad_maps, units,
     image_b, image_c, image_z, image_y, image_x,

@@ -38,11 +38,7 @@ def place(
 @triton.jit
 def quotient(a, b):
     """a / b rounded to nearest, so that x / x is 1; plain division of float32 is not."""
-    if a.dtype == tl.float32:
-        q = tl.div_rn(a, b)
-    else:
-        q = a / b
-    return q
+    return tl.div_rn(a, b) if a.dtype == tl.float32 else a / b
 
 
 @triton.jit
@@ -58,41 +54,39 @@ def from_centre(i, n, COORD: tl.constexpr):
 
 
 @triton.jit
-def per_step(half, out_n, ALIGN: tl.constexpr):
-    """What ``half`` per normalised unit is per pixel of an output axis; a single pixel with
-    aligned corners has no extent, it is at 0."""
-    out_half = half_extent(out_n, ALIGN, half.dtype)
-    some = tl.where(out_half > 0, out_half, half * 0 + 1)
-    return tl.where(out_half > 0, quotient(half, some), half * 0)
+def output_extent(n, ALIGN: tl.constexpr, COORD: tl.constexpr):
+    """The same of an output axis, not 0 for a single pixel with aligned corners: that one is at
+    the centre, whatever its extent."""
+    return tl.maximum(half_extent(n, ALIGN, COORD), 0.5)
 
 
 @triton.jit
 def row(
-    matrix, half, origin, across, down, deep, OD, OH, OW,
-    R: tl.constexpr, DIMS: tl.constexpr, ALIGN: tl.constexpr,
+    matrix, half, origin, across, down, deep, over_d, over_h, over_w,
+    R: tl.constexpr, DIMS: tl.constexpr,
 ):  # fmt: skip
     """Row R of the matrix, times ``half``, at points that are offsets from the output's centre."""
     at = matrix + R * (DIMS + 1)
     total = tl.load(at + DIMS).to(half.dtype) * half + origin
     if DIMS == 3:
-        total += tl.load(at + 2).to(half.dtype) * per_step(half, OD, ALIGN) * deep
-    total += tl.load(at + 1).to(half.dtype) * per_step(half, OH, ALIGN) * down
-    return tl.load(at).to(half.dtype) * per_step(half, OW, ALIGN) * across + total
+        total += tl.load(at + 2).to(half.dtype) * quotient(half, over_d) * deep
+    total += tl.load(at + 1).to(half.dtype) * quotient(half, over_h) * down
+    return tl.load(at).to(half.dtype) * quotient(half, over_w) * across + total
 
 
 @triton.jit
 def store_row(
-    parts, g, half, across, down, deep, OD, OH, OW,
-    R: tl.constexpr, DIMS: tl.constexpr, ALIGN: tl.constexpr,
+    parts, g, half, across, down, deep, over_d, over_h, over_w,
+    R: tl.constexpr, DIMS: tl.constexpr,
 ):  # fmt: skip
     """The transpose of :func:`row`: this program's part of the gradient to row R."""
     at = parts + R * (DIMS + 1)
     total = tl.sum(g, axis=0)
     tl.store(at + DIMS, total * half)
     if DIMS == 3:
-        tl.store(at + 2, total * deep * per_step(half, OD, ALIGN))
-    tl.store(at + 1, tl.sum(g * down, axis=0) * per_step(half, OH, ALIGN))
-    tl.store(at, tl.sum(g * across, axis=0) * per_step(half, OW, ALIGN))
+        tl.store(at + 2, total * deep * quotient(half, over_d))
+    tl.store(at + 1, tl.sum(g * down, axis=0) * quotient(half, over_h))
+    tl.store(at, tl.sum(g * across, axis=0) * quotient(half, over_w))
 
 
 @triton.jit
@@ -105,14 +99,18 @@ def source(
     and of a projective map v and u from the centre, and 1 / depth."""
     half_w = half_extent(W, ALIGN, COORD)
     half_h = half_extent(H, ALIGN, COORD)
-    half_d = half_extent(D, ALIGN, COORD)
     middle_w = (W - 1).to(COORD) * 0.5
     middle_h = (H - 1).to(COORD) * 0.5
-    middle_d = (D - 1).to(COORD) * 0.5
+    over_w = output_extent(OW, ALIGN, COORD)
+    over_h = output_extent(OH, ALIGN, COORD)
     across = from_centre(x, OW, COORD)
     down = from_centre(y, OH, COORD)
-    deep = from_centre(z, OD, COORD)
-    w = across * 0
+    w, half_d, middle_d, over_d, deep = across, half_w, middle_w, over_w, across  # unused in 2-D
+    if DIMS == 3:
+        half_d = half_extent(D, ALIGN, COORD)
+        middle_d = (D - 1).to(COORD) * 0.5
+        over_d = output_extent(OD, ALIGN, COORD)
+        deep = from_centre(z, OD, COORD)
     if MAP == "grid":
         at = maps + y.to(INDEX) * stride_y + x.to(INDEX) * stride_x
         if DIMS == 3:
@@ -124,17 +122,17 @@ def source(
         pv, pu, inverse = v, u, u
         known = inside
     elif MAP == "affine":
-        u = row(maps, half_w, middle_w, across, down, deep, OD, OH, OW, 0, DIMS, ALIGN)
-        v = row(maps, half_h, middle_h, across, down, deep, OD, OH, OW, 1, DIMS, ALIGN)
+        u = row(maps, half_w, middle_w, across, down, deep, over_d, over_h, over_w, 0, DIMS)
+        v = row(maps, half_h, middle_h, across, down, deep, over_d, over_h, over_w, 1, DIMS)
         if DIMS == 3:
-            w = row(maps, half_d, middle_d, across, down, deep, OD, OH, OW, 2, DIMS, ALIGN)
+            w = row(maps, half_d, middle_d, across, down, deep, over_d, over_h, over_w, 2, DIMS)
         pv, pu, inverse = v, u, u
         known = inside
     else:
         none = half_w * 0
-        u = row(maps, half_w, none, across, down, deep, OD, OH, OW, 0, DIMS, ALIGN)
-        v = row(maps, half_h, none, across, down, deep, OD, OH, OW, 1, DIMS, ALIGN)
-        depth = row(maps, none + 1, none, across, down, deep, OD, OH, OW, 2, DIMS, ALIGN)
+        u = row(maps, half_w, none, across, down, deep, over_d, over_h, over_w, 0, DIMS)
+        v = row(maps, half_h, none, across, down, deep, over_d, over_h, over_w, 1, DIMS)
+        depth = row(maps, none + 1, none, across, down, deep, over_d, over_h, over_w, 2, DIMS)
         # at or behind the horizon: infinitely far, as transforms.matrix.project has it
         eps = none + 1.1920928955078125e-07  # float32's
         if COORD == tl.float64:
@@ -152,8 +150,9 @@ def source(
     if DIMS == 3:
         known = known & (tl.abs(w) < float("inf"))
         w = tl.where(known, w, 0.0)
-    return tl.where(known, w, 0.0), tl.where(known, v, 0.0), tl.where(known, u, 0.0), \
-        known, pv, pu, inverse  # fmt: skip
+    u = tl.where(known, u, 0.0)
+    v = tl.where(known, v, 0.0)
+    return w, v, u, known, pv, pu, inverse
 
 
 @triton.jit
@@ -168,10 +167,12 @@ def store_map_gradient(
     """
     half_w = half_extent(W, ALIGN, COORD)
     half_h = half_extent(H, ALIGN, COORD)
-    half_d = half_extent(D, ALIGN, COORD)
     gu = tl.where(known, gu, 0.0)
     gv = tl.where(known, gv, 0.0)
-    gw = tl.where(known, gw, 0.0)
+    half_d = half_w
+    if DIMS == 3:
+        half_d = half_extent(D, ALIGN, COORD)
+        gw = tl.where(known, gw, 0.0)
     if MAP == "grid":
         at = to + ((z.to(INDEX) * OH + y) * OW + x) * DIMS
         tl.store(at, gu * half_w, mask=inside)
@@ -179,17 +180,22 @@ def store_map_gradient(
         if DIMS == 3:
             tl.store(at + 2, gw * half_d, mask=inside)
     else:
+        over_w = output_extent(OW, ALIGN, COORD)
+        over_h = output_extent(OH, ALIGN, COORD)
         across = from_centre(x, OW, COORD)
         down = from_centre(y, OH, COORD)
-        deep = from_centre(z, OD, COORD)
+        over_d, deep = over_w, across
+        if DIMS == 3:
+            over_d = output_extent(OD, ALIGN, COORD)
+            deep = from_centre(z, OD, COORD)
         if MAP == "projective":
             inverse = tl.where(known, inverse, 0.0)
             gu = gu * inverse
             gv = gv * inverse
             depth = -(gu * tl.where(known, pu, 0.0) + gv * tl.where(known, pv, 0.0))
             one = half_w * 0 + 1
-            store_row(to, depth, one, across, down, deep, OD, OH, OW, 2, DIMS, ALIGN)
-        store_row(to, gu, half_w, across, down, deep, OD, OH, OW, 0, DIMS, ALIGN)
-        store_row(to, gv, half_h, across, down, deep, OD, OH, OW, 1, DIMS, ALIGN)
+            store_row(to, depth, one, across, down, deep, over_d, over_h, over_w, 2, DIMS)
+        store_row(to, gu, half_w, across, down, deep, over_d, over_h, over_w, 0, DIMS)
+        store_row(to, gv, half_h, across, down, deep, over_d, over_h, over_w, 1, DIMS)
         if DIMS == 3:
-            store_row(to, gw, half_d, across, down, deep, OD, OH, OW, 2, DIMS, ALIGN)
+            store_row(to, gw, half_d, across, down, deep, over_d, over_h, over_w, 2, DIMS)

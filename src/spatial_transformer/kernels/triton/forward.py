@@ -7,6 +7,12 @@ import triton.language as tl
 from spatial_transformer.kernels.triton.coordinates import place, source
 from spatial_transformer.kernels.triton.taps import axis_base, tap, weight
 
+# arguments that a kernel is not compiled anew for
+SIZES = (
+    *("D", "H", "W", "OD", "OH", "OW", "BLOCKS", "CHUNKS"),
+    *("images_for", "maps_for", "fills_for"),
+)
+
 
 @triton.jit
 def read(base, pixels, ok, channels, lanes, outside, COORD: tl.constexpr, OUTSIDE: tl.constexpr):
@@ -18,10 +24,7 @@ def read(base, pixels, ok, channels, lanes, outside, COORD: tl.constexpr, OUTSID
     return value
 
 
-@triton.jit(
-    do_not_specialize=["D", "H", "W", "OD", "OH", "OW", "BLOCKS", "CHUNKS"]
-    + ["images_for", "maps_for", "fills_for"]
-)
+@triton.jit(do_not_specialize=SIZES)
 def forward_kernel(
     image, maps, fill, out,
     image_b, image_c, image_z, image_y, image_x,

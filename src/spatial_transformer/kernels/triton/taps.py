@@ -41,10 +41,7 @@ def axis_base(u, n, KERNEL: tl.constexpr, PADDING: tl.constexpr):
     tolerance = size * 4.76837158203125e-07  # 2^-21
     if u.dtype == tl.float64:
         tolerance = tolerance * 1.862645149230957e-09  # 2^-29
-    if KERNEL == "nearest":
-        base = tl.floor(u + (tolerance + 0.5))
-    else:
-        base = tl.floor(u + tolerance)
+    base = tl.floor(u + (tolerance + (0.5 if KERNEL == "nearest" else 0.0)))
     t = u - base
     t = tl.where(tl.abs(t) <= tolerance, 0.0, t)
     if (PADDING == "constant") or (PADDING == "border"):
