@@ -59,7 +59,8 @@ def matrices(batch, dims, kind="affine", spread=0.5, dtype=torch.float64):
 
 
 def fill_for(padding, image, batch=1):
-    if padding != "fill":
+    """What is read outside, and with any padding where a coordinate is not finite."""
+    if padding in ("zeros", "border"):
         return None
     return torch.randn(batch, image.shape[1], 1, dtype=torch.float64).to(image)
 
@@ -296,6 +297,17 @@ def test_any_grid_whatever_equals_eager(padding, dtype):
     assert to_image.isfinite().all()
     lost = ~grid.isfinite().all(-1)
     assert (to_grid.cpu()[lost] == 0).all()
+
+
+def test_an_infinite_fill_leaves_no_nan():
+    image, grid = random(1, 2, 3, 4), torch.full((1, 3, 3, 2), torch.nan).to(DEVICE)
+    fill = torch.full((1, 2, 1), torch.inf).to(image)
+    options = ("bilinear", "fill", fill, False)
+    out = launch.forward(image, grid, (3, 3), *options, grid=True)
+    assert (out == torch.inf).all()
+    more = {"grid": True, "image_too": True, "maps_too": True}
+    for found in launch.backward(torch.ones_like(out), image, grid, *options, **more):
+        assert (found == 0).all()
 
 
 @pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
