@@ -5,6 +5,7 @@ They run on a GPU where there is one, and in Triton's interpreter where there is
 
 import importlib
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -195,17 +196,28 @@ def test_consecutive_outputs_share_images_maps_and_fills(counts, grid):
     both(image, maps, (3, 2), "bilinear", "fill", fill, False, grid=grid)
 
 
-def test_channels_are_shared_out_over_programs(monkeypatch):
+@pytest.fixture
+def replanned(monkeypatch):
+    """Patches what plans are made of; none is kept from before or for later."""
+    launch.plan.cache_clear()
+    launch.blocks.cache_clear()
+    yield monkeypatch
+    monkeypatch.undo()
+    launch.plan.cache_clear()
+    launch.blocks.cache_clear()
+
+
+def test_channels_are_shared_out_over_programs(replanned):
     """However the work is cut, it is the same."""
     image, maps = random(2, 7, 6, 5), matrices(2, 2)
     both(image, maps, (4, 9), "bilinear", "border", None, False)
     cut = launch.blocks(2, 7, (4, 9), 512, False, False)
     assert (cut.chunks, cut.chunk, cut.block_c) == (2, 1, 4)
-    monkeypatch.setattr(launch, "ENOUGH", 1)
+    replanned.setattr(launch, "ENOUGH", 1)
+    launch.plan.cache_clear()
     launch.blocks.cache_clear()
     both(image, maps, (4, 9), "bilinear", "border", None, False)
     assert launch.blocks(2, 7, (4, 9), 512, False, False).chunks == 1
-    launch.blocks.cache_clear()
 
 
 def test_cuts_cover_every_pixel_and_channel():
@@ -372,7 +384,7 @@ class TestDeterministic:
         both(random(1, 2, 5, 4), matrices(2, 2), (4, 6), kernel, "border", None, False)
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-    def test_the_same_bits_in_any_order(self, monkeypatch, dtype):
+    def test_the_same_bits_in_any_order(self, replanned, dtype):
         """Programs of other tiles add in another order; torch's floating point sums would tell."""
         image = random(1, 2, 6, 5, dtype=dtype)
         maps = matrices(2, 2, spread=0.3, dtype=dtype)
@@ -381,9 +393,9 @@ class TestDeterministic:
         more = {"grid": False, "image_too": True, "maps_too": False}
         real, found = launch.blocks, []
         for elements in (256, 16):
-            monkeypatch.setattr(
-                launch, "blocks", lambda b, c, s, e, *rest, n=elements: real(b, c, s, n, *rest)
-            )
+            cut = partial(lambda n, b, c, s, e, *rest: real(b, c, s, n, *rest), elements)
+            replanned.setattr(launch, "blocks", cut)
+            launch.plan.cache_clear()
             found.append(launch.backward(weight, image, maps, *options, **more)[0])
         assert found[0].dtype == dtype
         assert all(torch.equal(found[0], other) for other in found[1:])
@@ -443,9 +455,9 @@ def test_layouts(dims):
     torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
-def test_offsets_of_64_bits(monkeypatch):
+def test_offsets_of_64_bits(replanned):
     """As for an item of 2^31 entries, which is too large for a test."""
-    monkeypatch.setattr(launch, "_extent", lambda t: 2**31)
+    replanned.setattr(launch, "_extent", lambda form: 2**31)
     image = random(1, 2, 3, 4)
     fill = fill_for("fill", image)
     both(image, matrices(2, 2), (3, 2), "bilinear", "fill", fill, False)

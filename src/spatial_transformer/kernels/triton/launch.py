@@ -1,18 +1,18 @@
 """Calls of the Triton kernels: shapes, layouts, and how the work is cut into programs.
 
-Triton itself is imported at the first call.
+Small warps take a GPU less time than Python takes to launch them: all that follows from shapes,
+layouts and options is worked out once and kept. Triton itself is imported at the first call.
 """
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from spatial_transformer.coordinates import coordinate_dtype
 from spatial_transformer.errors import ShapeError
 
 TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
@@ -76,112 +76,142 @@ def blocks(
     return Blocks(tile_h, tile_w, block_c, chunk, chunks, tiles * chunks, warps)
 
 
-def _layout(image: Tensor) -> torch.memory_format:
-    """The memory format of what is made of an image."""
-    last = torch.channels_last if image.dim() == 4 else torch.channels_last_3d
-    alike = image.shape[1] > 1 and image.is_contiguous(memory_format=last)
-    return last if alike else torch.contiguous_format
+class Form(NamedTuple):
+    """All of a tensor but its values."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: torch.dtype
+
+    def meta(self) -> Tensor:
+        return torch.empty_strided(self.shape, self.strides, dtype=self.dtype, device="meta")
 
 
-def _strides(t: Tensor, dims: int) -> tuple[int, ...]:
-    """Of batch, channels, z, y, x."""
-    s = t.stride()
-    return s if dims == 3 else (s[0], s[1], 0, s[2], s[3])
+def _form(t: Tensor) -> Form:
+    return Form(t.shape, t.stride(), t.dtype)
 
 
-def _extent(t: Tensor) -> int:
+class Plan(NamedTuple):
+    """What a call is, but for its tensors."""
+
+    dtype: torch.dtype  # of coordinates and sums
+    layout: torch.memory_format  # of what is made of the image
+    dense: bool  # whether a new tensor like the image has its strides
+    out: tuple[int, ...]
+    parts: tuple[int, ...]  # of the gradient to the maps, summed over the second axis
+    programs: int
+    numbers: tuple[int, ...]
+    constants: dict[str, Any]
+
+
+def _extent(form: Form) -> int:
     """How far apart, in entries, the entries of one item of the batch are."""
-    return sum((n - 1) * s for n, s in zip(t.shape[1:], t.stride()[1:], strict=True))
+    return sum((n - 1) * s for n, s in zip(form.shape[1:], form.strides[1:], strict=True))
 
 
-class _Call:
-    """What the forward and the backward kernel take alike."""
+def _spread(strides: tuple[int, ...], batch_axes: int) -> tuple[int, ...]:
+    """Strides with one for z, which is 0 in 2-D."""
+    return strides if len(strides) == 5 else (*strides[:batch_axes], 0, *strides[batch_axes:])
 
-    def __init__(
-        self,
-        image: Tensor,
-        maps: Tensor,
-        size: Sequence[int],
-        kernel: str,
-        padding: str,
-        fill: Tensor | None,
-        align_corners: bool,
-        grid: bool,
-    ) -> None:
-        dims = image.dim() - 2
-        images, channels = image.shape[:2]
-        batch = max(images, maps.shape[0])
-        fills = 1 if fill is None else fill.shape[0]
-        self.size = tuple(size)
-        square = maps.shape[-1] == maps.shape[-2] == dims + 1 == 3
-        shape = (*self.size, dims) if grid else (3, 3) if square else (dims, dims + 1)
-        what = "grid" if grid else "matrix"
-        # the kernels believe these shapes
-        if batch % images or batch % maps.shape[0] or batch % fills:
-            raise ShapeError(
-                f"the batches of image ({images}), {what} ({maps.shape[0]}) and fill ({fills}) "
-                f"do not divide that of the output ({batch})"
-            )
-        if tuple(maps.shape[1:]) != shape or len(self.size) != dims:
-            raise ShapeError(f"{what} has the shape {tuple(maps.shape)}")
-        if fill is not None and fill.numel() != fills * channels:
-            raise ShapeError(f"fill {tuple(fill.shape)} is not one value per channel ({channels})")
-        if padding == "reflection" and align_corners:
-            padding = "mirror"
-        elif padding in ("zeros", "fill"):
-            padding = "constant"
-        if not grid:
-            maps = maps.contiguous()
-        self.dtype = coordinate_dtype(image, maps)
-        self.dims, self.batch, self.channels = dims, batch, channels
-        self.image, self.maps, self.taps = image, maps, TAPS[kernel]
-        self.fill = image if fill is None else fill.contiguous()  # unused if None
-        self.shares = (batch // images, batch // maps.shape[0], batch // fills)
-        self.map_strides: tuple[int, ...] = (maps.stride(0), 0, 0, 0, 0)
-        if grid:
-            s = maps.stride()
-            self.map_strides = s if dims == 3 else (s[0], 0, *s[1:])
-        self.options = {
-            "KERNEL": kernel,
-            "PADDING": padding,
-            "TAPS": self.taps,
-            "MAP": "grid" if grid else "projective" if square else "affine",
-            "DIMS": dims,
-            "ALIGN": int(align_corners),
-            "FILL": fill is not None,
-        }
 
-    def sizes(self, cut: Blocks) -> tuple[int, ...]:
-        """The kernels' arguments from D on."""
-        deep = () if self.dims == 3 else (1,)
-        spatial = (*deep, *self.image.shape[2:], *deep, *self.size)
-        return (*spatial, self.channels, cut.chunk, cut.chunks, *self.shares)
+@lru_cache(maxsize=1024)
+def plan(
+    image: Form,
+    maps: Form,
+    grad: Form | None,
+    fill: tuple[int, ...] | None,
+    size: tuple[int, ...],
+    kernel: str,
+    padding: str,
+    align_corners: bool,
+    grid: bool,
+    wanted: tuple[bool, bool, bool] | None,
+) -> Plan:
+    """The plan of a forward call, or with ``grad`` and ``wanted`` (the gradients to image and maps,
+    and whether the first is to be exact) of a backward one. Raises: ShapeError."""
+    import triton.language as tl
 
-    def cut(self, most: int, whole: bool = False) -> Blocks:
-        """For four warps, each thread with ``most`` reads in flight: with many more its registers
-        would not hold them, with many fewer it would wait."""
-        elements = 128 * max(1, min(4, most // self.taps**self.dims))
-        along = self.image.stride(1) == 1 and self.channels > 1
-        return blocks(self.batch, self.channels, self.size, elements, along, whole)
+    dims = len(image.shape) - 2
+    images, channels = image.shape[:2]
+    batch = max(images, maps.shape[0])
+    fills = fill[0] if fill else 1
+    square = not grid and maps.shape[1:] == (3, 3) and dims == 2
+    shape = (*size, dims) if grid else (3, 3) if square else (dims, dims + 1)
+    what = "grid" if grid else "matrix"
+    # the kernels believe these shapes
+    if batch % images or batch % maps.shape[0] or batch % fills:
+        raise ShapeError(
+            f"the batches of image ({images}), {what} ({maps.shape[0]}) and fill ({fills}) do not "
+            f"divide that of the output ({batch})"
+        )
+    if tuple(maps.shape[1:]) != shape or len(size) != dims:
+        raise ShapeError(f"{what} has the shape {tuple(maps.shape)}")
+    if fill and math.prod(fill) != fills * channels:
+        raise ShapeError(f"fill {fill} is not one value per channel ({channels})")
+    if padding == "reflection" and align_corners:
+        padding = "mirror"
+    elif padding in ("zeros", "fill"):
+        padding = "constant"
+    wide = torch.float64 in (image.dtype, maps.dtype)
+    last = torch.channels_last if dims == 2 else torch.channels_last_3d
+    like, taps = image.meta(), TAPS[kernel]
+    alike = channels > 1 and like.is_contiguous(memory_format=last)
+    layout = last if alike else torch.contiguous_format
+    out = torch.empty((batch, channels, *size), device="meta", memory_format=layout)
+    if grad and tuple(grad.shape) != tuple(out.shape):
+        raise ShapeError(f"grad has the shape {tuple(grad.shape)}, the output {tuple(out.shape)}")
+    # reads that a thread has in flight: many more than these its registers would not hold
+    elements = 128 * max(1, min(4, (8 if grad else 16) // taps**dims))
+    along = image.strides[1] == 1 and channels > 1
+    # a grid's gradient has no sum over programs
+    whole = grid and wanted is not None and wanted[1]
+    cut = blocks(batch, channels, size, elements, along, whole)
+    # the maps' parts: one grid an output, or one matrix a program; sharers are neighbours
+    parts = (maps.shape[0], (batch if grid else cut.programs) // maps.shape[0], *maps.shape[1:])
+    large = [image, maps, grad or _form(out)]
+    deep = () if dims == 3 else (1,)
+    constants = {
+        "KERNEL": kernel,
+        "PADDING": padding,
+        "TAPS": taps,
+        "MAP": "grid" if grid else "projective" if square else "affine",
+        "DIMS": dims,
+        "ALIGN": int(align_corners),
+        "FILL": fill is not None,
+        "COORD": tl.float64 if wide else tl.float32,
+        "INDEX": tl.int64 if any(_extent(f) >= 2**31 for f in large) else tl.int32,
+        "TILE_H": cut.tile_h,
+        "TILE_W": cut.tile_w,
+        "BLOCK_C": cut.block_c,
+        "ALONG_C": along,
+        "num_warps": cut.warps,
+        "enable_fp_fusion": True,
+    }
+    if wanted is not None:
+        constants |= zip(("IMAGE_TOO", "MAPS_TOO", "EXACT"), wanted, strict=True)
+    return Plan(
+        dtype=torch.float64 if wide else torch.float32,
+        layout=layout,
+        dense=torch.empty_like(like).stride() == tuple(image.strides),
+        out=tuple(out.shape),
+        parts=parts,
+        programs=cut.programs,
+        numbers=(
+            *_spread(image.strides, 2),
+            *(_spread(maps.strides, 1) if grid else (maps.strides[0], 0, 0, 0, 0)),
+            *_spread(grad.strides if grad else out.stride(), 2),
+            *(*deep, *image.shape[2:], *deep, *size, channels, cut.chunk, cut.chunks),
+            *(batch // images, batch // maps.shape[0], batch // fills),
+        ),
+        constants=constants,
+    )
 
-    def run(self, kernel: Any, cut: Blocks, tensors: Sequence[Tensor], *args: Any) -> None:
-        """Launch; ``tensors`` are the large ones."""
-        import triton.language as tl
 
-        wide = any(_extent(t) >= 2**31 for t in tensors)
-        device = self.image.device
-        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
-            kernel[(cut.programs,)](
-                *args,
-                **self.options,
-                COORD=tl.float64 if self.dtype == torch.float64 else tl.float32,
-                INDEX=tl.int64 if wide else tl.int32,
-                TILE_H=cut.tile_h,
-                TILE_W=cut.tile_w,
-                BLOCK_C=cut.block_c,
-                num_warps=cut.warps,
-                enable_fp_fusion=True,
-            )
+def _on(device: torch.device) -> AbstractContextManager[object]:
+    """Triton launches on the current device."""
+    if device.type != "cuda" or device.index == torch.cuda.current_device():
+        return nullcontext()
+    return torch.cuda.device(device)
 
 
 def forward(
@@ -206,19 +236,16 @@ def forward(
     """
     from spatial_transformer.kernels.triton.forward import forward_kernel
 
-    call = _Call(image, maps, size, kernel, padding, fill, align_corners, grid)
-    shape = (call.batch, call.channels, *call.size)
-    out = torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=_layout(image))
-    cut = call.cut(16)
-    large = (image, call.maps, out)
-    call.run(
-        forward_kernel,
-        cut,
-        large,
-        *(image, call.maps, call.fill, out),
-        *(*_strides(image, call.dims), *call.map_strides, *_strides(out, call.dims)),
-        *call.sizes(cut),
-    )
+    maps = maps if grid else maps.contiguous()
+    fills = None if fill is None else fill.shape
+    options = (tuple(size), kernel, padding, align_corners, grid)
+    call = plan(_form(image), _form(maps), None, fills, *options, None)
+    out = torch.empty(
+        call.out, dtype=image.dtype, device=image.device, memory_format=call.layout
+    )  # fmt: skip
+    values = image if fill is None else fill.contiguous()  # unused if None
+    with _on(image.device):
+        forward_kernel[(call.programs,)](image, maps, values, out, *call.numbers, **call.constants)
     return out
 
 
@@ -245,40 +272,32 @@ def backward(
     """
     from spatial_transformer.kernels.triton.backward import backward_kernel
 
-    call = _Call(image, maps, grad.shape[2:], kernel, padding, fill, align_corners, grid)
-    no_slope = kernel == "nearest" and maps_too
-    to_maps: Tensor | None = torch.zeros_like(maps) if no_slope else None
-    if no_slope:
-        maps_too = False
+    to_maps: Tensor | None = None
+    if maps_too and kernel == "nearest":
+        maps_too, to_maps = False, torch.zeros_like(maps)
     if not image_too and not maps_too:
         return None, to_maps
     exact = image_too and torch.are_deterministic_algorithms_enabled()
-    total, units = image, image  # unused
+    fixed = maps if grid else maps.contiguous()
+    fills = None if fill is None else fill.shape
+    options = (tuple(grad.shape[2:]), kernel, padding, align_corners, grid)
+    wanted = (image_too, maps_too, exact)
+    call = plan(_form(image), _form(fixed), _form(grad), fills, *options, wanted)
+    if image_too and not call.dense:  # expanded, say
+        image = image.contiguous()
+        call = plan(_form(image), _form(fixed), _form(grad), fills, *options, wanted)
+    total = units = parts = image  # what is not wanted is not used
     if image_too:
-        dtype = torch.int64 if exact else call.dtype
-        total = torch.zeros_like(image, dtype=dtype)
-        if total.stride() != image.stride():  # of overlapping pixels, say of an expanded image
-            call.image = image = image.contiguous()
-            total = torch.zeros_like(image, dtype=dtype)
-    cut = call.cut(8, whole=maps_too and grid)
+        total = torch.zeros_like(image, dtype=torch.int64 if exact else call.dtype)
     if exact:
         units = _units(grad, image.shape[0])
-    parts = image  # unused
     if maps_too:
-        # one grid an output, or one matrix a program; those that share a map are neighbours
-        each = (call.batch if grid else cut.programs) // maps.shape[0]
-        shape = (maps.shape[0], each, *maps.shape[1:])
-        parts = torch.empty(shape, dtype=call.dtype, device=image.device)
-    large = (image, call.maps, grad, total, parts)
-    call.options |= {"IMAGE_TOO": image_too, "MAPS_TOO": maps_too, "EXACT": exact}
-    call.run(
-        backward_kernel,
-        cut,
-        large,
-        *(image, call.maps, call.fill, grad, total, parts, units),
-        *(*_strides(image, call.dims), *call.map_strides, *_strides(grad, call.dims)),
-        *call.sizes(cut),
-    )
+        parts = torch.empty(call.parts, dtype=call.dtype, device=image.device)
+    values = image if fill is None else fill.contiguous()
+    with _on(image.device):
+        backward_kernel[(call.programs,)](
+            image, fixed, values, grad, total, parts, units, *call.numbers, **call.constants
+        )
     if maps_too:
         # a sum along an axis has a fixed order
         to_maps = (parts.sum(dim=1) if parts.shape[1] > 1 else parts[:, 0]).to(maps.dtype)
