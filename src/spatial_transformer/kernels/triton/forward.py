@@ -33,7 +33,8 @@ def forward_kernel(
     D, H, W, OD, OH, OW, C, BLOCKS, CHUNKS, images_for, maps_for, fills_for,
     KERNEL: tl.constexpr, PADDING: tl.constexpr, TAPS: tl.constexpr, MAP: tl.constexpr,
     DIMS: tl.constexpr, ALIGN: tl.constexpr, FILL: tl.constexpr, COORD: tl.constexpr,
-    INDEX: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr, BLOCK_C: tl.constexpr, ALONG_C: tl.constexpr,
+    INDEX: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr, BLOCK_C: tl.constexpr,
+    ALONG_C: tl.constexpr,
 ):  # fmt: skip
     b, chunk, z, y, x, inside = place(OD, OH, OW, CHUNKS, DIMS, TILE_H, TILE_W)
     image += (b // images_for).to(tl.int64) * image_b
@@ -51,8 +52,8 @@ def forward_kernel(
         base_z, tz = axis_base(w, D, KERNEL, PADDING)
     target = z.to(INDEX) * out_z + y.to(INDEX) * out_y + x.to(INDEX) * out_x
     if not ALONG_C:
-        # One pixel a thread: vectors of them would be another layout than the coordinates', and
-        # every index would go through shared memory for it.
+        # No vectors of pixels: they would be laid out otherwise than the coordinates, and every
+        # index would change threads.
         target = tl.multiple_of(target, [1])
     end = tl.minimum((chunk + 1) * BLOCKS, tl.cdiv(C, BLOCK_C))
     for block in range(chunk * BLOCKS, end):

@@ -52,13 +52,15 @@ def blocks(
     along_channels: bool,
     whole: bool,
 ) -> Blocks:
-    """A cut into programs of about ``elements`` pixels times channels; ``whole``: each with all
-    the channels."""
+    """A cut into programs of about ``elements`` pixels times channels at a time; ``whole``: each
+    goes through all the channels. Threads lie along channels or along pixels."""
     height, width = size[-2:]
-    widest = min(_power(channels), 64 if along_channels else 4)
-    # the least to no use, then the largest; under 16 channels a thread has less than it can load
-    fits = [1 << k for k in range(widest.bit_length()) if 1 << k >= min(widest, 16)]
-    block_c = min(fits, key=lambda n: (_up(channels, n) * n, -n))
+    block_c = 1
+    if along_channels:
+        # the least to no use, then the largest; with under 16 threads load less than they can
+        widest = min(_power(channels), 64)
+        fits = [1 << k for k in range(widest.bit_length()) if 1 << k >= min(widest, 16)]
+        block_c = min(fits, key=lambda n: (_up(channels, n) * n, -n))
     pixels = min(elements // block_c, _power(height) * _power(width))
 
     def waste(tile_w: int) -> tuple[int, int]:
