@@ -14,23 +14,24 @@ FAR = tl.constexpr(2.0**30)
 
 
 @triton.jit
-def remainder_of_any(x, period):
-    """x less whole periods, exactly, for a whole x of any size; of the sign of x or nearly 0."""
+def bring_near(x, period):
+    """Whole numbers of any size less whole periods, exactly, if any of them is ``FAR`` away."""
     if x.dtype == tl.float64:
         scale = tl.full((), 2.0**980, tl.float64)
         rounds = 50
     else:
         scale = tl.full((), 2.0**120, tl.float64)
         rounds = 7
-    far = x.to(tl.float64)
-    for _ in range(rounds):
+    # a loop that is not entered, not a branch: Triton 3.6 may fail on layouts within branches
+    for _ in range(tl.where(tl.max(tl.abs(x), axis=0) >= FAR, rounds, 0)):
         # at most 45 bits of `whole` are taken off at a time, so that product and rest are exact
+        far = x.to(tl.float64)
         whole = period.to(tl.float64) * scale
         times = far / whole
         times = tl.where(times < 0, -tl.floor(-times), tl.floor(times))
-        far = far - times * whole
+        x = (far - times * whole).to(x.dtype)
         scale = scale * 9.5367431640625e-07  # 2^-20
-    return far.to(x.dtype)
+    return x
 
 
 @triton.jit
@@ -53,9 +54,7 @@ def axis_base(u, n, KERNEL: tl.constexpr, PADDING: tl.constexpr):
             period = 2 * n
         elif PADDING == "mirror":
             period = tl.maximum(2 * n - 2, 1)
-        if tl.max(tl.abs(base), axis=0) >= FAR:
-            base = remainder_of_any(base, period)
-        i = base.to(tl.int32) % period
+        i = bring_near(base, period).to(tl.int32) % period
         i = tl.where(i < 0, i + period, i)
     return i, t
 
