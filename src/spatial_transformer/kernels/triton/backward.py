@@ -60,7 +60,7 @@ def backward_kernel(
     if not ALONG_C:
         # No vectors of pixels: they would be laid out otherwise than the coordinates, and every
         # index would change threads.
-        given = tl.multiple_of(given, [1])
+        given = tl.multiple_of(given, [1, 1])
     gx, gy, gz = tx * 0, tx * 0, tx * 0
     end = tl.minimum((chunk + 1) * BLOCKS, tl.cdiv(C, BLOCK_C))
     for block in range(chunk * BLOCKS, end):
@@ -76,8 +76,8 @@ def backward_kernel(
         dy = tl.zeros((TILE_H * TILE_W, BLOCK_C), COORD)
         dz = tl.zeros((TILE_H * TILE_W, BLOCK_C), COORD)
         for kz in tl.static_range(TAPS if DIMS == 3 else 1):
-            iz = tl.zeros((TILE_H * TILE_W,), tl.int32)
-            wz = tl.full((TILE_H * TILE_W,), 1.0, COORD)
+            iz = tl.zeros((TILE_H * TILE_W, 1), tl.int32)
+            wz = tl.full((TILE_H * TILE_W, 1), 1.0, COORD)
             sz = wz
             ok_z = known
             if DIMS == 3:
@@ -106,22 +106,22 @@ def backward_kernel(
                             image, at, ok, channels, lanes, outside,
                             COORD, FILL and PADDING == "constant",
                         )  # fmt: skip
-                        level += value * wx[:, None]
-                        steep += value * sx[:, None]
+                        level += value * wx
+                        steep += value * sx
                     if IMAGE_TOO:
-                        to = grad_image + (at[:, None] + channels[None, :])
-                        mask = ok[:, None] & lanes[None, :]
-                        add(to, g * (wx * wy * wz)[:, None], mask, scale, EXACT)
+                        to = grad_image + (at + channels[None, :])
+                        mask = ok & lanes[None, :]
+                        add(to, g * (wx * wy * wz), mask, scale, EXACT)
                 if MAPS_TOO:
-                    dx += steep * (wy * wz)[:, None]
-                    dy += level * (sy * wz)[:, None]
+                    dx += steep * (wy * wz)
+                    dy += level * (sy * wz)
                     if DIMS == 3:
-                        dz += level * (wy * sz)[:, None]
+                        dz += level * (wy * sz)
         if MAPS_TOO:
-            gx += tl.sum(g * dx, axis=1)
-            gy += tl.sum(g * dy, axis=1)
+            gx += tl.sum(g * dx, axis=1)[:, None]
+            gy += tl.sum(g * dy, axis=1)[:, None]
             if DIMS == 3:
-                gz += tl.sum(g * dz, axis=1)
+                gz += tl.sum(g * dz, axis=1)[:, None]
     if MAPS_TOO:
         if MAP == "grid":
             to = grad_maps + b.to(tl.int64) * OD * OH * OW * DIMS

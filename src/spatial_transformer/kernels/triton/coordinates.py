@@ -14,7 +14,8 @@ import triton.language as tl
 def place(
     OD, OH, OW, CHUNKS, DIMS: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr
 ):  # fmt: skip
-    """This program's output, which share of its channels, and its tile of pixels."""
+    """This program's output, which share of its channels, and its tile of pixels, (P, 1) as all
+    that pixels have: Triton 3.6 may fail to lay out (P,) beside (P, C)."""
     columns = tl.cdiv(OW, TILE_W)
     rows = tl.cdiv(OH, TILE_H)
     rest = tl.program_id(0)
@@ -29,7 +30,7 @@ def place(
     rest = rest - z * (rows * columns)
     row = rest // columns
     # a tile of the plane, so that what neighbours read is near, however it is turned
-    p = tl.arange(0, TILE_H * TILE_W)
+    p = tl.arange(0, TILE_H * TILE_W)[:, None]
     y = row * TILE_H + p // TILE_W
     x = (rest - row * columns) * TILE_W + p % TILE_W
     return b, chunk, z, y, x, (y < OH) & (x < OW)
@@ -75,18 +76,24 @@ def row(
 
 
 @triton.jit
+def add_up(v):
+    """The sum of (P, 1), a number."""
+    return tl.sum(tl.sum(v, axis=1), axis=0)
+
+
+@triton.jit
 def store_row(
     parts, g, half, across, down, deep, over_d, over_h, over_w,
     R: tl.constexpr, DIMS: tl.constexpr,
 ):  # fmt: skip
     """The transpose of :func:`row`: this program's part of the gradient to row R."""
     at = parts + R * (DIMS + 1)
-    total = tl.sum(g, axis=0)
+    total = add_up(g)
     tl.store(at + DIMS, total * half)
     if DIMS == 3:
         tl.store(at + 2, total * deep * quotient(half, over_d))
-    tl.store(at + 1, tl.sum(g * down, axis=0) * quotient(half, over_h))
-    tl.store(at, tl.sum(g * across, axis=0) * quotient(half, over_w))
+    tl.store(at + 1, add_up(g * down) * quotient(half, over_h))
+    tl.store(at, add_up(g * across) * quotient(half, over_w))
 
 
 @triton.jit

@@ -17,10 +17,10 @@ SIZES = (
 @triton.jit
 def read(base, pixels, ok, channels, lanes, outside, COORD: tl.constexpr, OUTSIDE: tl.constexpr):
     """Values (P, C) at some offsets of pixels and channels; where not ``ok`` 0, or the fill."""
-    at = base + (pixels[:, None] + channels[None, :])
-    value = tl.load(at, mask=ok[:, None] & lanes[None, :], other=0.0).to(COORD)
+    at = base + (pixels + channels[None, :])
+    value = tl.load(at, mask=ok & lanes[None, :], other=0.0).to(COORD)
     if OUTSIDE:
-        value = tl.where(ok[:, None], value, outside[None, :])
+        value = tl.where(ok, value, outside[None, :])
     return value
 
 
@@ -54,7 +54,7 @@ def forward_kernel(
     if not ALONG_C:
         # No vectors of pixels: they would be laid out otherwise than the coordinates, and every
         # index would change threads.
-        target = tl.multiple_of(target, [1])
+        target = tl.multiple_of(target, [1, 1])
     end = tl.minimum((chunk + 1) * BLOCKS, tl.cdiv(C, BLOCK_C))
     for block in range(chunk * BLOCKS, end):
         c = block * BLOCK_C + tl.arange(0, BLOCK_C)
@@ -65,7 +65,7 @@ def forward_kernel(
             outside = tl.load(fill + c, mask=lanes, other=0.0).to(COORD)
         total = tl.zeros((TILE_H * TILE_W, BLOCK_C), COORD)
         for kz in tl.static_range(TAPS if DIMS == 3 else 1):
-            plane = tl.zeros((TILE_H * TILE_W,), INDEX)
+            plane = tl.zeros((TILE_H * TILE_W, 1), INDEX)
             ok_z = known
             if DIMS == 3:
                 iz, on_z = tap(base_z, D, kz, KERNEL, PADDING)
@@ -88,16 +88,16 @@ def forward_kernel(
                         image, line + ix.to(INDEX) * image_x, ok, channels, lanes, outside,
                         COORD, FILL and PADDING == "constant",
                     )  # fmt: skip
-                    level += value * weight(tx, kx, KERNEL)[:, None]
+                    level += value * weight(tx, kx, KERNEL)
                 if DIMS == 3:
                     both = weight(ty, ky, KERNEL) * weight(tz, kz, KERNEL)
                 else:
                     both = weight(ty, ky, KERNEL)
-                total += level * both[:, None]
+                total += level * both
         if FILL:
-            total = tl.where(known[:, None], total, outside[None, :])
+            total = tl.where(known, total, outside[None, :])
         tl.store(
-            out + (target[:, None] + (c.to(INDEX) * out_c)[None, :]),
+            out + (target + (c.to(INDEX) * out_c)[None, :]),
             total.to(out.dtype.element_ty),
-            mask=inside[:, None] & lanes[None, :],
+            mask=inside & lanes[None, :],
         )

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs
-"""One axis: which pixels a coordinate reads, and with what weights.
+"""One axis: which pixels a coordinate reads, and with what weights. Coordinates are (P, 1).
 
 The rules are those of ``samplers/eager.py`` and ``samplers/padding.py``. KERNEL and PADDING are
 their names, but for padding "constant" (zeros and fill) and "reflection", which is never the one
@@ -22,8 +22,8 @@ def bring_near(x, period):
     else:
         scale = tl.full((), 2.0**120, tl.float64)
         rounds = 7
-    # a loop that is not entered, not a branch: Triton 3.6 may fail on layouts within branches
-    for _ in range(tl.where(tl.max(tl.abs(x), axis=0) >= FAR, rounds, 0)):
+    # no round where none of the program's is far
+    for _ in range(tl.where(tl.max(tl.max(tl.abs(x), axis=1), axis=0) >= FAR, rounds, 0)):
         # at most 45 bits of `whole` are taken off at a time, so that product and rest are exact
         far = x.to(tl.float64)
         whole = period.to(tl.float64) * scale
