@@ -1,0 +1,30 @@
+"""The fused warps on a GPU, in Triton: ``launch.forward`` and ``launch.backward``."""
+
+import os
+import sys
+from importlib.util import find_spec
+
+import torch
+
+
+def available() -> tuple[bool, str]:
+    """Whether the Triton kernels can run here, and why (not)."""
+    if find_spec("triton") is None:
+        return False, "triton is not installed; it comes with torch's builds for GPUs"
+    import triton
+
+    if _interpreted():
+        return True, f"Triton {triton.__version__} in its interpreter, on CPU: slow, for tests"
+    if torch.cuda.is_available():
+        return True, f"Triton {triton.__version__} on {torch.cuda.get_device_name()}"
+    return False, f"Triton {triton.__version__} is installed, but there is no GPU"
+
+
+def _interpreted() -> bool:
+    """Whether Triton's interpreter runs the kernels: settled for good when they are loaded."""
+    loaded = sys.modules.get(f"{__name__}.forward")
+    if loaded is None:
+        return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
+    from triton.runtime.jit import JITFunction
+
+    return not isinstance(loaded.forward_kernel, JITFunction)
