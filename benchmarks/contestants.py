@@ -201,4 +201,4 @@ def check(case: Case, step: str, entrants: dict[str, Callable[[], object]]) -> N
 
 def backend_of_ours(case: Case) -> str:
     """What ``backend="auto"`` runs for this case."""
-    return resolve_backend("auto", case.image(), case.theta(), as_kernel("bilinear"), None)
+    return resolve_backend("auto", case.image(), as_kernel("bilinear"), None)

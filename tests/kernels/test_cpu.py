@@ -193,16 +193,42 @@ def test_every_half_precision_number_survives():
         assert torch.equal(found, exact)
 
 
+LARGE = [  # those of the benchmark
+    (4, 1, (60, 60), (30, 30)),
+    (2, 48, (32, 32), (32, 32)),
+    (1, 3, (448, 448), (224, 224)),
+    (1, 3, (512, 512), (512, 512)),
+    (1, 1, (48, 48, 48), (48, 48, 48)),
+]
+
+
 @pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
-@pytest.mark.parametrize("shape", SHAPES[1:], ids=str)
+@pytest.mark.parametrize("shape", SHAPES[1:] + LARGE, ids=str)
 def test_float32_errs_at_most_twice_as_much_as_torch(shape, padding):
-    image, theta, out = case(shape)
-    exact = stn.warp(image.double(), theta.double(), "affine", out, padding=padding)
-    ours = stn.warp(image, theta, "affine", out, padding=padding, backend="cpu")
-    grid = F.affine_grid(theta.unflatten(1, (2, 3)), (shape[0], 1, *out), align_corners=False)
-    torchs = F.grid_sample(image, grid, padding_mode=padding, align_corners=False)
-    error, allowed = ((x - exact).abs().max().item() for x in (ours, torchs))
-    assert error <= 2 * allowed + 1e-7
+    """The output and the gradient to the image, of noise, against float64."""
+    image, theta, out = case(shape, spread=0.2)
+    dims, family = len(out), family_of(shape)
+
+    def ours(image, theta):
+        return stn.warp(image, theta, family, out, padding=padding, backend="cpu")
+
+    def torchs(image, theta):
+        size = (shape[0], 1, *out)
+        grid = F.affine_grid(theta.unflatten(1, (dims, dims + 1)), size, align_corners=False)
+        return F.grid_sample(image, grid, padding_mode=padding, align_corners=False)
+
+    def both(warp, dtype):
+        leaf = image.to(dtype).requires_grad_()
+        warped = warp(leaf, theta.to(dtype))
+        weight = torch.linspace(-1, 1, warped.numel(), dtype=dtype).reshape(warped.shape)
+        return warped.detach(), torch.autograd.grad((warped * weight).sum(), leaf)[0]
+
+    exact = both(torchs, torch.float64)
+    for found, allowed, truth in zip(
+        both(ours, torch.float32), both(torchs, torch.float32), exact, strict=True
+    ):
+        error, limit = ((x - truth).abs().max().item() for x in (found, allowed))
+        assert error <= 2 * limit + 2e-7 * truth.abs().max().item()
 
 
 @pytest.mark.parametrize("padding", PADDINGS)
@@ -277,7 +303,9 @@ def test_shapes_the_kernels_would_misread_are_refused():
     with pytest.raises(ValueError, match="do not divide"):
         torch.ops.stn.warp_matrix(image, matrix, [4, 4], "bilinear", "zeros", None, False, "cpu")
     with pytest.raises(ValueError, match="matrix has the shape"):
-        torch.ops.stn.warp_matrix(image, matrix[:2, :1], [4, 4], "bilinear", "zeros", None, False, "cpu")
+        torch.ops.stn.warp_matrix(
+            image, matrix[:2, :1], [4, 4], "bilinear", "zeros", None, False, "cpu"
+        )
     fill = torch.rand(2, 2, 1)
     with pytest.raises(ValueError, match="one value per channel"):
         torch.ops.stn.warp_matrix(image, matrix[:2], [4, 4], "bilinear", "fill", fill, False, "cpu")

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import spatial_transformer as stn
 from spatial_transformer.kernels import triton as package
 from spatial_transformer.kernels.reference import sample_reference
 from spatial_transformer.samplers import as_kernel
@@ -505,3 +506,22 @@ class TestAvailable:
         monkeypatch.delitem(package.sys.modules, f"{package.__name__}.forward")
         monkeypatch.setenv("TRITON_INTERPRET", variable)
         assert package.available()[0] == able
+
+
+@pytest.mark.parametrize("padding", ["zeros", "reflection"])
+def test_by_name_through_the_operators(padding):
+    image, grid = random(2, 3, 5, 6), 2 * random(2, 4, 3, 2) - 1
+    theta = stn.Affine().identity().double() + 0.3 * torch.randn(2, 6, dtype=torch.float64)
+    theta = theta.to(DEVICE)
+    for call, maps in (
+        (lambda i, m, b: stn.sample(i, m, padding=padding, backend=b), grid),
+        (lambda i, m, b: stn.warp(i, m, "affine", padding=padding, backend=b), theta),
+    ):
+        found = []
+        for backend in ("triton", "eager"):
+            leaves = image.clone().requires_grad_(), maps.clone().requires_grad_()
+            out = call(*leaves, backend)
+            weight = torch.linspace(-1, 1, out.numel(), dtype=out.dtype, device=DEVICE)
+            found.append((out, *torch.autograd.grad((out.flatten() * weight).sum(), leaves)))
+        for ours, eager in zip(*found, strict=True):
+            torch.testing.assert_close(ours, eager, rtol=0, atol=1e-10)

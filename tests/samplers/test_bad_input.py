@@ -5,6 +5,7 @@ import torch
 
 import spatial_transformer as stn
 from spatial_transformer.errors import BackendError, DTypeError, OptionError, ShapeError
+from spatial_transformer.kernels.ops import KERNELS
 
 IMAGE, GRID = torch.zeros(2, 3, 4, 5), torch.zeros(2, 6, 7, 2)
 THETA = torch.zeros(2, 6)
@@ -55,8 +56,9 @@ def test_options(options, error, message):
         stn.sample(IMAGE, GRID, **options)
 
 
-def test_a_named_backend_that_is_not_there_says_why():
-    with pytest.raises(BackendError, match="triton"):
+def test_a_named_backend_that_is_not_there_says_why(monkeypatch):
+    monkeypatch.setattr(KERNELS["triton"], "available", lambda: (False, "there is no GPU"))
+    with pytest.raises(BackendError, match="'triton' is not available: there is no GPU"):
         stn.sample(IMAGE, GRID, backend="triton")
 
 

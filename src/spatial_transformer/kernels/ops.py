@@ -13,12 +13,13 @@ from torch import Tensor
 from spatial_transformer.coordinates import coordinate_dtype
 from spatial_transformer.kernels.cpu import run as cpu
 from spatial_transformer.kernels.cpu.run import layout_of
+from spatial_transformer.kernels.triton import launch as triton
 from spatial_transformer.samplers import as_kernel
 from spatial_transformer.samplers.eager import sample_eager
 from spatial_transformer.transforms.matrix import grid_from_matrix
 
 #: by the name of the backend
-KERNELS: dict[str, Any] = {"cpu": cpu}
+KERNELS: dict[str, Any] = {"cpu": cpu, "triton": triton}
 
 _LIBRARY = torch.library.Library("stn", "DEF")
 _OPTIONS = "str kernel, str padding, Tensor? fill, bool align_corners, str backend"

@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include <cstdlib>
+#include <memory>
 #include <new>
 #include <utility>
 #include <vector>
@@ -56,7 +57,7 @@ namespace baseline {
 }
 #undef STN_BYTES
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(STN_BASELINE_ONLY)
 #define STN_X86 1
 #define STN_BYTES 32
 #pragma GCC push_options
@@ -202,27 +203,25 @@ void image_gradient(Call<T> call) {
   if (call.interleaved) step = kGroup * ceil_div(step, kGroup);
   if (!call.interleaved || call.pad) call.block = least(step, call.block);
   const int64_t blocks = ceil_div(p.channels, call.block), tasks = p.images * blocks;
-  // few planes, not copied: their outputs are cut too
-  if (!call.pad && tasks < 4 && p.batch / p.images * call.out_plane() >= 65536) {
-    call.strips = ceil_div(4, tasks) + 1;
-  }
-  std::vector<T> others(size_t((call.strips - 1) * size));
+  // one plane, not copied: its outputs are cut too
+  if (!call.pad && tasks == 1 && p.batch / p.images * call.out_plane() >= 65536) call.strips = 4;
+  const std::unique_ptr<T[]> others(new T[size_t((call.strips - 1) * size)]);
   in_parallel(call, tasks * call.strips, [&](int64_t task) {
     const int64_t strip = task % call.strips, image = task / call.strips / blocks;
     const int64_t low = task / call.strips % blocks * call.block;
     const int64_t numbers[] = {image, low, least(low + call.block, p.channels), strip};
-    T* planes = strip ? others.data() + (strip - 1) * size +
+    T* planes = strip ? others.get() + (strip - 1) * size +
                             (image * p.channels + low) * call.plane()
                       : nullptr;
     run(call, numbers, planes);
   });
-  if (others.empty()) return;
+  if (call.strips == 1) return;
   constexpr int64_t part = 1 << 16;
   in_parallel(call, ceil_div(size, part), [&](int64_t task) {
     const int64_t end = least(size, (task + 1) * part);
     T* sum = static_cast<T*>(call.grad_image);
     for (int64_t strip = 0; strip < call.strips - 1; ++strip) {
-      const T* other = others.data() + strip * size;
+      const T* other = others.get() + strip * size;
       for (int64_t k = task * part; k < end; ++k) sum[k] += other[k];
     }
   });

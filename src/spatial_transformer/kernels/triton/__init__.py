@@ -1,10 +1,11 @@
-"""The fused warps on a GPU, in Triton: ``launch.forward`` and ``launch.backward``."""
+"""The fused warps on a GPU, in Triton."""
 
 import os
 import sys
 from importlib.util import find_spec
 
 import torch
+from torch import Tensor
 
 
 def available() -> tuple[bool, str]:
@@ -18,6 +19,13 @@ def available() -> tuple[bool, str]:
     if torch.cuda.is_available():
         return True, f"Triton {triton.__version__} on {torch.cuda.get_device_name()}"
     return False, f"Triton {triton.__version__} is installed, but there is no GPU"
+
+
+def lacking(image: Tensor, kernel: str) -> str | None:
+    """What of a call the Triton kernels have not, or None."""
+    if image.is_cuda or (image.device.type == "cpu" and _interpreted()):
+        return None
+    return f"images on {image.device.type}"
 
 
 def _interpreted() -> bool:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.errors import ShapeError
+from spatial_transformer.kernels.triton import available as available
+from spatial_transformer.kernels.triton import lacking as lacking
 
 TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
 # programs of a launch, so that channels are shared out where there are fewer pixels than that

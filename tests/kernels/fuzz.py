@@ -1,0 +1,153 @@
+"""Random calls of the C++ kernels under AddressSanitizer and UndefinedBehaviorSanitizer.
+
+python tests/kernels/fuzz.py 20000 [seed]
+
+Builds the kernels with the sanitizers (minutes), then calls them with random shapes, options,
+layouts and maps, many of them not finite or far too large, on buffers of exactly the size that a
+call may touch. Ends with an error at the first read or write out of bounds or undefined operation;
+the case it names is a seed.
+"""
+
+import ctypes
+import math
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[2] / "src/spatial_transformer/kernels/cpu/warp.cpp"
+BAD = [float("nan"), float("inf"), -float("inf"), 1e30, -1e30, 3e9, -(2.0**31), 0.0]
+
+
+def build(folder: Path) -> Path:
+    """The kernels of one instruction set with sanitizers; all sets are the same code."""
+    out = folder / "warp_sanitized.so"
+    flags = "-O1 -std=c++17 -fopenmp -ffp-contract=off -fno-math-errno -fno-trapping-math -w"
+    sanitizers = "-fsanitize=address,undefined -fno-sanitize-recover=all"
+    command = ["g++", *flags.split(), *sanitizers.split(), "-DSTN_BASELINE_ONLY"]
+    subprocess.run([*command, "-fPIC", "-shared", str(SOURCE), "-o", str(out)], check=True)
+    return out
+
+
+class Buffers:
+    """Memory exactly as large as a call may touch: one byte more is an error."""
+
+    def __init__(self, chance: random.Random, number: type) -> None:
+        self.chance, self.number = chance, number
+        self.libc = ctypes.CDLL(None)
+        self.libc.malloc.restype, self.libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+        self.libc.free.argtypes = [ctypes.c_void_p]
+        self.all: list[int] = []
+
+    def empty(self, size: int, item: int) -> ctypes.c_void_p:
+        self.all.append(self.libc.malloc(max(size * item, 1)))
+        return ctypes.c_void_p(self.all[-1])
+
+    def filled(self, size: int, item: int, wild: float = 0.0) -> ctypes.c_void_p:
+        """Random numbers, a fraction ``wild`` of them not finite or far too large."""
+        memory, chance = self.empty(size, item), self.chance
+        if item == 2:
+            bits = (ctypes.c_uint16 * size).from_address(self.all[-1])
+            bits[:] = [chance.randrange(1 << 16) for _ in range(size)]
+        else:
+            array = (self.number * size).from_address(self.all[-1])
+            far = [chance.random() < wild for _ in range(size)]
+            array[:] = [chance.choice(BAD) if f else chance.gauss(0, 1.2) for f in far]
+        return memory
+
+    def free(self) -> None:
+        for memory in self.all:
+            self.libc.free(memory)
+
+
+def fuzz(library: str, count: int, seed: int) -> None:
+    """``count`` random calls. The case at hand is printed when it fails."""
+    from spatial_transformer.kernels.cpu.load import Plan
+
+    kernels = ctypes.CDLL(library)
+    for case in range(seed, seed + count):
+        print(f"\rcase {case}", end="", file=sys.stderr)
+        chance = random.Random(case)
+        plan, suffix = draw(chance, Plan)
+        number = ctypes.c_double if suffix == "f64" else ctypes.c_float
+        wide = ctypes.sizeof(number)
+        stored = wide if plan.storage == 0 else 2
+        buffers = Buffers(chance, number)
+        pixels, out_pixels = math.prod(plan.size), math.prod(plan.out_size)
+        matrix = (plan.dims + plan.projective) * (plan.dims + 1)
+        entries = out_pixels * plan.dims if plan.grid else matrix
+        image_size = plan.images * plan.channels * pixels
+        out_size = plan.batch * plan.channels * out_pixels
+        inputs = [
+            buffers.filled(image_size, stored, 0.01),
+            buffers.filled(plan.maps * entries, wide, chance.choice([0.0, 0.05, 0.5])),
+            buffers.filled(plan.fills * plan.channels, wide) if plan.fills else None,
+        ]
+        forward = getattr(kernels, f"stn_forward_{suffix}")
+        assert forward(ctypes.byref(plan), *inputs, buffers.empty(out_size, stored)) == 0
+        batch = plan.batch if plan.grid else plan.maps
+        gradients = [
+            buffers.empty(image_size, stored) if chance.random() < 0.8 else None,
+            buffers.empty(batch * entries, wide) if chance.random() < 0.8 else None,
+        ]
+        backward = getattr(kernels, f"stn_backward_{suffix}")
+        grad = buffers.filled(out_size, stored)
+        assert backward(ctypes.byref(plan), *inputs, grad, *gradients) == 0
+        buffers.free()
+    print(f"\n{count} calls from seed {seed} on: clean")
+
+
+def draw(chance: random.Random, plan_type: type) -> tuple:
+    """A random plan, and the suffix of the functions that take it."""
+    dims = chance.choice([2, 2, 3])
+    sides = [1, 1, 2, 3, 5, 8, 13, 29] if dims == 2 else [1, 2, 3, 5, 9]
+    size = [chance.choice(sides) for _ in range(dims)]
+    out = [chance.choice([*sides, 1, 2]) for _ in range(dims)]
+    if dims == 2 and chance.random() < 0.05:
+        size = [chance.choice([70, 131]), chance.choice([67, 90])]  # read in place
+    if chance.random() < 0.03:
+        out[0] = chance.choice([129, 300])
+    shared = chance.choice([1, 2, 3])
+    batch = shared * chance.choice([1, 2])
+    grid = chance.random() < 0.4
+    double = chance.random() < 0.3
+    flat = [1] * (3 - dims)
+    plan = plan_type(
+        grid,
+        not grid and dims == 2 and chance.random() < 0.4,
+        chance.choice([batch, batch // shared]),
+        chance.choice([batch, batch // shared]),
+        chance.choice([0, batch, 1]),
+        batch,
+        chance.choice([1, 1, 2, 3, 7, 8, 9, 16, 20, 40]),
+        dims,
+        (*size, *flat),
+        (*out, *flat),
+        chance.choice([0, 1, 2] if dims == 2 else [0, 1]),
+        chance.randrange(5),
+        chance.random() < 0.5,
+        0 if double else chance.randrange(3),
+        chance.random() < 0.4,
+        chance.choice([1, 2]),
+        chance.randrange(3),
+    )
+    return plan, "f64" if double else "f32"
+
+
+def main(count: int = 20_000, seed: int = 0) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        library = build(Path(folder))
+        runtime = subprocess.run(
+            ["g++", "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
+        ).stdout.strip()
+        options = {"LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0"}
+        code = f"import fuzz; fuzz.fuzz({str(library)!r}, {count}, {seed})"
+        here = Path(__file__).parent
+        command = [sys.executable, "-c", code]
+        return subprocess.run(command, env={**os.environ, **options}, cwd=here).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(int, sys.argv[1:])))
