@@ -11,7 +11,8 @@ def list_names() -> None:
 
         stn list
     """
-    from spatial_transformer.data.stream import DISTORTIONS
+    from spatial_transformer.data.dataset import DATASETS
+    from spatial_transformer.experiments.catalogue import EXPERIMENTS
     from spatial_transformer.experiments.table1.config import RECIPES
     from spatial_transformer.functional import BACKENDS
     from spatial_transformer.localisation import list_localisations
@@ -28,7 +29,8 @@ def list_names() -> None:
         ("backends", BACKENDS),
         ("localisation", list_localisations()),
         ("models", MODELS.names()),
-        ("data sets", DISTORTIONS.names()),
+        ("data sets", DATASETS.names()),
+        ("experiments", tuple(EXPERIMENTS)),
         ("recipes", tuple(RECIPES)),
     ):
         table.add_row(f"[bold]{what}[/bold]", "  ".join(names))

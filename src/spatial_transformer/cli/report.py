@@ -1,5 +1,6 @@
 """stn report: a table of the records in a folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -25,8 +26,9 @@ def report(
         stn report results --readme README.md
     """
     from spatial_transformer.errors import DataError
+    from spatial_transformer.experiments.catalogue import EXPERIMENTS
     from spatial_transformer.report.readme import fill_readme
-    from spatial_transformer.report.table import error_table, markdown
+    from spatial_transformer.report.table import comparison_table, error_table, markdown
     from spatial_transformer.training.records import load_records
 
     if readme is not None:
@@ -36,10 +38,18 @@ def report(
     if not records:
         raise DataError(f"{results / experiment if experiment else results}: no records there")
     header, rows = error_table(records)
+    if experiment in EXPERIMENTS:
+        table = EXPERIMENTS[experiment]
+        header, rows = comparison_table(records, table.labels(), table.datasets, table.paper)
     if as_markdown:
         print(markdown(header, rows))
-        return
-    table = Table(title="Test error, %", title_justify="left")
+    else:
+        print_table("Test error, %", header, rows)
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on the terminal."""
+    table = Table(title=title, title_justify="left")
     for i, name in enumerate(header):
         table.add_column(name, justify="left" if i == 0 else "right")
     for row in rows:

@@ -33,6 +33,11 @@ class Distortion(ABC):
     #: height and width of the distorted image, in pixels
     size: ClassVar[int] = 28
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels, height and width of the distorted image."""
+        return (1, self.size, self.size)
+
     @abstractmethod
     def __call__(self, digits: Tensor, generator: torch.Generator) -> Tensor:
         """Digits ``(B, 1, 28, 28)`` in [0, 1] -> images ``(B, 1, size, size)`` in [0, 1].

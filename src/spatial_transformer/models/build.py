@@ -28,7 +28,7 @@ class ModelConfig:
     """
 
     model: str = "st_cnn"
-    in_shape: tuple[int, int, int] = (1, 28, 28)
+    in_shape: tuple[int, ...] = (1, 28, 28)
     classes: int = 10
     transform: str = "affine"
     size: int | None = None

@@ -1,6 +1,7 @@
 """The cells of Table 1, and how each is trained."""
 
-from spatial_transformer.data.stream import make_distortion
+from spatial_transformer.data.dataset import make_dataset
+from spatial_transformer.experiments.experiment import Experiment
 from spatial_transformer.experiments.run import RunConfig
 from spatial_transformer.models.build import ModelConfig
 from spatial_transformer.training.recipe import PAPER, Recipe
@@ -38,13 +39,50 @@ def cell(
     >>> cell("rts", "st_cnn").name
     'rts--st_cnn_affine--seed0'
     """
-    size = make_distortion(dataset).size
     config = ModelConfig(
         model,
-        in_shape=(1, size, size),
+        in_shape=make_dataset(dataset).in_shape,
         transform=transform,
         size=SAMPLED_SIZE.get(dataset),
         parameters=PARAMETERS[recipe],
     )
     experiment = EXPERIMENT if recipe == "default" else f"{EXPERIMENT}-{recipe}"
     return RunConfig(experiment, dataset, config, seed, RECIPES[recipe])
+
+
+_TRANSFORMS = ("affine", "projective", "thin_plate_spline")
+
+#: test error in percent, the paper's table 1
+PAPER_ERRORS = {
+    ("fcn", "r"): 2.1, ("fcn", "rts"): 5.2, ("fcn", "p"): 3.1, ("fcn", "e"): 3.2,
+    ("fcn", "tc"): 13.2,
+    ("cnn", "r"): 1.2, ("cnn", "rts"): 0.8, ("cnn", "p"): 1.5, ("cnn", "e"): 1.4,
+    ("cnn", "tc"): 3.5,
+    ("st_fcn_affine", "r"): 1.2, ("st_fcn_affine", "rts"): 0.8, ("st_fcn_affine", "p"): 1.5,
+    ("st_fcn_affine", "e"): 2.7, ("st_fcn_affine", "tc"): 2.0,
+    ("st_fcn_projective", "r"): 1.3, ("st_fcn_projective", "rts"): 0.9,
+    ("st_fcn_projective", "p"): 1.4, ("st_fcn_projective", "e"): 2.6,
+    ("st_fcn_thin_plate_spline", "r"): 1.1, ("st_fcn_thin_plate_spline", "rts"): 0.8,
+    ("st_fcn_thin_plate_spline", "p"): 1.4, ("st_fcn_thin_plate_spline", "e"): 2.4,
+    ("st_cnn_affine", "r"): 0.7, ("st_cnn_affine", "rts"): 0.5, ("st_cnn_affine", "p"): 0.8,
+    ("st_cnn_affine", "e"): 1.2, ("st_cnn_affine", "tc"): 1.7,
+    ("st_cnn_projective", "r"): 0.8, ("st_cnn_projective", "rts"): 0.6,
+    ("st_cnn_projective", "p"): 0.8, ("st_cnn_projective", "e"): 1.3,
+    ("st_cnn_thin_plate_spline", "r"): 0.7, ("st_cnn_thin_plate_spline", "rts"): 0.5,
+    ("st_cnn_thin_plate_spline", "p"): 0.8, ("st_cnn_thin_plate_spline", "e"): 1.1,
+}  # fmt: skip
+
+TABLE1 = Experiment(
+    name=EXPERIMENT,
+    title="Distorted MNIST, test error in %",
+    models=[
+        *(("fcn", "affine"), ("cnn", "affine")),
+        *(("st_fcn", t) for t in _TRANSFORMS),
+        *(("st_cnn", t) for t in _TRANSFORMS),
+    ],
+    datasets=("r", "rts", "p", "e", "tc"),
+    first=(("st_cnn_affine", "cnn"), ("rts", "r", "tc")),
+    cell=cell,
+    recipes=("default", "paper", "demo"),
+    paper=PAPER_ERRORS,
+)
