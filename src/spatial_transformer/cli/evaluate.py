@@ -24,7 +24,7 @@ def evaluate(
 
         stn eval runs/table1/rts--st_cnn_affine--seed0
     """
-    from spatial_transformer.data.dataset import make_dataset
+    from spatial_transformer.data.catalogue import make_dataset
     from spatial_transformer.errors import OptionError
     from spatial_transformer.experiments.run import load_trained, open_fabric
     from spatial_transformer.training.loop import evaluate as measure

@@ -11,9 +11,8 @@ def list_names() -> None:
 
         stn list
     """
-    from spatial_transformer.data.dataset import DATASETS
+    from spatial_transformer.data.catalogue import DATASETS
     from spatial_transformer.experiments.catalogue import EXPERIMENTS
-    from spatial_transformer.experiments.table1.config import RECIPES
     from spatial_transformer.functional import BACKENDS
     from spatial_transformer.localisation import list_localisations
     from spatial_transformer.models.build import MODELS
@@ -31,7 +30,7 @@ def list_names() -> None:
         ("models", MODELS.names()),
         ("data sets", DATASETS.names()),
         ("experiments", tuple(EXPERIMENTS)),
-        ("recipes", tuple(RECIPES)),
+        ("recipes", tuple(dict.fromkeys(r for e in EXPERIMENTS.values() for r in e.recipes))),
     ):
         table.add_row(f"[bold]{what}[/bold]", "  ".join(names))
     Console().print(table)

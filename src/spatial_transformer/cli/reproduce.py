@@ -13,7 +13,9 @@ def reproduce(
     models: Annotated[str, typer.Option(help="Only these rows, such as cnn,st_cnn_affine.")] = "",
     datasets: Annotated[str, typer.Option(help="Only these columns, such as r,rts.")] = "",
     seeds: Annotated[int, typer.Option(min=1, help="How many runs a cell.")] = 1,
-    recipe: Annotated[str, typer.Option(help="How to train: default or paper.")] = "default",
+    recipe: Annotated[
+        str | None, typer.Option(help="How to train: default, or such as paper.")
+    ] = None,
     device: Device = "auto",
     data_root: DataRoot = None,
     out: Out = Path("results"),
@@ -46,7 +48,7 @@ def reproduce(
         for config in missing(plan, out):
             Console().print(config.name, highlight=False)
         return
-    run_missing(plan, out, data_root=data_root, device=device)
+    run_missing(plan, out, data_root=data_root, device=device, run_one=table.run)
     records = load_records(out, plan[0].experiment)
     print_table(
         table.title, *comparison_table(records, table.labels(), table.datasets, table.paper)

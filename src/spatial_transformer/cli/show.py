@@ -26,7 +26,7 @@ def show(
     """
     import torch
 
-    from spatial_transformer.data.dataset import make_dataset
+    from spatial_transformer.data.catalogue import make_dataset
     from spatial_transformer.data.stream import generator
     from spatial_transformer.errors import OptionError
     from spatial_transformer.experiments.run import load_trained, open_fabric

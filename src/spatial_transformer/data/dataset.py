@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,9 +9,8 @@ from torch import Tensor
 
 from spatial_transformer.data.distortion import Distortion
 from spatial_transformer.data.mnist import load_mnist
-from spatial_transformer.data.stream import DISTORTIONS, Digits, Stream, fixed_blocks, split
+from spatial_transformer.data.stream import Digits, Stream, fixed_blocks, split
 from spatial_transformer.errors import OptionError
-from spatial_transformer.registry import Registry
 
 #: images and labels on one device
 Batch = tuple[Tensor, Tensor]
@@ -97,23 +95,3 @@ class DistortedDigits(Dataset):
         device: torch.device | str = "cpu",
     ) -> Iterator[Batch]:
         return fixed_blocks(load_digits(part, data_root, device), self.distortion, seed)
-
-
-DATASETS: Registry[Dataset] = Registry("data set")
-
-
-def _distorted(name: str) -> Dataset:
-    return DistortedDigits(DISTORTIONS.make(name))
-
-
-for _name in DISTORTIONS.names():
-    DATASETS.add(_name, partial(_distorted, _name))
-
-
-def make_dataset(name: str) -> Dataset:
-    """A data set by its registered name. Raises: UnknownNameError.
-
-    >>> make_dataset("rts").in_shape
-    (1, 42, 42)
-    """
-    return DATASETS.make(name)

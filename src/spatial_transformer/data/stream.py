@@ -79,7 +79,9 @@ class Stream:
     is left out) and distorts them anew.
     """
 
-    def __init__(self, digits: Digits, distortion: Distortion, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, digits: Digits, distortion: Distortion, batch_size: int, seed: object
+    ) -> None:
         if not 0 < batch_size <= len(digits):
             raise OptionError(f"batch_size must be in 1..{len(digits)}, got {batch_size}")
         self.digits, self.distortion = digits, distortion
@@ -104,7 +106,7 @@ class Stream:
 
 
 def fixed_blocks(
-    digits: Digits, distortion: Distortion, seed: int = 0, block: int = 1_000
+    digits: Digits, distortion: Distortion, seed: object = 0, block: int = 1_000
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """All digits distorted once, the same way for a seed, ``block`` at a time: images
     ``(B, 1, size, size)`` and labels ``(B,)``.
@@ -117,7 +119,7 @@ def fixed_blocks(
 
 
 def fixed_set(
-    digits: Digits, distortion: Distortion, seed: int = 0, block: int = 1_000
+    digits: Digits, distortion: Distortion, seed: object = 0, block: int = 1_000
 ) -> tuple[Tensor, Tensor]:
     """:func:`fixed_blocks` in one piece: images ``(N, 1, size, size)`` and labels ``(N,)``."""
     images, labels = zip(*fixed_blocks(digits, distortion, seed, block), strict=True)

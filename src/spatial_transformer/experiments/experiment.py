@@ -1,10 +1,17 @@
 """An experiment: a table of the paper as cells to run, and its numbers to compare with."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+from spatial_transformer.data.catalogue import make_dataset
 from spatial_transformer.errors import OptionError, UnknownNameError
-from spatial_transformer.experiments.run import RunConfig
+from spatial_transformer.experiments.run import RunConfig, run
+from spatial_transformer.models.build import ModelConfig
+from spatial_transformer.training.recipe import Recipe
+from spatial_transformer.training.records import Record
+
+#: of a whole network, in the paper's tables
+PARAMETERS = 400_000
 
 
 @dataclass(frozen=True)
@@ -14,30 +21,61 @@ class Experiment:
     Args:
         models: (model, transform) of each row, from the top.
         datasets: the columns, from the left.
+        recipes: by name; the first is the one that is meant if none is named.
+        paper: the paper's error in percent by (model's label, data set), where it has one.
         first: labels of models and data sets whose cells tell the most; they are run first.
-        cell: ``cell(dataset, model, transform, recipe=name, seed=k)`` configures one run.
-        recipes: the names that ``cell`` knows.
-        paper: the paper's error in percent by (label, data set), where it has one.
+        sampled: what the transformer samples to, in pixels, by data set; else the input's size.
+        parameters: of the whole network, by recipe; else 400k.
+        iterations: steps of the first recipe by model, where they are not the recipe's own.
+        run: runs one cell, as :func:`spatial_transformer.experiments.run.run`.
     """
 
     name: str
     title: str
     models: Sequence[tuple[str, str]]
     datasets: Sequence[str]
-    cell: Callable[..., RunConfig]
-    recipes: Sequence[str]
-    paper: Mapping[tuple[str, str], float]
+    recipes: Mapping[str, Recipe]
+    paper: Mapping[tuple[str, str], float] = field(default_factory=dict)
     first: tuple[Sequence[str], Sequence[str]] = ((), ())
+    sampled: Mapping[str, int] = field(default_factory=dict)
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    iterations: Mapping[str, int] = field(default_factory=dict)
+    run: Callable[..., Record] = run
 
     def labels(self) -> tuple[str, ...]:
         """The models' names in records and tables, from the top row down."""
-        return tuple(self._one(model, self.datasets[0]).model.label for model in self.models)
+        return tuple(ModelConfig(m, transform=t).label for m, t in self.models)
 
-    def _one(
-        self, model: tuple[str, str], dataset: str, recipe: str | None = None, seed: int = 0
+    def cell(
+        self,
+        dataset: str,
+        model: str,
+        transform: str = "affine",
+        *,
+        recipe: str | None = None,
+        seed: int = 0,
     ) -> RunConfig:
-        name, transform = model
-        return self.cell(dataset, name, transform, recipe=recipe or self.recipes[0], seed=seed)
+        """One run of the table, or of another data set or model in its manner.
+
+        Raises: UnknownNameError.
+        """
+        usual = next(iter(self.recipes))
+        recipe = recipe or usual
+        _check("recipe", [recipe], self.recipes)
+        made = make_dataset(dataset)
+        config = ModelConfig(
+            model,
+            in_shape=made.in_shape,
+            classes=made.classes,
+            transform=transform,
+            size=self.sampled.get(dataset),
+            parameters=self.parameters.get(recipe, PARAMETERS),
+        )
+        training = self.recipes[recipe]
+        if recipe == usual and model in self.iterations:
+            training = replace(training, iterations=self.iterations[model])
+        name = self.name if recipe == usual else f"{self.name}-{recipe}"
+        return RunConfig(name, dataset, config, seed, training)
 
     def plan(
         self,
@@ -52,14 +90,11 @@ class Experiment:
 
         Args:
             models: only these labels; datasets: only these. All, if empty.
-            recipe: the first of ``recipes``, if None.
         Raises: UnknownNameError, OptionError.
         """
         labels = self.labels()
         _check("model", models, labels)
         _check("data set", datasets, self.datasets)
-        if recipe is not None:
-            _check("recipe", [recipe], self.recipes)
         if seeds < 1:
             raise OptionError(f"seeds must be a positive number of runs a cell, got {seeds}")
         early_models, early_datasets = self.first
@@ -78,13 +113,13 @@ class Experiment:
             and (not datasets or self.datasets[j] in datasets)
         ]
         return [
-            self._one(self.models[i], self.datasets[j], recipe, seed)
+            self.cell(self.datasets[j], *self.models[i], recipe=recipe, seed=seed)
             for seed in range(seeds)
             for i, j in sorted(cells, key=rank)
         ]
 
 
-def _check(kind: str, asked: Sequence[str], known: Sequence[str]) -> None:
+def _check(kind: str, asked: Sequence[str], known: Sequence[str] | Mapping[str, object]) -> None:
     for name in asked:
         if name not in known:
             raise UnknownNameError(f"unknown {kind} {name!r}. Known here: {', '.join(known)}")

@@ -1,5 +1,6 @@
 """One run of an experiment: data, model, training, errors, record."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from spatial_transformer.data.dataset import make_dataset
+from spatial_transformer.data.catalogue import make_dataset
 from spatial_transformer.errors import BackendError, CheckpointError
 from spatial_transformer.models.build import ModelConfig, build_model, count_parameters
 from spatial_transformer.training.checkpoint import load_checkpoint
@@ -70,6 +71,7 @@ def open_fabric(device: str, precision: str = "32-true") -> Fabric:
     Raises: BackendError if there is no such device.
     """
     accelerator, _, index = device.partition(":")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         devices = [int(index)] if index else 1
         return Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
