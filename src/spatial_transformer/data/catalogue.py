@@ -4,6 +4,7 @@ from functools import partial
 
 from spatial_transformer.data.addition import Addition
 from spatial_transformer.data.cluttered40 import Cluttered40
+from spatial_transformer.data.colocalisation import DISTRACTORS, Colocalisation
 from spatial_transformer.data.dataset import Dataset, DistortedDigits
 from spatial_transformer.data.stream import DISTORTIONS
 from spatial_transformer.registry import Registry
@@ -19,6 +20,9 @@ for _name in DISTORTIONS.names():
     DATASETS.add(_name, partial(_distorted, _name))
 for _dataset in (Addition, Cluttered40):
     DATASETS.add(_dataset.name, _dataset)
+for _kind in DISTRACTORS:
+    for _digit in range(10):
+        DATASETS.add(f"{_kind}{_digit}", partial(Colocalisation, _kind, _digit))
 
 
 def make_dataset(name: str) -> Dataset:

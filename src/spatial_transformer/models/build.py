@@ -10,6 +10,7 @@ from spatial_transformer.errors import OptionError
 from spatial_transformer.localisation import make_localisation
 from spatial_transformer.models.cnn import CNN
 from spatial_transformer.models.fcn import FCN
+from spatial_transformer.models.locator import Locator
 from spatial_transformer.models.transformed import Independent, Transformed
 from spatial_transformer.modules.spatial_transformer import Parallel, SpatialTransformer
 from spatial_transformer.registry import Registry
@@ -37,7 +38,7 @@ class ModelConfig:
 
     @property
     def has_transformer(self) -> bool:
-        return self.model.startswith("st")
+        return self.model.startswith(("st", "locator"))
 
     @property
     def label(self) -> str:
@@ -117,6 +118,12 @@ MODELS.add("cnn", lambda config: _classifier(CNN, config, config.parameters))
 MODELS.add("st_fcn", _transformed(FCN, "fully_connected"))
 MODELS.add("st2_fcn", _transformed(FCN, "fully_connected", views=2))
 MODELS.add("st_cnn", _transformed(CNN, "convolutional"))
+MODELS.add(
+    "locator",
+    lambda config: Locator(
+        config.in_shape, make_transform(config.transform), config.size or config.in_shape[-1]
+    ),
+)
 
 
 def build_model(config: ModelConfig) -> nn.Module:
