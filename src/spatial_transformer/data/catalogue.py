@@ -6,6 +6,7 @@ from spatial_transformer.data.addition import Addition
 from spatial_transformer.data.cluttered40 import Cluttered40
 from spatial_transformer.data.colocalisation import DISTRACTORS, Colocalisation
 from spatial_transformer.data.dataset import Dataset, DistortedDigits
+from spatial_transformer.data.extruded import Extruded
 from spatial_transformer.data.stream import DISTORTIONS
 from spatial_transformer.registry import Registry
 
@@ -16,10 +17,16 @@ def _distorted(name: str) -> Dataset:
     return DistortedDigits(DISTORTIONS.make(name))
 
 
+def _volume(size: int) -> Dataset:
+    return DistortedDigits(Extruded(size))
+
+
 for _name in DISTORTIONS.names():
     DATASETS.add(_name, partial(_distorted, _name))
 for _dataset in (Addition, Cluttered40):
     DATASETS.add(_dataset.name, _dataset)
+for _size in (60, 30):
+    DATASETS.add(f"volume{_size}", partial(_volume, _size))
 for _kind in DISTRACTORS:
     for _digit in range(10):
         DATASETS.add(f"{_kind}{_digit}", partial(Colocalisation, _kind, _digit))

@@ -14,8 +14,8 @@ from spatial_transformer.data.catalogue import make_dataset
 from spatial_transformer.errors import BackendError, CheckpointError
 from spatial_transformer.models.build import ModelConfig, build_model, count_parameters
 from spatial_transformer.training.checkpoint import load_checkpoint
-from spatial_transformer.training.loop import evaluate, fit
-from spatial_transformer.training.progress import Watcher
+from spatial_transformer.training.loop import Fitted, evaluate, fit
+from spatial_transformer.training.progress import Measured, Watcher
 from spatial_transformer.training.recipe import Recipe, seed_everything
 from spatial_transformer.training.records import Record, commit, hardware, load_record
 
@@ -114,28 +114,43 @@ def run(
         measured[part] = evaluate(fitted.model, dataset.fixed(part, **where))
         for watcher in watchers:
             watcher.evaluated(config.recipe.iterations, part, measured[part])
-    record = Record(
+    record = make_record(
+        config, fabric.device, fitted, test=measured["test"], validation=measured["validation"]
+    )
+    record.save(out)
+    return record
+
+
+def make_record(
+    config: RunConfig,
+    device: torch.device,
+    fitted: Fitted,
+    *,
+    test: Measured,
+    validation: Measured | None,
+) -> Record:
+    """The record of a run that has been trained and measured."""
+    held = None if validation is None else round(validation.error_percent, 4)
+    return Record(
         experiment=config.experiment,
         dataset=config.dataset,
         model=config.model.label,
         seed=config.seed,
-        test_error_percent=round(measured["test"].error_percent, 4),
-        validation_error_percent=round(measured["validation"].error_percent, 4),
-        test_loss=measured["test"].loss,
+        test_error_percent=round(test.error_percent, 4),
+        validation_error_percent=held,
+        test_loss=test.loss,
         train_loss=fitted.train_loss,
-        test_images=measured["test"].images,
+        test_images=test.images,
         iterations=config.recipe.iterations,
         batch_size=config.recipe.batch_size,
-        parameters=count_parameters(model),
+        parameters=count_parameters(fitted.model),
         recipe=asdict(config.recipe),
         config=config.identity()["config"],
         wall_seconds=round(fitted.seconds, 1),
-        hardware=hardware(fabric.device),
+        hardware=hardware(device),
         torch=torch.__version__,
         commit=commit(),
     )
-    record.save(out)
-    return record
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from spatial_transformer.localisation import make_localisation
 from spatial_transformer.models.cnn import CNN
 from spatial_transformer.models.fcn import FCN
 from spatial_transformer.models.locator import Locator
-from spatial_transformer.models.transformed import Independent, Transformed
+from spatial_transformer.models.transformed import Independent, Project, Transformed
 from spatial_transformer.modules.spatial_transformer import Parallel, SpatialTransformer
 from spatial_transformer.registry import Registry
 from spatial_transformer.transforms import make_transform
@@ -38,7 +38,17 @@ class ModelConfig:
 
     @property
     def has_transformer(self) -> bool:
-        return self.model.startswith(("st", "locator"))
+        return self.model.startswith("st")
+
+    @property
+    def dims(self) -> int:
+        """2 for images, 3 for volumes."""
+        return len(self.in_shape) - 1
+
+    @property
+    def sampled_size(self) -> tuple[int, ...]:
+        """What the transformer samples to, in pixels."""
+        return (self.size,) * self.dims if self.size else self.in_shape[1:]
 
     @property
     def label(self) -> str:
@@ -82,10 +92,11 @@ def _classifier(
     budget: int,
     views: int = 1,
 ) -> nn.Module:
-    size = (config.size,) * 2 if config.size and config.has_transformer else config.in_shape[1:]
-    shape = (config.in_shape[0] * views, *size)
+    size = config.sampled_size if config.has_transformer else config.in_shape[1:]
+    shape = (config.in_shape[0] * views, *size[-2:])
     width = solve_width(lambda n: kind(shape, n, config.classes), budget)
-    return kind(shape, width, config.classes)
+    classifier = kind(shape, width, config.classes)
+    return nn.Sequential(Project(), classifier) if config.dims == 3 else classifier
 
 
 def _transformed(
@@ -94,10 +105,15 @@ def _transformed(
     """A classifier behind ``views`` transformers, each with a localisation network of its own."""
 
     def build(config: ModelConfig) -> nn.Module:
-        transform = make_transform(config.transform)
-        size = config.size or config.in_shape[1:]
+        options = {"dims": 3} if config.dims == 3 else {}
+        transform = make_transform(config.transform, **options)
+        size = config.sampled_size
+        if config.dims == 3 and localisation == "convolutional":
+            options = {"downsample": max(2, config.in_shape[-1] // 15)}  # to about 15 voxels
+        else:
+            options = {}
         networks = [
-            make_localisation(localisation, transform, in_shape=config.in_shape)
+            make_localisation(localisation, transform, in_shape=config.in_shape, **options)
             for _ in range(views)
         ]
         transformer = (
@@ -120,9 +136,7 @@ MODELS.add("st2_fcn", _transformed(FCN, "fully_connected", views=2))
 MODELS.add("st_cnn", _transformed(CNN, "convolutional"))
 MODELS.add(
     "locator",
-    lambda config: Locator(
-        config.in_shape, make_transform(config.transform), config.size or config.in_shape[-1]
-    ),
+    lambda config: Locator(config.in_shape, config.sampled_size[0]),
 )
 
 

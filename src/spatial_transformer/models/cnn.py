@@ -24,10 +24,11 @@ def convolve_rows(image: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
 
 
 class FirstConv2d(nn.Conv2d):
-    """A convolution (stride 1, no padding) of an image of few channels, fast to train on a CPU."""
+    """A convolution (stride 1, no padding) of an image of few channels, fast on a CPU where the
+    image's own gradient is wanted."""
 
     def forward(self, image: Tensor) -> Tensor:
-        if self.training and image.device.type == "cpu":
+        if image.requires_grad and image.device.type == "cpu":
             return convolve_rows(image, self.weight, self.bias)
         return super().forward(image)
 

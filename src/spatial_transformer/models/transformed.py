@@ -23,6 +23,13 @@ class Independent(nn.Module):
         return torch.stack([network(image) for network in self.networks], dim=1)
 
 
+class Project(nn.Module):
+    """The mean of a volume along its depth: ``(B, C, D, H, W)`` -> ``(B, C, H, W)``."""
+
+    def forward(self, volume: Tensor) -> Tensor:
+        return volume.mean(2)
+
+
 class Transformed(nn.Module):
     """A spatial transformer on the input, then a classifier: the paper's ST-FCN and ST-CNN.
 

@@ -60,7 +60,10 @@ def comparison_table(
             ours = summarise(errors) if errors else "-"
             row.append(f"{'-' if theirs is None else f'{theirs:.1f}'} / {ours}")
         rows.append(row)
-    return ["paper / ours", *(d.upper() for d in datasets)], rows
+    header = ["paper / ours", *(d.upper() for d in datasets)]
+    if len(datasets) > 10:  # one below the other, where they are too many to be side by side
+        header, *rows = [list(column) for column in zip(header, *rows, strict=True)]
+    return header, rows
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
