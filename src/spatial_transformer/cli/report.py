@@ -23,24 +23,25 @@ def report(
 
         stn report runs --markdown
 
+        stn report results --experiment table1
+
         stn report results --readme README.md
     """
     from spatial_transformer.errors import DataError
-    from spatial_transformer.experiments.catalogue import EXPERIMENTS
+    from spatial_transformer.experiments.catalogue import EXPERIMENTS, TABLES
     from spatial_transformer.report.readme import fill_readme
-    from spatial_transformer.report.table import comparison_table, error_table, markdown
+    from spatial_transformer.report.table import error_table, markdown
     from spatial_transformer.training.records import load_records
 
     if readme is not None:
-        fill_readme(readme, results)
+        fill_readme(readme, results, TABLES)
         return
     records = load_records(results, experiment)
     if not records:
         raise DataError(f"{results / experiment if experiment else results}: no records there")
     header, rows = error_table(records)
     if experiment in EXPERIMENTS:
-        table = EXPERIMENTS[experiment]
-        header, rows = comparison_table(records, table.labels(), table.datasets, table.paper)
+        header, rows = EXPERIMENTS[experiment].table(records)
     if as_markdown:
         print(markdown(header, rows))
     else:

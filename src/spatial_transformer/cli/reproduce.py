@@ -39,7 +39,6 @@ def reproduce(
     from spatial_transformer.experiments.catalogue import find_experiment
     from spatial_transformer.experiments.reproduce import missing
     from spatial_transformer.experiments.reproduce import reproduce as run_missing
-    from spatial_transformer.report.table import comparison_table
     from spatial_transformer.training.records import load_records
 
     table = find_experiment(experiment)
@@ -49,10 +48,7 @@ def reproduce(
             Console().print(config.name, highlight=False)
         return
     run_missing(plan, out, data_root=data_root, device=device, run_one=table.run)
-    records = load_records(out, plan[0].experiment)
-    print_table(
-        table.title, *comparison_table(records, table.labels(), table.datasets, table.paper)
-    )
+    print_table(table.title, *table.table(load_records(out, plan[0].experiment)))
 
 
 def _names(text: str) -> list[str]:

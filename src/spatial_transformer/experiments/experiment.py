@@ -7,6 +7,7 @@ from spatial_transformer.data.catalogue import make_dataset
 from spatial_transformer.errors import OptionError, UnknownNameError
 from spatial_transformer.experiments.run import RunConfig, run
 from spatial_transformer.models.build import ModelConfig
+from spatial_transformer.report.table import comparison_table
 from spatial_transformer.training.recipe import Recipe
 from spatial_transformer.training.records import Record
 
@@ -45,6 +46,10 @@ class Experiment:
     def labels(self) -> tuple[str, ...]:
         """The models' names in records and tables, from the top row down."""
         return tuple(ModelConfig(m, transform=t).label for m, t in self.models)
+
+    def table(self, records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
+        """Header and rows of paper / ours, from the records of this experiment."""
+        return comparison_table(records, self.labels(), self.datasets, self.paper)
 
     def cell(
         self,

@@ -83,7 +83,7 @@ COLOCALISATION = Experiment(
     datasets=[f"{kind}{k}" for kind in DISTRACTORS for k in range(10)],
     recipes={
         "default": Recipe(
-            iterations=1_000,
+            iterations=1_500,
             batch_size=32,
             lr=1e-2,
             weight_decay=0.0,

@@ -10,9 +10,9 @@ from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.training.loop import Objective
 from spatial_transformer.transforms import Transform
 
-#: the hinge loss's alpha. The paper says 1, of features whose scale it does not say; those of our
-#: CNN lie some 30 apart, and with a margin of 1 empty crops are as good as digits.
-MARGIN = 1_000.0
+#: the hinge loss's alpha. The paper says 1, of features whose scale it does not say; ours lie some
+#: 30 to 60 apart, and with a margin of 1 empty crops are as good as digits.
+MARGIN = 4_000.0
 #: weight of the distance between two crops. At 1, the paper's, crops that are off their digits in
 #: different ways are worse than empty ones, and no path leads from there to the digits.
 NEAR = 0.1

@@ -10,14 +10,13 @@ VOLUME = Experiment(
     datasets=("volume30", "volume60"),
     recipes={
         "default": Recipe(
-            iterations=4_000,
+            iterations=3_000,
             batch_size=64,
             lr=2e-3,
             localisation_lr_scale=1.0,
             average=0.995,
             clip=1.0,
             precision="bf16-mixed",
-            channels_last=False,
         )
     },
     first=(("st_cnn_affine", "cnn"), ("volume30",)),
