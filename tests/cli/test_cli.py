@@ -11,7 +11,7 @@ from PIL import Image
 
 from spatial_transformer.cli.app import app, main
 
-COMMANDS = ["train", "eval", "show", "reproduce", "report", "list", "doctor"]
+COMMANDS = ["train", "eval", "show", "reproduce", "animate", "report", "list", "doctor"]
 
 
 def stn(capsys, *words):

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from spatial_transformer.cli.animate import animate
 from spatial_transformer.cli.doctor import doctor
 from spatial_transformer.cli.evaluate import evaluate
 from spatial_transformer.cli.list import list_names
@@ -26,6 +27,7 @@ app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("show")(show)
 app.command("reproduce")(reproduce)
+app.command("animate")(animate)
 app.command("report")(report)
 app.command("list")(list_names)
 app.command("doctor")(doctor)
