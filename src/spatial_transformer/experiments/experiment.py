@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from spatial_transformer.data.catalogue import make_dataset
 from spatial_transformer.errors import OptionError, UnknownNameError
@@ -27,7 +28,7 @@ class Experiment:
         first: labels of models and data sets whose cells tell the most; they are run first.
         sampled: what the transformer samples to, in pixels, by data set; else the input's size.
         parameters: of the whole network, by recipe; else 400k.
-        iterations: steps of the first recipe by model, where they are not the recipe's own.
+        changes: to the first recipe, by model; such as other ``iterations``.
         run: runs one cell, as :func:`spatial_transformer.experiments.run.run`.
     """
 
@@ -40,7 +41,7 @@ class Experiment:
     first: tuple[Sequence[str], Sequence[str]] = ((), ())
     sampled: Mapping[str, int] = field(default_factory=dict)
     parameters: Mapping[str, int] = field(default_factory=dict)
-    iterations: Mapping[str, int] = field(default_factory=dict)
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     run: Callable[..., Record] = run
 
     def labels(self) -> tuple[str, ...]:
@@ -77,8 +78,8 @@ class Experiment:
             parameters=self.parameters.get(recipe, PARAMETERS),
         )
         training = self.recipes[recipe]
-        if recipe == usual and model in self.iterations:
-            training = replace(training, iterations=self.iterations[model])
+        if recipe == usual:
+            training = replace(training, **self.changes.get(model, {}))
         name = self.name if recipe == usual else f"{self.name}-{recipe}"
         return RunConfig(name, dataset, config, seed, training)
 

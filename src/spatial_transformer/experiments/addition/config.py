@@ -41,5 +41,5 @@ ADDITION = Experiment(
     paper=PAPER_ERRORS,
     # the paper transforms 42x42 and then average-pools by 2
     sampled={"addition": 21},
-    iterations={"cnn": 3_000},
+    changes={"cnn": {"iterations": 3_000}},
 )

@@ -20,5 +20,5 @@ CLUTTERED40 = Experiment(
         )
     },
     sampled={"cluttered40": 28},
-    iterations={"cnn": 3_000, "st_cnn": 3_000},
+    changes={"cnn": {"iterations": 3_000}, "st_cnn": {"iterations": 3_000}},
 )

@@ -67,5 +67,5 @@ TABLE1 = Experiment(
     paper=PAPER_ERRORS,
     sampled=SAMPLED_SIZE,
     parameters={"demo": 30_000},
-    iterations={"cnn": 4_000, "st_cnn": 4_000},
+    changes={"cnn": {"iterations": 4_000}, "st_cnn": {"iterations": 4_000}},
 )
