@@ -26,9 +26,10 @@ from benchmarks.contestants import Case, contestants
 from benchmarks.svhn import House, stir
 from benchmarks.timing import THREADS, alternate, save, set_threads, summary, warn_if_busy
 from spatial_transformer.experiments.run import RunConfig, open_fabric
-from spatial_transformer.experiments.table1.config import cell
+from spatial_transformer.experiments.table1.config import TABLE1
 from spatial_transformer.models.build import build_model
 from spatial_transformer.training.loop import fit
+from spatial_transformer.training.progress import Measured
 
 OUT = Path("results/benchmarks/step.json")
 #: the table's own networks, and the narrow ones of the demo, which the warp is more of
@@ -49,7 +50,7 @@ class Clock:
     def step(self, iteration: int, loss: float, error_percent: float) -> None:
         self.ends.append(time.perf_counter())
 
-    def evaluated(self, iteration: int, split: str, loss: float, error_percent: float) -> None: ...
+    def evaluated(self, iteration: int, part: str, measured: Measured) -> None: ...
 
     def seconds(self) -> list[float]:
         """Of each step but the first."""
@@ -199,7 +200,7 @@ def main() -> None:
     svhn: list[dict[str, Any]] = []
     for threads in THREADS:
         for recipe in RECIPES_MEASURED:
-            config = cell("rts", "st_cnn", recipe=recipe)
+            config = TABLE1.cell("rts", "st_cnn", recipe=recipe)
             row = measure_rts(config, threads, options.steps, min(2.0, options.seconds))
             timed = ", ".join(f"{n} {w['percent']:.2f} %" for n, w in row["warp"].items())
             print(

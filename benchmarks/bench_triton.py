@@ -36,7 +36,7 @@ SHAPES = [
     (1, 3, 1024, 1024, 2, False),
     (4, 1, 96, 96, 3, False),
 ]
-OPTIONS = ("bilinear", "zeros", None, False)
+OPTIONS: tuple[Any, ...] = ("bilinear", "zeros", None, False)
 CACHE = 256 * 2**20  # bytes that are more than any cache holds
 Call = Callable[[], object]
 

@@ -112,9 +112,12 @@ def _sample(image: Tensor, grid: Tensor, o: Options) -> Tensor:
         return _sample(image.double(), grid, replace(o, fill=fill)).to(image.dtype)
     use = resolve_backend(o.backend, image, o.kernel, o.fill)
     if use not in ops.KERNELS:
-        one = sample_reference if use == "reference" else sample_eager
-        kernel = o.kernel.name if use == "reference" else o.kernel
-        return like_layout(one(image, grid, kernel, o.padding, o.fill, o.align_corners), image)
+        rest = (o.padding, o.fill, o.align_corners)
+        if use == "reference":
+            warped = sample_reference(image, grid, o.kernel.name, *rest)
+        else:
+            warped = sample_eager(image, grid, o.kernel, *rest)
+        return like_layout(warped, image)
     options = (o.kernel.name, o.padding, o.fill, o.align_corners, use)
     return torch.ops.stn.sample_grid(image, grid, *options)
 

@@ -1,6 +1,5 @@
 """The command line as a user meets it: small runs end to end, helpful errors, exit codes."""
 
-import hashlib
 import json
 import re
 import subprocess
@@ -11,31 +10,8 @@ import pytest
 from PIL import Image
 
 from spatial_transformer.cli.app import app, main
-from spatial_transformer.data import mnist
-from spatial_transformer.data.idx import encode_idx
 
-COMMANDS = ["train", "eval", "show", "report", "list", "doctor"]
-
-
-@pytest.fixture
-def tiny(monkeypatch, tmp_path):
-    """A data root with few, easy digits: class k is a bar at height k."""
-    root = tmp_path / "data"
-    root.mkdir()
-    files = {}
-    for part, count in (("train", 5200), ("t10k", 100)):
-        labels = np.arange(count) % 10
-        images = np.zeros((count, 28, 28), np.uint8)
-        for i, k in enumerate(labels):
-            images[i, 4 + 2 * k : 6 + 2 * k, 6:22] = 255
-        files[f"{part}-images-idx3-ubyte"] = encode_idx(images)
-        files[f"{part}-labels-idx1-ubyte"] = encode_idx(labels)
-    for name, data in files.items():
-        (root / name).write_bytes(data)
-    sums = {n: hashlib.sha256(d).hexdigest() for n, d in files.items()}
-    monkeypatch.setattr(mnist, "SHA256", sums)
-    monkeypatch.setenv("SPATIAL_TRANSFORMER_CACHE", str(tmp_path / "cache"))
-    return root
+COMMANDS = ["train", "eval", "show", "reproduce", "animate", "report", "list", "doctor"]
 
 
 def stn(capsys, *words):
@@ -114,7 +90,7 @@ def test_wrong_names_and_files_are_told_in_one_line(tiny, tmp_path, capsys):
         (["train", "--data", "rst", *root], "unknown data set 'rst'. Did you mean 'rts'?"),
         (["train", "--model", "stcnn", *root], "unknown model 'stcnn'. Did you mean 'st_cnn'?"),
         (["train", "--transform", "afine", *SMALL, *root], "unknown transform 'afine'"),
-        (["train", "--recipe", "slow", *root], "unknown recipe 'slow'. Known: paper, default"),
+        (["train", "--recipe", "slow", *root], "unknown recipe 'slow'. Known here: default, paper"),
         (["train", "--device", "cuda:9", *root], "device 'cuda:9' is not available here"),
         (["train", "--data-root", tmp_path / "no"], "no: no such folder"),
         (["eval", tmp_path / "no"], "no: no such checkpoint"),
@@ -135,6 +111,25 @@ def test_show_needs_a_transformer(tiny, tmp_path, capsys):
     )
     assert code == 1
     assert "has no spatial transformer to show" in log
+
+
+def test_reproduce_plans_and_names_what_it_does_not_know(tiny, tmp_path, capsys):
+    words = ["reproduce", "table1", "--out", tmp_path, "--dry-run"]
+    code, text, _ = stn(capsys, *words, "--datasets", "rts,r", "--models", "cnn, st_cnn_affine")
+    assert code == 0
+    assert text.split() == [f"{d}--{m}--seed0" for d in ("rts", "r")
+                            for m in ("st_cnn_affine", "cnn")]  # fmt: skip
+    for more, message in [
+        (["--models", "dnn"], "unknown model 'dnn'. Known here: fcn, cnn, st_fcn_affine"),
+        (["--datasets", "svhn"], "unknown data set 'svhn'. Known here: r, rts"),
+        (["--recipe", "slow"], "unknown recipe 'slow'. Known here: default"),
+    ]:
+        code, _, log = stn(capsys, *words, *more)
+        assert code == 1
+        assert message in log
+    code, _, log = stn(capsys, "reproduce", "table9")
+    assert code == 1
+    assert "unknown experiment 'table9'. Known: table1" in log
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from spatial_transformer.report.table import error_table, markdown, summarise
+from spatial_transformer.report.table import comparison_table, error_table, markdown, summarise
 from spatial_transformer.training.records import Record
 
 BASE = Record(
@@ -33,3 +33,14 @@ def test_spread():
     assert summarise([0.5]) == "0.50"
     assert summarise([1.0, 2.0, 3.0]) == "2.00 ± 1.00 (3)"
     assert markdown(["a"], [["b"]]) == "| a |\n|---|\n| b |"
+
+
+def test_papers_numbers_stand_beside_ours():
+    records = [BASE, replace(BASE, seed=1, test_error_percent=2.0)]
+    header, rows = comparison_table(records, ["fcn", "cnn"], ["r", "rts"], {("cnn", "rts"): 0.8})
+    assert header == ["paper / ours", "R", "RTS"]
+    assert rows == [["fcn", "- / -", "- / -"], ["cnn", "- / -", "0.8 / 1.50 ± 0.71 (2)"]]
+    many = [f"t{k}" for k in range(11)]
+    header, rows = comparison_table([], ["cnn"], many, {})
+    assert header == ["paper / ours", "cnn"]
+    assert rows == [[f"T{k}", "- / -"] for k in range(11)]

@@ -18,30 +18,31 @@ def evaluate(
     device: Device = "auto",
     data_root: DataRoot = None,
 ) -> None:
-    """Print a trained model's loss and error on the 10,000 distorted test digits.
+    """Print a trained model's loss and error on the test images.
 
     Example:
 
         stn eval runs/table1/rts--st_cnn_affine--seed0
     """
-    from spatial_transformer.data.stream import fixed_set, make_distortion
+    from spatial_transformer.data.catalogue import make_dataset
     from spatial_transformer.errors import OptionError
-    from spatial_transformer.experiments.run import load_digits, load_trained, open_fabric
+    from spatial_transformer.experiments.run import load_trained, open_fabric
     from spatial_transformer.training.loop import evaluate as measure
 
     at = open_fabric(device).device
     trained = load_trained(Path(run), at)
-    distortion = make_distortion(data or trained.config.dataset)
-    size = trained.config.model.in_shape[-1]
-    if distortion.size != size:
+    dataset = make_dataset(data or trained.config.dataset)
+    shape = tuple(trained.config.model.in_shape)
+    if dataset.in_shape != shape:
         raise OptionError(
-            f"{distortion.name} has images of {distortion.size} pixels, the model takes {size}"
+            f"{dataset.name} has images of {dataset.in_shape}, the model takes {shape}"
         )
-    images, labels = fixed_set(load_digits("test", data_root, at), distortion, seed)
-    loss, error = measure(trained.model, images, labels)
+    measured = measure(
+        trained.model, dataset.fixed("test", seed=seed, data_root=data_root, device=at)
+    )
     Console().print(
-        f"{trained.config.name} after {trained.iteration} steps: {distortion.name} test error "
-        f"{error:.2f} %, loss {loss:.4f}, on {len(labels):,} images",
+        f"{trained.config.name} after {trained.iteration} steps: {dataset.name} test error "
+        f"{measured.error_percent:.2f} %, loss {measured.loss:.4f}, on {measured.images:,} images",
         highlight=False,
         soft_wrap=True,
     )

@@ -11,8 +11,8 @@ def list_names() -> None:
 
         stn list
     """
-    from spatial_transformer.data.stream import DISTORTIONS
-    from spatial_transformer.experiments.table1.config import RECIPES
+    from spatial_transformer.data.catalogue import DATASETS
+    from spatial_transformer.experiments.catalogue import EXPERIMENTS
     from spatial_transformer.functional import BACKENDS
     from spatial_transformer.localisation import list_localisations
     from spatial_transformer.models.build import MODELS
@@ -28,8 +28,9 @@ def list_names() -> None:
         ("backends", BACKENDS),
         ("localisation", list_localisations()),
         ("models", MODELS.names()),
-        ("data sets", DISTORTIONS.names()),
-        ("recipes", tuple(RECIPES)),
+        ("data sets", DATASETS.names()),
+        ("experiments", tuple(EXPERIMENTS)),
+        ("recipes", tuple(dict.fromkeys(r for e in EXPERIMENTS.values() for r in e.recipes))),
     ):
         table.add_row(f"[bold]{what}[/bold]", "  ".join(names))
     Console().print(table)

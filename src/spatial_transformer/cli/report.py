@@ -1,5 +1,6 @@
 """stn report: tables and a plot of the records and benchmark results in a folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -25,11 +26,14 @@ def report(
 
         stn report runs --markdown
 
+        stn report results --experiment table1
+
         stn report results --readme README.md
 
         stn report results --plot docs/images/benchmark.png
     """
     from spatial_transformer.errors import DataError
+    from spatial_transformer.experiments.catalogue import EXPERIMENTS, TABLES
     from spatial_transformer.report.benchmarks import distinct, load_results, speed_panels
     from spatial_transformer.report.readme import fill_readme
     from spatial_transformer.report.table import error_table, markdown
@@ -43,17 +47,24 @@ def report(
         where = f"on {threads} CPU threads "
         save_figure(draw_speed(speed_panels(rows, threads), where), plot)
     if readme is not None:
-        fill_readme(readme, results)
+        fill_readme(readme, results, TABLES)
     if readme is not None or plot is not None:
         return
     records = load_records(results, experiment)
     if not records:
         raise DataError(f"{results / experiment if experiment else results}: no records there")
     header, rows = error_table(records)
+    if experiment in EXPERIMENTS:
+        header, rows = EXPERIMENTS[experiment].table(records)
     if as_markdown:
         print(markdown(header, rows))
-        return
-    table = Table(title="Test error, %", title_justify="left")
+    else:
+        print_table("Test error, %", header, rows)
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on the terminal."""
+    table = Table(title=title, title_justify="left")
     for i, name in enumerate(header):
         table.add_column(name, justify="left" if i == 0 else "right")
     for row in rows:

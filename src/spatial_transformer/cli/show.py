@@ -26,9 +26,10 @@ def show(
     """
     import torch
 
-    from spatial_transformer.data.stream import Digits, fixed_set, generator, make_distortion
+    from spatial_transformer.data.catalogue import make_dataset
+    from spatial_transformer.data.stream import generator
     from spatial_transformer.errors import OptionError
-    from spatial_transformer.experiments.run import load_digits, load_trained, open_fabric
+    from spatial_transformer.experiments.run import load_trained, open_fabric
     from spatial_transformer.models.transformed import Transformed
     from spatial_transformer.viz.sheet import draw_sheet, save_figure
 
@@ -37,10 +38,10 @@ def show(
     model = trained.model
     if not isinstance(model, Transformed):
         raise OptionError(f"{trained.config.name} has no spatial transformer to show")
-    test = load_digits("test", data_root, at)
-    order = torch.randperm(len(test), generator=generator("cpu", seed, "show"))[:count].to(at)
-    chosen = Digits(test.images[order], test.labels[order])
-    images, truth = fixed_set(chosen, make_distortion(trained.config.dataset), seed)
+    dataset = make_dataset(trained.config.dataset)
+    images, truth = next(dataset.fixed("test", seed=seed, data_root=data_root, device=at))
+    order = torch.randperm(len(truth), generator=generator("cpu", seed, "show"))[:count].to(at)
+    images, truth = images[order], truth[order]
     with torch.no_grad():
         logits, warped, theta = model(images, return_warped=True)
     figure = draw_sheet(

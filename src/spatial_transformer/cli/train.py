@@ -13,12 +13,15 @@ def train(
     data: Annotated[str, typer.Option(help="Data set: see `stn list`.")] = "rts",
     model: Annotated[str, typer.Option(help="Model: see `stn list`.")] = "st_cnn",
     transform: Annotated[str, typer.Option(help="The transformer's family.")] = "affine",
-    recipe: Annotated[str, typer.Option(help="demo, default or paper.")] = "default",
+    recipe: Annotated[
+        str | None, typer.Option(help="default, paper or demo, as the experiment has it.")
+    ] = None,
     iterations: Annotated[int | None, typer.Option(help="Steps, instead of the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     parameters: Annotated[
         int | None, typer.Option(help="Budget of the whole network, instead of the recipe's.")
     ] = None,
+    experiment: Annotated[str, typer.Option(help="In whose manner: see `stn list`.")] = "table1",
     seed: Seed = 0,
     device: Device = "auto",
     data_root: DataRoot = None,
@@ -37,14 +40,11 @@ def train(
     """
     from dataclasses import replace
 
-    from spatial_transformer.errors import OptionError
-    from spatial_transformer.experiments.run import run
-    from spatial_transformer.experiments.table1.config import RECIPES, cell
+    from spatial_transformer.experiments.catalogue import find_experiment
     from spatial_transformer.training.progress import ProgressBar, TensorBoard, Watcher
 
-    if recipe not in RECIPES:
-        raise OptionError(f"unknown recipe {recipe!r}. Known: {', '.join(RECIPES)}")
-    config = cell(data, model, transform, recipe=recipe, seed=seed)
+    table = find_experiment(experiment)
+    config = table.cell(data, model, transform, recipe=recipe, seed=seed)
     changed = {"iterations": iterations, "batch_size": batch_size}
     changes = {k: v for k, v in changed.items() if v is not None}
     config = replace(config, recipe=replace(config.recipe, **changes))  # type: ignore[arg-type]
@@ -53,7 +53,7 @@ def train(
     watchers: list[Watcher] = [ProgressBar(config.name, config.recipe.iterations)]
     if tensorboard:
         watchers.append(TensorBoard(config.folder(out) / "tensorboard"))
-    record = run(config, out, data_root=data_root, device=device, watchers=watchers)
+    record = table.run(config, out, data_root=data_root, device=device, watchers=watchers)
     Console().print(
         f"{config.name}: test error {record.test_error_percent:.2f} % on {record.test_images:,} "
         f"images, {record.parameters:,} parameters, {record.wall_seconds:.0f} s, "

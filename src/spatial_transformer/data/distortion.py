@@ -33,6 +33,11 @@ class Distortion(ABC):
     #: height and width of the distorted image, in pixels
     size: ClassVar[int] = 28
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels, height and width of the distorted image."""
+        return (1, self.size, self.size)
+
     @abstractmethod
     def __call__(self, digits: Tensor, generator: torch.Generator) -> Tensor:
         """Digits ``(B, 1, 28, 28)`` in [0, 1] -> images ``(B, 1, size, size)`` in [0, 1].
@@ -41,16 +46,19 @@ class Distortion(ABC):
         """
 
 
-def similarity_theta(angle: Tensor, scale: Tensor, x: Tensor, y: Tensor, size: int) -> Tensor:
+def similarity_theta(
+    angle: Tensor, scale: Tensor, x: Tensor, y: Tensor, size: int, half: float = HALF
+) -> Tensor:
     """The affine theta that shows a digit turned by ``angle`` (radians), ``scale`` times as large,
     and centred (x, y) pixels off the centre of an image of ``size`` pixels: ``(B, 6)``.
 
-    The output pixel p (from the centre) reads the digit at R(-angle) (p - (x, y)) / scale.
+    ``half`` is the digit's own half-width in pixels. The output pixel p (from the centre) reads the
+    digit at R(-angle) (p - (x, y)) / scale.
     """
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
-    ratio = size / (2 * HALF)  # output half-width over input half-width
+    ratio = size / (2 * half)  # output half-width over input half-width
     rows = [
-        [cos * ratio, sin * ratio, -(cos * x + sin * y) / HALF],
-        [-sin * ratio, cos * ratio, (sin * x - cos * y) / HALF],
+        [cos * ratio, sin * ratio, -(cos * x + sin * y) / half],
+        [-sin * ratio, cos * ratio, (sin * x - cos * y) / half],
     ]
     return torch.stack([entry for row in rows for entry in row], dim=-1)

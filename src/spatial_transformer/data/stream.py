@@ -1,6 +1,7 @@
 """Digits, split and distorted: an endless stream of fresh batches, and fixed sets to measure on."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -78,7 +79,9 @@ class Stream:
     is left out) and distorts them anew.
     """
 
-    def __init__(self, digits: Digits, distortion: Distortion, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, digits: Digits, distortion: Distortion, batch_size: int, seed: object
+    ) -> None:
         if not 0 < batch_size <= len(digits):
             raise OptionError(f"batch_size must be in 1..{len(digits)}, got {batch_size}")
         self.digits, self.distortion = digits, distortion
@@ -102,20 +105,25 @@ class Stream:
         return self.distortion(images, generator(device, self.seed, "distort", k)), labels
 
 
-def fixed_set(
-    digits: Digits, distortion: Distortion, seed: int = 0, block: int = 1_000
-) -> tuple[Tensor, Tensor]:
-    """All digits distorted once, the same way for a seed: images ``(N, 1, size, size)``, labels.
-
-    Made in blocks, so that it needs little memory besides the result.
+def fixed_blocks(
+    digits: Digits, distortion: Distortion, seed: object = 0, block: int = 1_000
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """All digits distorted once, the same way for a seed, ``block`` at a time: images
+    ``(B, 1, size, size)`` and labels ``(B,)``.
     """
     device = digits.labels.device
-    images = []
     for start in range(0, len(digits), block):
         index = torch.arange(start, min(start + block, len(digits)), device=device)
-        clean, _ = digits.take(index)
-        images.append(distortion(clean, generator(device, seed, "fixed", start)))
-    return torch.cat(images), digits.labels
+        clean, labels = digits.take(index)
+        yield distortion(clean, generator(device, seed, "fixed", start)), labels
+
+
+def fixed_set(
+    digits: Digits, distortion: Distortion, seed: object = 0, block: int = 1_000
+) -> tuple[Tensor, Tensor]:
+    """:func:`fixed_blocks` in one piece: images ``(N, 1, size, size)`` and labels ``(N,)``."""
+    images, labels = zip(*fixed_blocks(digits, distortion, seed, block), strict=True)
+    return torch.cat(images), torch.cat(labels)
 
 
 def make_distortion(name: str) -> Distortion:

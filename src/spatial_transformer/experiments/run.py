@@ -1,6 +1,7 @@
 """One run of an experiment: data, model, training, errors, record."""
 
-import time
+import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,14 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from spatial_transformer.data.mnist import load_mnist
-from spatial_transformer.data.stream import Digits, Stream, fixed_set, make_distortion, split
+from spatial_transformer.data.catalogue import make_dataset
 from spatial_transformer.errors import BackendError, CheckpointError
 from spatial_transformer.models.build import ModelConfig, build_model, count_parameters
 from spatial_transformer.training.checkpoint import load_checkpoint
-from spatial_transformer.training.loop import evaluate, fit
-from spatial_transformer.training.progress import Watcher
+from spatial_transformer.training.loop import Fitted, evaluate, fit
+from spatial_transformer.training.progress import Measured, Watcher
 from spatial_transformer.training.recipe import Recipe, seed_everything
-from spatial_transformer.training.records import Record, commit, hardware
-
-#: the seed of every fixed validation and test set, the same for all models and training seeds
-FIXED_SEED = 0
+from spatial_transformer.training.records import Record, commit, hardware, load_record
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,32 @@ class RunConfig:
         """Where the run keeps its checkpoint."""
         return out / self.experiment / self.name
 
+    def checkpoint(self, out: Path) -> Path:
+        return self.folder(out) / "checkpoint.pt"
+
+    def record(self, out: Path) -> Path:
+        return out / self.experiment / f"{self.name}.json"
+
+    def identity(self) -> dict[str, Any]:
+        """What checkpoints and records say of the run they belong to, but for the recipe."""
+        model = {**asdict(self.model), "in_shape": list(self.model.in_shape)}
+        return {
+            "config": {
+                "experiment": self.experiment,
+                "dataset": self.dataset,
+                "seed": self.seed,
+                "model": model,
+            }
+        }
+
+    def is_recorded(self, out: Path) -> bool:
+        """Whether ``out`` has the record of this very run: same network, same recipe."""
+        path = self.record(out)
+        if not path.is_file():
+            return False
+        record = load_record(path)
+        return record.recipe == asdict(self.recipe) and record.config == self.identity()["config"]
+
 
 def open_fabric(device: str, precision: str = "32-true") -> Fabric:
     """Lightning Fabric on a device ("auto", "cpu", "cuda", "cuda:1", "mps").
@@ -48,16 +71,12 @@ def open_fabric(device: str, precision: str = "32-true") -> Fabric:
     Raises: BackendError if there is no such device.
     """
     accelerator, _, index = device.partition(":")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         devices = [int(index)] if index else 1
         return Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
     except Exception as error:  # Fabric raises many kinds for a device that is not there
         raise BackendError(f"device {device!r} is not available here: {error}") from error
-
-
-def load_digits(part: str, data_root: Path | None, device: torch.device | str = "cpu") -> Digits:
-    """MNIST's "train" or "test" digits. Raises: DataError."""
-    return Digits(*load_mnist(part, data_root)).to(device)
 
 
 def run(
@@ -66,72 +85,72 @@ def run(
     *,
     data_root: Path | None = None,
     device: str = "cpu",
-    watchers: list[Watcher] | None = None,
+    watchers: Sequence[Watcher] = (),
+    checkpoint_every: int = 500,
 ) -> Record:
     """Train, measure and record; a run that was stopped goes on from its checkpoint.
 
     Writes ``out/<experiment>/<name>/checkpoint.pt`` and ``out/<experiment>/<name>.json``.
     Raises: DataError, CheckpointError, OptionError, BackendError.
     """
-    began = time.perf_counter()
     fabric = open_fabric(device, config.recipe.precision)
-    digits, held = split(load_digits("train", data_root, fabric.device))
-    distortion = make_distortion(config.dataset)
+    dataset = make_dataset(config.dataset)
+    where: dict[str, Any] = {"data_root": data_root, "device": fabric.device}
     seed_everything(config.seed)
     model = build_model(config.model)
+    batches = dataset.batches(config.recipe.batch_size, config.seed, **where)
     fitted = fit(
         fabric,
         model,
-        Stream(digits, distortion, config.recipe.batch_size, config.seed).batch,
+        batches,
         config.recipe,
-        checkpoint=config.folder(out) / "checkpoint.pt",
-        identity=_identity(config),
-        watchers=watchers or [],
+        checkpoint=config.checkpoint(out),
+        checkpoint_every=checkpoint_every,
+        identity=config.identity(),
+        watchers=watchers,
     )
-    errors = {}
-    for part, source in (
-        ("validation", held),
-        ("test", load_digits("test", data_root, fabric.device)),
-    ):
-        loss, error = evaluate(fitted.model, *fixed_set(source, distortion, FIXED_SEED))
-        errors[part] = (loss, error)
-        for watcher in watchers or []:
-            watcher.evaluated(config.recipe.iterations, part, loss, error)
-    record = Record(
-        experiment=config.experiment,
-        dataset=config.dataset,
-        model=config.model.label,
-        seed=config.seed,
-        test_error_percent=round(errors["test"][1], 4),
-        validation_error_percent=round(errors["validation"][1], 4),
-        test_loss=errors["test"][0],
-        train_loss=fitted.train_loss,
-        test_images=10_000,
-        iterations=config.recipe.iterations,
-        batch_size=config.recipe.batch_size,
-        parameters=count_parameters(model),
-        recipe=asdict(config.recipe),
-        config=_identity(config)["config"],
-        wall_seconds=round(time.perf_counter() - began, 1),
-        hardware=hardware(fabric.device),
-        torch=torch.__version__,
-        commit=commit(),
+    measured = {}
+    for part in ("validation", "test"):
+        measured[part] = evaluate(fitted.model, dataset.fixed(part, **where))
+        for watcher in watchers:
+            watcher.evaluated(config.recipe.iterations, part, measured[part])
+    record = make_record(
+        config, fabric.device, fitted, test=measured["test"], validation=measured["validation"]
     )
     record.save(out)
     return record
 
 
-def _identity(config: RunConfig) -> dict[str, Any]:
-    """What a checkpoint says of the run it belongs to (the recipe is added by ``fit``)."""
-    model = {**asdict(config.model), "in_shape": list(config.model.in_shape)}
-    return {
-        "config": {
-            "experiment": config.experiment,
-            "dataset": config.dataset,
-            "seed": config.seed,
-            "model": model,
-        }
-    }
+def make_record(
+    config: RunConfig,
+    device: torch.device,
+    fitted: Fitted,
+    *,
+    test: Measured,
+    validation: Measured | None,
+) -> Record:
+    """The record of a run that has been trained and measured."""
+    held = None if validation is None else round(validation.error_percent, 4)
+    return Record(
+        experiment=config.experiment,
+        dataset=config.dataset,
+        model=config.model.label,
+        seed=config.seed,
+        test_error_percent=round(test.error_percent, 4),
+        validation_error_percent=held,
+        test_loss=test.loss,
+        train_loss=fitted.train_loss,
+        test_images=test.images,
+        iterations=config.recipe.iterations,
+        batch_size=config.recipe.batch_size,
+        parameters=count_parameters(fitted.model),
+        recipe=asdict(config.recipe),
+        config=config.identity()["config"],
+        wall_seconds=round(fitted.seconds, 1),
+        hardware=hardware(device),
+        torch=torch.__version__,
+        commit=commit(),
+    )
 
 
 @dataclass(frozen=True)

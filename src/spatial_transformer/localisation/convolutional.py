@@ -6,7 +6,13 @@ from torch import Tensor, nn
 
 from spatial_transformer.errors import OptionError, ShapeError
 from spatial_transformer.localisation.base import Localisation
-from spatial_transformer.transforms import Transform
+from spatial_transformer.transforms import Transform, as_transform
+
+#: by the number of spatial dimensions
+_LAYERS: dict[int, tuple[type[nn.Module], ...]] = {
+    2: (nn.AvgPool2d, nn.MaxPool2d, nn.LazyConv2d),
+    3: (nn.AvgPool3d, nn.MaxPool3d, nn.LazyConv3d),
+}
 
 
 class Convolutional(Localisation):
@@ -14,7 +20,7 @@ class Convolutional(Localisation):
 
     Source: the paper's appendix A.3: two 20-filter 5x5 convolutions (stride 1, no padding) on a
     2x downsampled input, 2x2 max-pooling between them, a 20-unit fully connected layer.
-    Any input size that the convolutions fit into.
+    In 3-D where the transform is. Any input size that the convolutions fit into.
 
     Raises (forward): ShapeError for an image that is too small.
     """
@@ -31,14 +37,17 @@ class Convolutional(Localisation):
     ) -> None:
         if not filters:
             raise OptionError("filters must name at least one convolution")
-        layers: list[nn.Module] = [nn.AvgPool2d(downsample)] if downsample > 1 else []
+        dims = as_transform(transform).dims
+        average, maximum, convolution = _LAYERS[dims]
+        layers: list[nn.Module] = [average(downsample)] if downsample > 1 else []
         for i, n in enumerate(filters):
-            layers += [nn.MaxPool2d(2)] if i else []
-            layers += [nn.LazyConv2d(n, kernel_size), nn.ReLU()]
+            layers += [maximum(2)] if i else []
+            layers += [convolution(n, kernel_size), nn.ReLU()]
         layers += [nn.Flatten(), nn.LazyLinear(units), nn.ReLU()]
         self.downsample = downsample
         self.kernel_size = kernel_size
         self.depth = len(filters)
+        self.dims = dims
         super().__init__(nn.Sequential(*layers), transform, count, in_shape)
 
     @property
@@ -50,10 +59,10 @@ class Convolutional(Localisation):
         return n * self.downsample
 
     def forward(self, image: Tensor) -> Tensor:
-        if min(image.shape[-2:]) < self.smallest:
+        if min(image.shape[-self.dims :]) < self.smallest:
+            needed = "x".join([str(self.smallest)] * self.dims)
             raise ShapeError(
                 f"image {tuple(image.shape)} is too small for this localisation network: it needs "
-                f"{self.smallest}x{self.smallest} (fewer filters, a smaller kernel_size or "
-                "downsample=1 take less)"
+                f"{needed} (fewer filters, a smaller kernel_size or downsample=1 take less)"
             )
         return super().forward(image)

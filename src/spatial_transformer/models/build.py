@@ -10,8 +10,9 @@ from spatial_transformer.errors import OptionError
 from spatial_transformer.localisation import make_localisation
 from spatial_transformer.models.cnn import CNN
 from spatial_transformer.models.fcn import FCN
-from spatial_transformer.models.transformed import Transformed
-from spatial_transformer.modules.spatial_transformer import SpatialTransformer
+from spatial_transformer.models.locator import Locator
+from spatial_transformer.models.transformed import Independent, Project, Transformed
+from spatial_transformer.modules.spatial_transformer import Parallel, SpatialTransformer
 from spatial_transformer.registry import Registry
 from spatial_transformer.transforms import make_transform
 
@@ -28,7 +29,7 @@ class ModelConfig:
     """
 
     model: str = "st_cnn"
-    in_shape: tuple[int, int, int] = (1, 28, 28)
+    in_shape: tuple[int, ...] = (1, 28, 28)
     classes: int = 10
     transform: str = "affine"
     size: int | None = None
@@ -37,7 +38,17 @@ class ModelConfig:
 
     @property
     def has_transformer(self) -> bool:
-        return self.model.startswith("st_")
+        return self.model.startswith("st")
+
+    @property
+    def dims(self) -> int:
+        """2 for images, 3 for volumes."""
+        return len(self.in_shape) - 1
+
+    @property
+    def sampled_size(self) -> tuple[int, ...]:
+        """What the transformer samples to, in pixels."""
+        return (self.size,) * self.dims if self.size else self.in_shape[1:]
 
     @property
     def label(self) -> str:
@@ -76,25 +87,44 @@ def solve_width(build: Callable[[int], nn.Module], budget: int) -> int:
 
 
 def _classifier(
-    kind: Callable[[Sequence[int], int, int], nn.Module], config: ModelConfig, budget: int
+    kind: Callable[[Sequence[int], int, int], nn.Module],
+    config: ModelConfig,
+    budget: int,
+    views: int = 1,
 ) -> nn.Module:
-    size = (config.size,) * 2 if config.size and config.has_transformer else config.in_shape[1:]
-    shape = (config.in_shape[0], *size)
+    size = config.sampled_size if config.has_transformer else config.in_shape[1:]
+    shape = (config.in_shape[0] * views, *size[-2:])
     width = solve_width(lambda n: kind(shape, n, config.classes), budget)
-    return kind(shape, width, config.classes)
+    classifier = kind(shape, width, config.classes)
+    return nn.Sequential(Project(), classifier) if config.dims == 3 else classifier
 
 
 def _transformed(
-    kind: Callable[[Sequence[int], int, int], nn.Module], localisation: str
+    kind: Callable[[Sequence[int], int, int], nn.Module], localisation: str, views: int = 1
 ) -> Callable[[ModelConfig], nn.Module]:
+    """A classifier behind ``views`` transformers, each with a localisation network of its own."""
+
     def build(config: ModelConfig) -> nn.Module:
-        transform = make_transform(config.transform)
-        network = make_localisation(localisation, transform, in_shape=config.in_shape)
-        transformer = SpatialTransformer(
-            network, transform, config.size or config.in_shape[1:], padding=config.padding
+        options = {"dims": 3} if config.dims == 3 else {}
+        transform = make_transform(config.transform, **options)
+        size = config.sampled_size
+        if config.dims == 3 and localisation == "convolutional":
+            options = {"downsample": max(2, config.in_shape[-1] // 15)}  # to about 15 voxels
+        else:
+            options = {}
+        networks = [
+            make_localisation(localisation, transform, in_shape=config.in_shape, **options)
+            for _ in range(views)
+        ]
+        transformer = (
+            SpatialTransformer(networks[0], transform, size, padding=config.padding)
+            if views == 1
+            else Parallel(
+                Independent(networks), transform, size, count=views, padding=config.padding
+            )
         )
         left = config.parameters - count_parameters(transformer)
-        return Transformed(transformer, _classifier(kind, config, left))
+        return Transformed(transformer, _classifier(kind, config, left, views))
 
     return build
 
@@ -102,7 +132,12 @@ def _transformed(
 MODELS.add("fcn", lambda config: _classifier(FCN, config, config.parameters))
 MODELS.add("cnn", lambda config: _classifier(CNN, config, config.parameters))
 MODELS.add("st_fcn", _transformed(FCN, "fully_connected"))
+MODELS.add("st2_fcn", _transformed(FCN, "fully_connected", views=2))
 MODELS.add("st_cnn", _transformed(CNN, "convolutional"))
+MODELS.add(
+    "locator",
+    lambda config: Locator(config.in_shape, config.sampled_size[0]),
+)
 
 
 def build_model(config: ModelConfig) -> nn.Module:

@@ -2,15 +2,42 @@
 
 from collections.abc import Sequence
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from spatial_transformer.errors import ShapeError
+
+
+def convolve_rows(image: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A convolution (stride 1, no padding) with the kernel's columns laid out as channels.
+
+    The same sums as ``torch.nn.functional.conv2d``. For an image of few channels it is several
+    times faster on a CPU where the image's own gradient is wanted, as behind a transformer.
+
+    Image ``(B, C, H, W)``, weight ``(N, C, h, w)`` -> ``(B, N, H - h + 1, W - w + 1)``.
+    """
+    columns = image.unfold(3, weight.shape[3], 1)  # (B, C, H, W', w)
+    channels = columns.permute(0, 1, 4, 2, 3).flatten(1, 2)
+    channels = channels.contiguous(memory_format=torch.channels_last)
+    return F.conv2d(channels, weight.transpose(2, 3).flatten(1, 2).unsqueeze(-1), bias)
+
+
+class FirstConv2d(nn.Conv2d):
+    """A convolution (stride 1, no padding) of an image of few channels, fast on a CPU where the
+    image's own gradient is wanted."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        if image.requires_grad and image.device.type == "cpu":
+            return convolve_rows(image, self.weight, self.bias)
+        return super().forward(image)
 
 
 class CNN(nn.Sequential):
     """conv 9x9, max-pool 2, conv 7x7, max-pool 2 (no padding), then the classes' scores.
 
-    Source: the paper's appendix A.3.
+    Source: the paper's appendix A.3. The rectifiers come after the pools: the same numbers from a
+    quarter of the work.
     Image ``(B, C, H, W)`` of ``in_shape`` (C, H, W) -> logits ``(B, classes)``.
     Raises: ShapeError where the convolutions do not fit (below 24 pixels).
     """
@@ -21,12 +48,12 @@ class CNN(nn.Sequential):
         if min(left) < 1:
             raise ShapeError(f"CNN needs images of at least 24x24 pixels, got {tuple(spatial)}")
         super().__init__(
-            nn.Conv2d(channels, width, 9),
-            nn.ReLU(),
+            FirstConv2d(channels, width, 9),
             nn.MaxPool2d(2),
+            nn.ReLU(),
             nn.Conv2d(width, width, 7),
-            nn.ReLU(),
             nn.MaxPool2d(2),
+            nn.ReLU(),
             nn.Flatten(),
             nn.Linear(width * left[0] * left[1], classes),
         )

@@ -1,7 +1,7 @@
 """Fills the tables of a Markdown file from records and benchmark results."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from spatial_transformer.errors import DataError
@@ -53,14 +53,19 @@ TABLES: dict[str, Callable[[Path], str]] = {
 }
 
 
-def fill_readme(readme: Path, results: Path) -> None:
-    """Write the tables of a Markdown file anew from what lies in ``results``. Raises: DataError."""
+def fill_readme(
+    readme: Path, results: Path, tables: Mapping[str, Callable[[Path], str]] = TABLES
+) -> None:
+    """Write every marked table of a Markdown file anew from what lies in ``results``.
+
+    Raises: DataError if there is none, or one that is not among ``tables``.
+    """
     text = readme.read_text()
     names = re.findall(r"<!-- (\w[^>]*) table -->", text)
     if not names:
         raise DataError(f"{readme}: there are no markers for a table")
     for name in names:
-        if name not in TABLES:
-            raise DataError(f"{readme}: unknown table {name!r}. Known: {', '.join(TABLES)}")
-        text = fill_table(text, name, TABLES[name](results))
+        if name not in tables:
+            raise DataError(f"{readme}: unknown table {name!r}. Known: {', '.join(tables)}")
+        text = fill_table(text, name, tables[name](results))
     write_whole(readme, lambda p: p.write_text(text))

@@ -1,6 +1,6 @@
 """Tables out of records: models down, data sets across, mean and spread over seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 
 from spatial_transformer.training.records import Record
@@ -34,6 +34,35 @@ def error_table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
             ]
             row.append(summarise(errors) if errors else "-")
         rows.append(row)
+    return header, rows
+
+
+def comparison_table(
+    records: Sequence[Record],
+    models: Sequence[str],
+    datasets: Sequence[str],
+    paper: Mapping[tuple[str, str], float],
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of ``paper | ours`` by model and data set, ``-`` where there is no number.
+
+    Args:
+        models: the rows, as records name them; datasets: the columns.
+        paper: its errors in percent by (model, data set).
+    """
+    rows = []
+    for model in models:
+        row = [model]
+        for dataset in datasets:
+            errors = [
+                r.test_error_percent for r in records if (r.model, r.dataset) == (model, dataset)
+            ]
+            theirs = paper.get((model, dataset))
+            ours = summarise(errors) if errors else "-"
+            row.append(f"{'-' if theirs is None else f'{theirs:.1f}'} / {ours}")
+        rows.append(row)
+    header = ["paper / ours", *(d.upper() for d in datasets)]
+    if len(datasets) > 10:  # one below the other, where they are too many to be side by side
+        header, *rows = [list(column) for column in zip(header, *rows, strict=True)]
     return header, rows
 
 

@@ -9,7 +9,7 @@ import torch
 from spatial_transformer.errors import CheckpointError
 from spatial_transformer.files import write_whole
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The training loop: fresh batches in, a trained model and its errors out."""
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,38 +15,49 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from spatial_transformer.errors import CheckpointError
 from spatial_transformer.training.checkpoint import load_checkpoint, save_checkpoint
-from spatial_transformer.training.progress import Watcher
+from spatial_transformer.training.progress import Measured, Watcher
 from spatial_transformer.training.recipe import Recipe
 
 #: how much a step counts in the smoothed loss and error that are shown
 SMOOTHING = 0.05
 
+#: k -> the k-th batch, as tensors
 Batches = Callable[[int], tuple[Tensor, Tensor]]
+#: (network, one batch) -> the loss, and the error in percent
+Objective = Callable[[nn.Module, tuple[Tensor, Tensor]], tuple[Tensor, Tensor]]
+
+
+def classify(network: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Cross entropy and error in percent of images and labels."""
+    images, labels = batch
+    logits = network(images)
+    wrong = (logits.detach().argmax(1) != labels).float().mean()
+    return F.cross_entropy(logits, labels), 100 * wrong
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained model (averaged, if the recipe averages) and its last smoothed training loss."""
+    """A trained model (averaged, if the recipe averages), its last smoothed training loss, and
+    the seconds that training took, all stretches of a resumed run together."""
 
     model: nn.Module
     train_loss: float
+    seconds: float
 
 
 @torch.no_grad()
-def evaluate(
-    model: nn.Module, images: Tensor, labels: Tensor, block: int = 500
-) -> tuple[float, float]:
-    """Mean cross entropy and error in percent over all ``images``, ``(N, C, H, W)``."""
+def evaluate(model: nn.Module, blocks: Iterable[tuple[Tensor, Tensor]]) -> Measured:
+    """Measure a classifier on blocks of images ``(B, C, H, W)`` and labels ``(B,)``."""
     training = model.training
     model.eval()
-    loss = wrong = torch.zeros((), device=images.device, dtype=torch.float64)
-    for start in range(0, len(labels), block):
-        logits = model(images[start : start + block]).float()
-        truth = labels[start : start + block]
-        loss = loss + F.cross_entropy(logits, truth, reduction="sum")
-        wrong = wrong + (logits.argmax(1) != truth).sum()
+    loss, wrong, count = 0.0, 0, 0
+    for images, labels in blocks:
+        logits = model(images).float()
+        loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+        wrong += int((logits.argmax(1) != labels).sum())
+        count += len(labels)
     model.train(training)
-    return float(loss) / len(labels), 100 * float(wrong) / len(labels)
+    return Measured(loss / count, 100 * wrong / count, count)
 
 
 def fit(
@@ -54,13 +66,14 @@ def fit(
     batches: Batches,
     recipe: Recipe,
     *,
+    objective: Objective = classify,
     checkpoint: Path | None = None,
     checkpoint_every: int = 500,
     identity: dict[str, Any] | None = None,
     watchers: Sequence[Watcher] = (),
     stop_after: int | None = None,
 ) -> Fitted:
-    """Train ``model`` for ``recipe.iterations`` steps of cross entropy on ``batches(k)``.
+    """Train ``model`` for ``recipe.iterations`` steps of ``objective`` on ``batches(k)``.
 
     If ``checkpoint`` exists, training goes on from it exactly as if it had not stopped: weights,
     optimiser, schedule, average and torch's generator are restored, and batch k depends on k alone.
@@ -81,6 +94,7 @@ def fit(
         averaged = averaged.to(fabric.device)
     run = {"recipe": asdict(recipe), **(identity or {})}
     start, loss_seen, error_seen = 0, 0.0, 0.0
+    began = time.perf_counter()
 
     if checkpoint is not None and checkpoint.exists():
         state = load_checkpoint(checkpoint, fabric.device)
@@ -99,6 +113,7 @@ def fit(
         if state["cuda_rng"]:
             torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda_rng"]])
         start, loss_seen, error_seen = state["iteration"], state["loss"], state["error"]
+        began -= state["seconds"]
 
     def save(iteration: int) -> None:
         if checkpoint is not None:
@@ -107,6 +122,7 @@ def fit(
                 "iteration": iteration,
                 "loss": loss_seen,
                 "error": error_seen,
+                "seconds": time.perf_counter() - began,
                 "model": model.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "schedule": schedule.state_dict(),
@@ -122,9 +138,7 @@ def fit(
             stack.enter_context(watcher)
         network.train()
         for k in range(start, end):
-            images, labels = batches(k)
-            logits = network(images)
-            loss = F.cross_entropy(logits, labels)
+            loss, error = objective(network, batches(k))
             fabric.backward(loss)
             if recipe.clip:
                 fabric.clip_gradients(network, optimiser, max_norm=recipe.clip)
@@ -133,12 +147,12 @@ def fit(
             schedule.step()
             if averaged is not None:
                 averaged.update_parameters(model)
-            error = 100 * float((logits.detach().argmax(1) != labels).float().mean())
             weight = 1.0 if k == 0 else max(SMOOTHING, 1 / (k + 1))
             loss_seen += weight * (float(loss.detach()) - loss_seen)
-            error_seen += weight * (error - error_seen)
+            error_seen += weight * (float(error) - error_seen)
             for watcher in watchers:
                 watcher.step(k + 1, loss_seen, error_seen)
             if (k + 1) % checkpoint_every == 0 or k + 1 == end:
                 save(k + 1)
-    return Fitted(model if averaged is None else averaged.module, loss_seen)
+    best = model if averaged is None else averaged.module
+    return Fitted(best, loss_seen, time.perf_counter() - began)

@@ -1,5 +1,6 @@
 """What a run tells while it runs: a protocol, a rich progress bar, and TensorBoard."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -8,6 +9,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from spatial_transformer.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Mean loss and error in percent over a number of images."""
+
+    loss: float
+    error_percent: float
+    images: int
 
 
 class Watcher(Protocol):
@@ -23,8 +33,8 @@ class Watcher(Protocol):
     def step(self, iteration: int, loss: float, error_percent: float) -> None:
         """Training loss and error, smoothed, after ``iteration`` steps."""
 
-    def evaluated(self, iteration: int, split: str, loss: float, error_percent: float) -> None:
-        """Loss and error on the whole of ``split``."""
+    def evaluated(self, iteration: int, part: str, measured: Measured) -> None:
+        """Loss and error on the whole of ``part``."""
 
 
 class ProgressBar:
@@ -68,9 +78,10 @@ class ProgressBar:
                 highlight=False,
             )
 
-    def evaluated(self, iteration: int, split: str, loss: float, error_percent: float) -> None:
+    def evaluated(self, iteration: int, part: str, measured: Measured) -> None:
         self.bar.console.print(
-            f"{self.label}: {split} error {error_percent:.2f} %, loss {loss:.4f}", highlight=False
+            f"{self.label}: {part} error {measured.error_percent:.2f} %, loss {measured.loss:.4f}",
+            highlight=False,
         )
 
 
@@ -98,8 +109,11 @@ class TensorBoard:
         self.writer.close()
 
     def step(self, iteration: int, loss: float, error_percent: float) -> None:
-        self.evaluated(iteration, "train", loss, error_percent)
+        self._write(iteration, "train", loss, error_percent)
 
-    def evaluated(self, iteration: int, split: str, loss: float, error_percent: float) -> None:
-        self.writer.add_scalar(f"loss/{split}", loss, iteration)
-        self.writer.add_scalar(f"error_percent/{split}", error_percent, iteration)
+    def evaluated(self, iteration: int, part: str, measured: Measured) -> None:
+        self._write(iteration, part, measured.loss, measured.error_percent)
+
+    def _write(self, iteration: int, part: str, loss: float, error_percent: float) -> None:
+        self.writer.add_scalar(f"loss/{part}", loss, iteration)
+        self.writer.add_scalar(f"error_percent/{part}", error_percent, iteration)

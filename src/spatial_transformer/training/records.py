@@ -19,7 +19,8 @@ from spatial_transformer.files import write_whole
 class Record:
     """What one run was and what came out of it.
 
-    ``test_error_percent`` is on the fixed test set, after the last step; ``recipe`` holds every
+    ``test_error_percent`` is on the fixed test set, after the last step (in co-localisation, which
+    has no test set: of the digits, how many are not found); ``recipe`` holds every
     training option; ``commit`` is the source's git commit (with ``+`` when it was changed since).
     """
 
@@ -28,7 +29,7 @@ class Record:
     model: str
     seed: int
     test_error_percent: float
-    validation_error_percent: float
+    validation_error_percent: float | None
     test_loss: float
     train_loss: float
     test_images: int

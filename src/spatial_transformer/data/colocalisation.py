@@ -1,0 +1,94 @@
+"""Co-localisation: a hundred images of one class, not labelled, each with a digit somewhere."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from spatial_transformer.data.cluttered import add_patches, place, whole
+from spatial_transformer.data.dataset import FIXED_SEED, Batch, Dataset, load_digits
+from spatial_transformer.data.distortion import uniform
+from spatial_transformer.data.stream import generator
+from spatial_transformer.errors import OptionError
+
+#: height and width of the canvas, of a digit and of a distractor, in pixels
+CANVAS, DIGIT, PATCH = 84, 28, 6
+#: images of a set
+COUNT = 100
+#: distractors an image
+DISTRACTORS = {"t": 0, "tc": 16}
+
+
+def random_crops(count: int, source: torch.Generator) -> Tensor:
+    """Attention thetas ``(count, 3)`` of digit-sized crops anywhere in the canvas."""
+    scale = DIGIT / CANVAS
+    x, y = (uniform(source, count, scale - 1, 1 - scale) for _ in range(2))
+    return torch.stack([torch.full_like(x, scale), x, y], dim=1)
+
+
+class Colocalisation(Dataset):
+    """100 digits of one class, each at a random place of a black 84x84 canvas (T), with 16 6x6
+    crops of training digits as distractors (TC).
+
+    Source: the paper's appendix A.2.
+
+    A batch is what its loss takes: pairs of images ``(2, B, 1, 84, 84)`` and the attention thetas
+    ``(B, 3)`` of random crops of the first of each pair. The only fixed part, "test", is the set
+    itself, with the digits' boxes ``(100, 4)``: left, top, right, bottom edge in pixels.
+    """
+
+    in_shape = (1, CANVAS, CANVAS)
+
+    def __init__(self, kind: str, digit: int) -> None:
+        if kind not in DISTRACTORS or not 0 <= digit <= 9:
+            raise OptionError(f"co-localisation has t0 to t9 and tc0 to tc9, not {kind}{digit}")
+        self.kind, self.digit = kind, digit
+        self.name = f"{kind}{digit}"
+        self.title = f"{kind.upper()}, digit {digit}"
+
+    def images(
+        self, seed: int, data_root: Path | None, device: torch.device | str
+    ) -> tuple[Tensor, Tensor]:
+        """The set of a seed: ``(100, 1, 84, 84)`` and the digits' boxes ``(100, 4)``."""
+        digits = load_digits("train", data_root, device)
+        source = generator(device, seed, "colocalisation", self.name)
+        (alike,) = torch.where(digits.labels == self.digit)
+        clean, _ = digits.take(alike[whole(source, (COUNT,), len(alike))])
+        canvas, top, left = place(clean, CANVAS, source)
+        if DISTRACTORS[self.kind]:
+            which = whole(source, (COUNT * DISTRACTORS[self.kind],), len(digits))
+            others, _ = digits.take(which)
+            index = torch.arange(len(which), device=which.device).view(COUNT, -1)
+            canvas = add_patches(canvas, others, index, PATCH, source)
+        return canvas, torch.stack([left, top, left + DIGIT, top + DIGIT], dim=1).float()
+
+    def batches(
+        self,
+        batch_size: int,
+        seed: int,
+        *,
+        data_root: Path | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Callable[[int], Batch]:
+        images, _ = self.images(seed, data_root, device)
+
+        def batch(k: int) -> Batch:
+            source = generator(device, seed, "pairs", k)
+            first = whole(source, (batch_size,), COUNT)
+            second = (first + 1 + whole(source, (batch_size,), COUNT - 1)) % COUNT
+            return images[torch.stack([first, second])], random_crops(batch_size, source)
+
+        return batch
+
+    def fixed(
+        self,
+        part: str,
+        *,
+        seed: int = FIXED_SEED,
+        data_root: Path | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Iterator[Batch]:
+        if part != "test":
+            raise OptionError(f"co-localisation has no {part} images: only the set itself, 'test'")
+        return iter([self.images(seed, data_root, device)])

@@ -1,0 +1,97 @@
+"""What a network is trained and measured on: batches without end, and fixed sets in blocks."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from spatial_transformer.data.distortion import Distortion
+from spatial_transformer.data.mnist import load_mnist
+from spatial_transformer.data.stream import Digits, Stream, fixed_blocks, split
+from spatial_transformer.errors import OptionError
+
+#: images and labels on one device
+Batch = tuple[Tensor, Tensor]
+
+#: the seed of every fixed validation and test set, the same for all models and training seeds
+FIXED_SEED = 0
+
+
+class Dataset(ABC):
+    """A data set by name. Nothing is read before it is asked for."""
+
+    name: str
+    #: what a table's head says
+    title: str
+    #: of one image: (C, H, W) or (C, D, H, W)
+    in_shape: tuple[int, ...]
+    classes: int = 10
+
+    @abstractmethod
+    def batches(
+        self,
+        batch_size: int,
+        seed: int,
+        *,
+        data_root: Path | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Callable[[int], Batch]:
+        """Training batches: batch k is a function of (seed, k) alone. Raises: DataError."""
+
+    @abstractmethod
+    def fixed(
+        self,
+        part: str,
+        *,
+        seed: int = FIXED_SEED,
+        data_root: Path | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Iterator[Batch]:
+        """The "validation" or "test" images, the same for a seed, in blocks. Raises: DataError."""
+
+
+def load_digits(
+    part: str, data_root: Path | None = None, device: torch.device | str = "cpu"
+) -> Digits:
+    """MNIST's "train", "validation" (split off from train) or "test" digits.
+
+    Raises: DataError; OptionError for another part.
+    """
+    if part == "test":
+        return Digits(*load_mnist("test", data_root)).to(device)
+    if part not in ("train", "validation"):
+        raise OptionError(f"part must be train, validation or test, got {part!r}")
+    train, held = split(Digits(*load_mnist("train", data_root)))
+    return (train if part == "train" else held).to(device)
+
+
+class DistortedDigits(Dataset):
+    """MNIST under a distortion, drawn afresh for every training batch."""
+
+    def __init__(self, distortion: Distortion) -> None:
+        self.distortion = distortion
+        self.name, self.title = distortion.name, distortion.title
+        self.in_shape = distortion.shape
+
+    def batches(
+        self,
+        batch_size: int,
+        seed: int,
+        *,
+        data_root: Path | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Callable[[int], Batch]:
+        digits = load_digits("train", data_root, device)
+        return Stream(digits, self.distortion, batch_size, seed).batch
+
+    def fixed(
+        self,
+        part: str,
+        *,
+        seed: int = FIXED_SEED,
+        data_root: Path | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Iterator[Batch]:
+        return fixed_blocks(load_digits(part, data_root, device), self.distortion, seed)

@@ -1,0 +1,45 @@
+"""The cells of Table 4."""
+
+from spatial_transformer.experiments.experiment import Experiment
+from spatial_transformer.training.recipe import PAPER, Recipe
+
+_TRANSFORMS = ("affine", "projective", "thin_plate_spline")
+
+#: test error in percent, the paper's table 4
+PAPER_ERRORS = {
+    ("fcn", "addition"): 47.7,
+    ("cnn", "addition"): 14.7,
+    ("st_fcn_affine", "addition"): 22.6,
+    ("st_fcn_projective", "addition"): 18.5,
+    ("st_fcn_thin_plate_spline", "addition"): 19.1,
+    ("st2_fcn_affine", "addition"): 9.0,
+    ("st2_fcn_projective", "addition"): 5.9,
+    ("st2_fcn_thin_plate_spline", "addition"): 5.8,
+}
+
+ADDITION = Experiment(
+    name="addition",
+    title="MNIST addition, test error in %",
+    models=[
+        *(("fcn", "affine"), ("cnn", "affine")),
+        *(("st_fcn", t) for t in _TRANSFORMS),
+        *(("st2_fcn", t) for t in _TRANSFORMS),
+    ],
+    datasets=("addition",),
+    recipes={
+        "default": Recipe(
+            iterations=12_000,
+            lr=4e-3,
+            localisation_lr_scale=1.0,
+            average=0.995,
+            clip=1.0,
+            precision="bf16-mixed",
+            channels_last=True,
+        ),
+        "paper": PAPER,
+    },
+    paper=PAPER_ERRORS,
+    # the paper transforms 42x42 and then average-pools by 2
+    sampled={"addition": 21},
+    changes={"cnn": {"iterations": 3_000}},
+)

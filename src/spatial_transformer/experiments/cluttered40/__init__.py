@@ -1,0 +1,1 @@
+"""Cluttered MNIST, 40x40."""

@@ -1,0 +1,24 @@
+"""Its cells; the paper has none."""
+
+from spatial_transformer.experiments.experiment import Experiment
+from spatial_transformer.training.recipe import Recipe
+
+CLUTTERED40 = Experiment(
+    name="cluttered40",
+    title="Cluttered MNIST 40x40, test error in %",
+    models=[("fcn", "affine"), ("cnn", "affine"), ("st_fcn", "affine"), ("st_cnn", "affine")],
+    datasets=("cluttered40",),
+    recipes={
+        "default": Recipe(
+            iterations=6_000,
+            lr=4e-3,
+            localisation_lr_scale=2.0,
+            average=0.995,
+            clip=1.0,
+            precision="bf16-mixed",
+            channels_last=True,
+        )
+    },
+    sampled={"cluttered40": 28},
+    changes={"cnn": {"iterations": 3_000}, "st_cnn": {"iterations": 3_000}},
+)

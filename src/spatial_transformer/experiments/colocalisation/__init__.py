@@ -1,0 +1,1 @@
+"""Table 5 of the paper: co-localisation."""

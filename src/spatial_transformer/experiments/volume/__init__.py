@@ -1,0 +1,1 @@
+"""The paper's 3-D experiment."""

@@ -1,0 +1,160 @@
+"""Co-localisation: its sets, its loss and its measure; a run from set to record."""
+
+import io
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+from torch import nn
+
+import spatial_transformer as stn
+from spatial_transformer.data import colocalisation as data
+from spatial_transformer.data.catalogue import make_dataset
+from spatial_transformer.data.stream import Digits
+from spatial_transformer.errors import OptionError, ShapeError, UnknownNameError
+from spatial_transformer.experiments.colocalisation.animate import animate
+from spatial_transformer.experiments.colocalisation.config import COLOCALISATION, colocalise
+from spatial_transformer.experiments.colocalisation.locate import (
+    boxes,
+    features,
+    found,
+    overlap,
+    triplet,
+)
+from spatial_transformer.experiments.reproduce import reproduce
+from spatial_transformer.experiments.table1.config import TABLE1
+from spatial_transformer.models.build import ModelConfig, build_model
+from spatial_transformer.models.cnn import CNN
+from spatial_transformer.viz.boxes import draw_boxes, save_animation
+
+
+@pytest.fixture
+def digits(monkeypatch):
+    """Digit k is a full square of brightness 10 (k + 1)."""
+    labels = torch.arange(400) % 10
+    images = (10 * (labels + 1)).to(torch.uint8)[:, None, None].expand(-1, 28, 28)
+    monkeypatch.setattr(data, "load_digits", lambda *a: Digits(images, labels))
+
+
+@pytest.mark.parametrize("kind", ["t", "tc"])
+def test_a_set_has_one_class_and_true_boxes(digits, kind):
+    images, truth = next(make_dataset(f"{kind}0").fixed("test", seed=1))
+    assert images.shape == (100, 1, 84, 84)
+    for image, (left, top, right, bottom) in zip(images[:, 0], truth.int().tolist(), strict=True):
+        inside = image[top:bottom, left:right] * 255
+        assert inside.shape == (28, 28)
+        assert inside.min().round() == 10  # class 0 is the darkest; distractors may cover a part
+        outside = (image > 0).sum() - 28 * 28
+        assert (outside == 0) if kind == "t" else (0 < outside <= 16 * 36)
+    assert len(truth.unique(dim=0)) > 90
+    assert not torch.equal(images, next(make_dataset(f"{kind}0").fixed("test", seed=2))[0])
+
+
+def test_pairs_are_two_images_and_crops_lie_in_the_canvas(digits):
+    batches = make_dataset("t4").batches(50, 0)
+    pairs, theta = batches(3)
+    assert pairs.shape == (2, 50, 1, 84, 84)
+    assert not (pairs[0] == pairs[1]).flatten(1).all(1).any()
+    assert torch.equal(pairs, batches(3)[0])
+    edges = boxes(stn.Attention(), theta, 84)
+    assert edges.min() >= -1e-4
+    assert edges.max() <= 84 + 1e-4
+    torch.testing.assert_close(edges[:, 2:] - edges[:, :2], torch.full((50, 2), 28.0))
+
+
+def test_names_that_do_not_exist():
+    with pytest.raises(UnknownNameError):
+        make_dataset("t10")
+    with pytest.raises(OptionError, match="t0 to t9 and tc0 to tc9, not r1"):
+        data.Colocalisation("r", 1)
+    with pytest.raises(OptionError, match="no validation images"):
+        make_dataset("t1").fixed("validation")
+
+
+def test_features_are_the_three_layers():
+    torch.manual_seed(0)
+    cnn = CNN((1, 28, 28), 5)
+    image = torch.rand(2, 1, 28, 28)
+    first = torch.relu(torch.max_pool2d(torch.conv2d(image, cnn[0].weight, cnn[0].bias), 2))
+    second = torch.relu(torch.max_pool2d(torch.conv2d(first, cnn[3].weight, cnn[3].bias), 2))
+    wanted = torch.cat([first.flatten(1), second.flatten(1), cnn(image)], 1)
+    torch.testing.assert_close(features(cnn, image), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_the_loss_by_hand():
+    """With the pixels' own values as features: crops of brightness a, b and of a random place."""
+    pixels = nn.Sequential(nn.Flatten(), nn.Linear(4, 4, bias=False))
+    pixels[1].weight.data = torch.eye(4)
+    canvas = torch.zeros(2, 1, 1, 8, 8)
+    canvas[0, :, :, 2:6, 2:6], canvas[1, :, :, 2:6, 2:6] = 1.0, 0.5
+
+    class Middle(nn.Module):
+        def forward(self, images):
+            return images[:, :, 3:5, 3:5]
+
+    corner = torch.tensor([[0.125, -0.875, -0.875]])  # a black crop
+    near, far = 4 * 0.25, 4 * 1.0
+    for weight, margin in ((1.0, 1.0), (1.0, 5.0), (0.5, 5.0)):
+        loss, share = triplet(pixels, margin, weight)(Middle(), (canvas, corner))
+        wanted = max(0.0, weight * near - far + margin)
+        assert float(loss) == pytest.approx(wanted)
+        assert float(share) == (100 if wanted else 0)
+    assert not any(p.requires_grad for p in pixels.parameters())
+
+
+def test_a_digit_is_found_where_boxes_overlap_by_more_than_half():
+    locator = build_model(ModelConfig("locator", (1, 84, 84), size=28))  # looks at 21 .. 63
+    images = torch.rand(3, 1, 84, 84)
+    truth = torch.tensor([[21.0, 21, 63, 63], [21, 21, 63, 43], [21, 21, 63, 41]])
+    assert overlap(truth, truth[:1]).tolist() == pytest.approx([1, 22 / 42, 20 / 42])
+    assert found(locator, images, truth).tolist() == [True, True, False]
+    assert float(overlap(truth[:1], truth[:1] + 50)) == 0
+    with pytest.raises(OptionError, match="not Linear"):
+        found(nn.Linear(1, 1), images, truth)
+
+
+def test_from_set_to_record(tiny, tmp_path):
+    encoder = TABLE1.cell("p", "cnn")
+    encoder = replace(
+        encoder,
+        recipe=replace(encoder.recipe, iterations=2, batch_size=8),
+        model=replace(encoder.model, parameters=10_000),
+    )
+    plan = COLOCALISATION.plan(datasets=["tc3", "t3"])
+    assert [c.name for c in plan] == ["t3--locator--seed0", "tc3--locator--seed0"]
+    plan = [replace(c, recipe=replace(c.recipe, iterations=3, batch_size=4)) for c in plan]
+    run_one = partial(colocalise, encoder=encoder)
+    console = Console(file=io.StringIO())
+    records = reproduce(plan, tmp_path, data_root=tiny, console=console, run_one=run_one)
+    for record in records:
+        assert record.experiment == "colocalisation"
+        assert record.validation_error_percent is None
+        assert record.test_images == 100
+        assert record.test_error_percent == round(record.test_error_percent)
+    assert (tmp_path / "table1" / "p--cnn--seed0.json").is_file()
+    assert reproduce(plan, tmp_path, data_root=tiny, console=console, run_one=run_one) == []
+
+    frames = animate(plan[0], tmp_path, every=2, data_root=tiny, encoder=encoder)
+    assert len(frames) == 3  # before steps 1 and 3, and at the end
+    save_animation(frames, tmp_path / "x.gif")
+    with Image.open(tmp_path / "x.gif") as read:
+        assert (read.n_frames, read.size) == (3, frames[0].size)
+
+
+def test_boxes_are_drawn_where_they_are():
+    truth = torch.tensor([[10.0, 20, 38, 48], [0, 0, 28, 28]])
+    sheet = draw_boxes(torch.zeros(2, 1, 84, 84), truth + 3, truth, zoom=2)
+    pixels = np.asarray(sheet)[14:]
+    assert pixels.shape == (168, 2 * 168 + 4, 3)
+    for colour, edges in (((0, 158, 115), (20, 40, 75, 95)), ((230, 159, 0), (26, 46, 81, 101))):
+        y, x = np.where((pixels[:, :168] == colour).all(-1))
+        assert (x.min(), y.min(), x.max(), y.max()) == edges
+    with pytest.raises(ShapeError, match="boxes must be"):
+        draw_boxes(torch.zeros(2, 1, 84, 84), truth[:1], truth)
+    with pytest.raises(ShapeError, match="one frame"):
+        save_animation([], Path("x.gif"))
