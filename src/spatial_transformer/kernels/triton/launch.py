@@ -63,7 +63,8 @@ def blocks(
         widest = min(_power(channels), 64)
         fits = [1 << k for k in range(widest.bit_length()) if 1 << k >= min(widest, 16)]
         block_c = min(fits, key=lambda n: (_up(channels, n) * n, -n))
-    pixels = min(elements // block_c, _power(height) * _power(width))
+    # not one alone: Triton 3.6 fails on tiles of one number
+    pixels = min(elements // block_c, max(16, _power(height) * _power(width)))
 
     def waste(tile_w: int) -> tuple[int, int]:
         tile_h = pixels // tile_w
