@@ -11,7 +11,7 @@ from benchmarks.svhn import House, stir
 from benchmarks.timing import THREADS, alternate, save
 
 from benchmarks import bench_step, bench_warp, memory
-from spatial_transformer.experiments.table1.config import cell
+from spatial_transformer.experiments.table1.config import TABLE1
 from spatial_transformer.kernels.cpu import load
 from spatial_transformer.models.build import count_parameters
 from spatial_transformer.report import benchmarks as report
@@ -117,7 +117,7 @@ def test_stirred_transformers_are_not_the_identity():
 
 
 def test_steps_of_networks():
-    config = cell("rts", "st_cnn")
+    config = TABLE1.cell("rts", "st_cnn")
     small = replace(config.model, parameters=20_000, in_shape=(1, 42, 42))
     config = replace(config, model=small, recipe=replace(config.recipe, batch_size=4))
     row = bench_step.measure_rts(config, 1, steps=2, seconds=0)
