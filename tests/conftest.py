@@ -1,11 +1,16 @@
 """Shared by all tests: seeds, and options."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+# Triton asks when it is imported, which whatever test is first may do: without a GPU it interprets.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 from spatial_transformer.data import mnist
 from spatial_transformer.data.idx import encode_idx
