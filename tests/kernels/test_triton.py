@@ -19,6 +19,8 @@ from spatial_transformer.samplers.eager import sample_eager
 from spatial_transformer.samplers.padding import PADDINGS
 from spatial_transformer.transforms.matrix import grid_from_matrix
 
+pytestmark = pytest.mark.slow  # the interpreter is
+
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 KERNELS = ("nearest", "bilinear", "bicubic")
 
