@@ -184,7 +184,7 @@ SHAPES = [  # batch, channels, input, output
 ]
 
 
-@pytest.mark.parametrize("padding", ["zeros", "border", "reflection", "wrap"])
+@pytest.mark.parametrize("padding", ["zeros", "reflection"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_odd_shapes(shape, padding):
     batch, channels, size, out = shape
