@@ -31,7 +31,7 @@ RECIPES = {
     ),
 }
 
-#: What differs for networks with convolutions, which learn more from small batches in the same time.
+#: what differs for networks with convolutions: small batches teach them more in the same time
 CONVOLUTIONAL = {"iterations": 32_000, "batch_size": 64, "lr": 3e-3, "average": 0.999}
 
 _TRANSFORMS = ("affine", "projective", "thin_plate_spline")
