@@ -11,6 +11,7 @@ from spatial_transformer.experiments.colocalisation.config import COLOCALISATION
 from spatial_transformer.experiments.experiment import Experiment
 from spatial_transformer.experiments.table1.config import TABLE1
 from spatial_transformer.experiments.volume.config import VOLUME
+from spatial_transformer.report.orderings import orderings_table
 from spatial_transformer.report.readme import TABLES as README_TABLES
 from spatial_transformer.report.table import markdown
 from spatial_transformer.training.records import load_records
@@ -40,8 +41,18 @@ def experiment_table(name: str, results: Path) -> str:
     return markdown(*table.table(load_records(results, name)))
 
 
+def claims_table(name: str, results: Path) -> str:
+    """What the records say of the paper's claims, as Markdown.
+
+    Raises: UnknownNameError, CheckpointError.
+    """
+    table = find_experiment(name)
+    return markdown(*orderings_table(table.orderings(load_records(results, name))))
+
+
 #: every table that a Markdown file can have, for :func:`fill_readme`
 TABLES: dict[str, Callable[[Path], str]] = {
     **README_TABLES,
     **{name: partial(experiment_table, name) for name in EXPERIMENTS},
+    **{f"{e.name} claims": partial(claims_table, e.name) for e in EXPERIMENTS.values() if e.claims},
 }

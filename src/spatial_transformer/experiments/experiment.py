@@ -8,6 +8,7 @@ from spatial_transformer.data.catalogue import make_dataset
 from spatial_transformer.errors import OptionError, UnknownNameError
 from spatial_transformer.experiments.run import RunConfig, run
 from spatial_transformer.models.build import ModelConfig
+from spatial_transformer.report.orderings import Ordering, compare
 from spatial_transformer.report.table import comparison_table
 from spatial_transformer.training.recipe import Recipe
 from spatial_transformer.training.records import Record
@@ -25,6 +26,7 @@ class Experiment:
         datasets: the columns, from the left.
         recipes: by name; the first is the one that is meant if none is named.
         paper: the paper's error in percent by (model's label, data set), where it has one.
+        claims: (better label, worse label), what the paper claims of every data set.
         first: labels of models and data sets whose cells tell the most; they are run first.
         sampled: what the transformer samples to, in pixels, by data set; else the input's size.
         parameters: of the whole network, by recipe; else 400k.
@@ -38,6 +40,7 @@ class Experiment:
     datasets: Sequence[str]
     recipes: Mapping[str, Recipe]
     paper: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    claims: Sequence[tuple[str, str]] = ()
     first: tuple[Sequence[str], Sequence[str]] = ((), ())
     sampled: Mapping[str, int] = field(default_factory=dict)
     parameters: Mapping[str, int] = field(default_factory=dict)
@@ -51,6 +54,10 @@ class Experiment:
     def table(self, records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
         """Header and rows of paper / ours, from the records of this experiment."""
         return comparison_table(records, self.labels(), self.datasets, self.paper)
+
+    def orderings(self, records: Sequence[Record]) -> list[Ordering]:
+        """What the records say of the paper's claims, where there are records."""
+        return compare(records, self.claims, self.datasets)
 
     def cell(
         self,

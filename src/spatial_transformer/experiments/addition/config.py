@@ -39,6 +39,10 @@ ADDITION = Experiment(
         "paper": PAPER,
     },
     paper=PAPER_ERRORS,
+    claims=[
+        *((f"st_fcn_{t}", "fcn") for t in _TRANSFORMS),
+        *((f"st2_fcn_{t}", f"st_fcn_{t}") for t in _TRANSFORMS),
+    ],
     # the paper transforms 42x42 and then average-pools by 2
     sampled={"addition": 21},
     changes={"cnn": {"iterations": 3_000}},

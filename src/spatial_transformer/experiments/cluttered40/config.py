@@ -8,6 +8,11 @@ CLUTTERED40 = Experiment(
     title="Cluttered MNIST 40x40, test error in %",
     models=[("fcn", "affine"), ("cnn", "affine"), ("st_fcn", "affine"), ("st_cnn", "affine")],
     datasets=("cluttered40",),
+    claims=[
+        ("st_fcn_affine", "fcn"),
+        ("st_cnn_affine", "cnn"),
+        ("st_cnn_affine", "st_fcn_affine"),
+    ],
     recipes={
         "default": Recipe(
             iterations=6_000,

@@ -68,6 +68,10 @@ TABLE1 = Experiment(
     first=(("st_cnn_affine", "cnn"), ("rts", "r", "tc")),
     recipes=RECIPES,
     paper=PAPER_ERRORS,
+    claims=[
+        *((f"st_{base}_{t}", base) for base in ("fcn", "cnn") for t in _TRANSFORMS),
+        *((f"st_cnn_{t}", f"st_fcn_{t}") for t in _TRANSFORMS),
+    ],
     sampled=SAMPLED_SIZE,
     parameters={"demo": 30_000},
     changes={"cnn": CONVOLUTIONAL, "st_cnn": CONVOLUTIONAL},

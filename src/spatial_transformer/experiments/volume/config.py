@@ -8,6 +8,7 @@ VOLUME = Experiment(
     title="Digits in a volume, test error in %",
     models=[("cnn", "affine"), ("st_cnn", "affine")],
     datasets=("volume30", "volume60"),
+    claims=[("st_cnn_affine", "cnn")],
     recipes={
         "default": Recipe(
             iterations=3_000,

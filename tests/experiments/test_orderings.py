@@ -1,0 +1,57 @@
+"""What the paper claims of its models holds for ours, by the records and beyond their spread."""
+
+import dataclasses
+import random
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from spatial_transformer.experiments.catalogue import EXPERIMENTS
+from spatial_transformer.report.orderings import compare
+from spatial_transformer.training.records import Record, load_records
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+def record(model: str, seed: int, error: float, images: int = 10_000) -> Record:
+    values = {f.name: None for f in dataclasses.fields(Record)}
+    values |= {"experiment": "x", "dataset": "r", "model": model, "seed": seed}
+    return Record(**(values | {"test_error_percent": error, "test_images": images}))
+
+
+@pytest.mark.parametrize("name", [e.name for e in EXPERIMENTS.values() if e.claims])
+def test_the_claims_hold_in_the_records(name):
+    found = EXPERIMENTS[name].orderings(load_records(RESULTS, name))
+    if not found:
+        pytest.skip(f"results/{name} has no two records that a claim compares")
+    assert [o for o in found if o.difference <= 0] == []
+    assert any(o.holds for o in found)
+
+
+def test_claims_name_models_of_the_table():
+    for experiment in EXPERIMENTS.values():
+        labels = experiment.labels()
+        assert all(b in labels and w in labels and b != w for b, w in experiment.claims)
+
+
+def test_one_run_each_is_judged_by_the_number_of_images():
+    (found,) = compare([record("a", 0, 1.0), record("b", 0, 1.5)], [("a", "b")], ["r", "p"])
+    assert found.difference == pytest.approx(0.5)
+    # what counting successes of a binomial gives
+    parts = [stats.binom(10_000, p).std() / 100 for p in (0.010, 0.015)]
+    assert found.error == pytest.approx((parts[0] ** 2 + parts[1] ** 2) ** 0.5)
+    assert found.holds
+    (found,) = compare([record("a", 0, 1.0), record("b", 0, 1.2)], [("a", "b")], ["r"])
+    assert found.difference > 0
+    assert not found.holds
+
+
+def test_seeds_that_differ_widely_widen_the_spread():
+    rng = random.Random(0)
+    wide = [rng.uniform(0, 4) for _ in range(5)]
+    records = [record("a", k, e) for k, e in enumerate(wide)]
+    records += [record("b", k, e + 0.5) for k, e in enumerate(wide)]
+    (found,) = compare(records, [("a", "b")], ["r"])
+    assert found.error == pytest.approx(2**0.5 * stats.sem(wide))
+    assert not found.holds
