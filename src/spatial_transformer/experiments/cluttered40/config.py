@@ -3,6 +3,9 @@
 from spatial_transformer.experiments.experiment import Experiment
 from spatial_transformer.training.recipe import Recipe
 
+#: what differs for networks with convolutions, as in table 1
+CONVOLUTIONAL = {"iterations": 12_000, "batch_size": 64, "lr": 3e-3, "average": 0.998}
+
 CLUTTERED40 = Experiment(
     name="cluttered40",
     title="Cluttered MNIST 40x40, test error in %",
@@ -25,5 +28,5 @@ CLUTTERED40 = Experiment(
         )
     },
     sampled={"cluttered40": 28},
-    changes={"cnn": {"iterations": 3_000}, "st_cnn": {"iterations": 3_000}},
+    changes={"cnn": CONVOLUTIONAL, "st_cnn": CONVOLUTIONAL},
 )
