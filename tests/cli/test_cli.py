@@ -19,6 +19,7 @@ COMMANDS = [
     "animate",
     "report",
     "pretrained",
+    "export",
     "list",
     "doctor",
 ]
