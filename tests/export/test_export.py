@@ -1,5 +1,5 @@
-"""Exported networks and warps: ONNX Runtime and torch.export give what we give, on real digits; what
-does not is not written; what cannot be exported is told why."""
+"""Exported networks and warps: ONNX Runtime and torch.export give what we give, on real digits;
+what does not is not written; what cannot be exported is told why."""
 
 import json
 import subprocess
