@@ -44,7 +44,7 @@ def to_normalised(u: Tensor, n: int, align_corners: bool = False) -> Tensor:
     """
     # twice the offset is exact for whole and half pixels, so the division rounds only once
     twice = 2 * u - (n - 1)
-    extent = 2 * half_extent(n, align_corners)
+    extent = n - 1 if align_corners else n
     return twice / extent if extent else twice * 0
 
 
@@ -159,11 +159,12 @@ def check_size(size: object, dims: int) -> tuple[int, ...]:
 
     Raises: ShapeError.
     """
-    if isinstance(size, int) and not isinstance(size, bool):
+    if isinstance(size, (int, torch.SymInt)) and not isinstance(size, bool):
         size = (size,) * dims
     names = "(H', W')" if dims == 2 else "(D', H', W')"
     try:
-        out = tuple(int(n) for n in size)  # type: ignore[attr-defined]
+        # a size that is traced stays a symbol
+        out = tuple(n if isinstance(n, torch.SymInt) else int(n) for n in size)  # type: ignore[attr-defined]
         whole = all(a == b for a, b in zip(out, size, strict=True))  # type: ignore[call-overload]
     except (TypeError, ValueError):
         out, whole = (), False

@@ -42,3 +42,7 @@ class DataError(SpatialTransformerError, RuntimeError):
 
 class CheckpointError(SpatialTransformerError, RuntimeError):
     """A checkpoint or record is broken or belongs to another run."""
+
+
+class ExportError(SpatialTransformerError, RuntimeError):
+    """A module cannot be exported, or what was exported does not do the same."""

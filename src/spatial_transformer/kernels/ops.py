@@ -23,7 +23,7 @@ KERNELS: dict[str, Any] = {"cpu": cpu, "triton": triton}
 
 _LIBRARY = torch.library.Library("stn", "DEF")
 _OPTIONS = "str kernel, str padding, Tensor? fill, bool align_corners, str backend"
-_LIBRARY.define(f"warp_matrix(Tensor image, Tensor matrix, int[] size, {_OPTIONS}) -> Tensor")
+_LIBRARY.define(f"warp_matrix(Tensor image, Tensor matrix, SymInt[] size, {_OPTIONS}) -> Tensor")
 _LIBRARY.define(f"sample_grid(Tensor image, Tensor grid, {_OPTIONS}) -> Tensor")
 _LIBRARY.define(
     f"warp_matrix_backward(Tensor grad, Tensor image, Tensor matrix, {_OPTIONS}, "

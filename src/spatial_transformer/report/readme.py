@@ -7,6 +7,7 @@ from pathlib import Path
 from spatial_transformer.errors import DataError
 from spatial_transformer.files import write_whole
 from spatial_transformer.report import benchmarks as bench
+from spatial_transformer.report.exports import export_table
 from spatial_transformer.report.table import error_table, markdown
 from spatial_transformer.training.records import load_records
 
@@ -34,6 +35,10 @@ def _step(results: Path, part: str) -> bench.Rows:
     return rows
 
 
+def _export(results: Path, dims: int) -> str:
+    return export_table(bench.load_results(results / "benchmarks" / "export.json")[str(dims)])
+
+
 #: by the name in the markers, from the folder of results
 TABLES: dict[str, Callable[[Path], str]] = {
     "demo": lambda at: markdown(*error_table(load_records(at, "table1-demo"))),
@@ -49,6 +54,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
         bench.load_results(at / "benchmarks" / "warp.json")["memory"]
     ),
     "training step": lambda at: bench.rts_table(_step(at, "rts")),
+    "export in 2-D": lambda at: _export(at, 2),
+    "export in 3-D": lambda at: _export(at, 3),
     "house numbers": lambda at: bench.svhn_table(_step(at, "svhn")),
 }
 

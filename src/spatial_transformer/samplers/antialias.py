@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.coordinates import half_extent
-from spatial_transformer.errors import OptionError
+from spatial_transformer.errors import ExportError, OptionError
+from spatial_transformer.samplers.check import is_exporting
 
 #: points an axis at most: a footprint of more pixels is averaged more coarsely
 MOST = 16
@@ -45,6 +46,11 @@ def footprints(grid: Tensor) -> list[Tensor]:
 
 def point_counts(steps: Sequence[Tensor], spatial: Sequence[int], align_corners: bool) -> list[int]:
     """How many points each axis of the output's cells needs: the longest footprint, in pixels."""
+    if is_exporting():
+        raise ExportError(
+            "antialias=True takes as many points as the values of the grid ask for, which an "
+            "exported graph cannot: give a number of points, such as antialias=4"
+        )
     half = steps[0].new_tensor([half_extent(n, align_corners) for n in reversed(spatial)])
     counts = []
     for step in steps:

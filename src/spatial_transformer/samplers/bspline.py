@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.coordinates import full_precision
-from spatial_transformer.errors import OptionError
+from spatial_transformer.errors import ExportError, OptionError
+from spatial_transformer.samplers.check import is_exporting
 from spatial_transformer.samplers.padding import CONSTANT
 from spatial_transformer.samplers.pieces import (
     PiecewisePolynomial,
@@ -66,13 +67,25 @@ class BSpline(PiecewisePolynomial):
             image = image - level  # the filter keeps constants: it is added back below
         for axis in range(2, image.dim()):
             n = image.shape[axis]
-            like = torch.empty(0, device=image.device, dtype=image.dtype)
-            matrix = torch.ops.stn.spline_filter(like, self.degree, n, padding, align_corners)
+            matrix = self._filter(image, n, padding, align_corners)
             with full_precision(image.device):
                 image = torch.tensordot(image, matrix, dims=([axis], [1])).movedim(-1, axis)
         if fill is not None and padding in CONSTANT:
             image = image + level
         return image
+
+    def _filter(self, image: Tensor, n: int, padding: str, align_corners: bool) -> Tensor:
+        if not is_exporting():
+            like = torch.empty(0, device=image.device, dtype=image.dtype)
+            return torch.ops.stn.spline_filter(like, self.degree, n, padding, align_corners)
+        if isinstance(n, torch.SymInt):
+            raise ExportError(
+                f"kernel {self.name!r} has a prefilter, whose matrix depends on the image's size: "
+                "export it for a fixed size"
+            )
+        # an exported graph holds the matrix itself
+        matrix = torch.from_numpy(filter_matrix(self.degree, n, padding, align_corners))
+        return matrix.to(image.device, image.dtype)
 
 
 @lru_cache(maxsize=32)

@@ -8,6 +8,11 @@ from torch import Tensor
 from spatial_transformer.errors import DTypeError, OptionError, ShapeError
 
 
+def is_exporting() -> bool:
+    """Whether torch.export traces, rather than torch.compile."""
+    return torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
+
+
 def check_image(image: Tensor, *, integers: bool = False) -> Tensor:
     """``(B, C, H, W)`` or ``(B, C, D, H, W)``, not empty, floating point unless ``integers``.
 

@@ -23,7 +23,7 @@ def axis_taps(u: Tensor, kernel: Kernel, rule: Edge) -> Taps:
     # a coordinate that rounding alone keeps from a whole pixel is that pixel
     t = t - torch.where(t.detach().abs() <= tolerance, t.detach(), 0)
     whole = rule.whole(base)
-    offsets = torch.tensor(list(kernel.offsets), device=u.device)
+    offsets = torch.arange(kernel.offsets.start, kernel.offsets.stop, device=u.device)
     index, inside = rule.index(whole.unsqueeze(1) + offsets[:, None])
     return index, inside, torch.stack(kernel.weights(t), dim=1)
 

@@ -78,7 +78,8 @@ class ControlPointTransform(Transform):
         ``like``. Computed once in float64, then kept.
         """
         key = (size, align_corners, like.dtype, like.device)
-        found = self._bases.get(key)
+        symbolic = any(isinstance(n, torch.SymInt) for n in size)  # has no hash
+        found = None if symbolic else self._bases.get(key)
         if found is None:
             points = base_grid(size, align_corners, dtype=torch.float64).flatten(0, -2)
             covered = self._covered(points)
@@ -88,7 +89,7 @@ class ControlPointTransform(Transform):
                 None if covered is None else covered.to(like.device),
             )
             # neither a graph's nor a fake tensor may be kept
-            if type(found[0]) is Tensor and not torch.compiler.is_compiling():
+            if not symbolic and type(found[0]) is Tensor and not torch.compiler.is_compiling():
                 self._bases[key] = found
         return found
 

@@ -21,7 +21,7 @@ def read_field(field: Tensor, points: Tensor, align_corners: bool) -> Tensor:
     lead = torch.broadcast_shapes(field.shape[: -dims - 1], points.shape[:-2])
     flat = field.expand(*lead, *field.shape[-dims - 1 :]).reshape(-1, *field.shape[-dims - 1 :])
     where = points.expand(*lead, *points.shape[-2:]).reshape(-1, *points.shape[-2:])
-    where = where.reshape(len(where), *(1,) * (dims - 1), -1, dims)
+    where = where.unflatten(1, (*(1,) * (dims - 1), -1))
     read = sample_eager(flat, where, Bilinear(), "border", None, align_corners)
     return read.flatten(2).transpose(1, 2).reshape(*lead, points.shape[-2], -1)
 

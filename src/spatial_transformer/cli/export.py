@@ -1,0 +1,70 @@
+"""stn export: a trained network or a bare warp as ONNX or torch.export."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from spatial_transformer.cli.options import DataRoot
+
+
+def export(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A run's folder, a folder of weights, a name of trained weights, or a transform."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The file (.onnx or .pt2).")],
+    sampler: Annotated[str, typer.Option(help="Of a bare transform: see `stn list`.")] = "bilinear",
+    padding: Annotated[str, typer.Option(help="Of a bare transform.")] = "zeros",
+    fill: Annotated[float | None, typer.Option(help="What padding fill reads outside.")] = None,
+    dims: Annotated[int, typer.Option(min=2, max=3, help="Of a bare transform.")] = 2,
+    input_size: Annotated[
+        int | None, typer.Option(min=2, help="Fix a bare transform's input to so many pixels.")
+    ] = None,
+    output_size: Annotated[
+        int | None, typer.Option(min=1, help="Of a bare transform, in pixels; else the input's.")
+    ] = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Write a trained network, or the bare warp (image, theta) -> image of a transform, for other
+    run times. The file is checked first: an ONNX file against ONNX Runtime, to 1e-5.
+
+    Batch (of a bare warp also channels and size) are dynamic. A network's outputs are scores and,
+    with a transformer, warped and theta.
+
+    Examples:
+
+        stn export st_cnn_affine_rts --out digits.onnx
+
+        stn export thin_plate_spline --sampler bicubic --padding border --out warp.onnx
+
+        stn export runs/table1/rts--st_cnn_affine--seed0 --out digits.pt2
+    """
+    import json
+
+    import torch
+
+    from spatial_transformer.data.catalogue import make_dataset
+    from spatial_transformer.experiments.run import find_model
+    from spatial_transformer.export import Warp, export_network, export_warp
+    from spatial_transformer.transforms import list_transforms, make_transform
+
+    if what in list_transforms():
+        transform = make_transform(what, **({"dims": dims} if dims != 2 else {}))
+        warp = Warp(transform, output_size, kernel=sampler, padding=padding, fill=fill)
+        images = None if input_size is None else torch.rand(4, 2, *(input_size,) * dims)
+        difference = export_warp(warp, out, images=images, fixed_size=input_size is not None)
+    else:
+        found = find_model(what)
+        images, _ = next(make_dataset(found.dataset).fixed("test", data_root=data_root))
+        labels = [str(k) for k in range(found.config.classes)]
+        about = {"name": found.name, "dataset": found.dataset, "labels": json.dumps(labels)}
+        difference = export_network(found.model, out, images[:64], metadata=about)
+    Console().print(
+        f"wrote {out}: {out.stat().st_size / 1e6:.2f} MB, largest difference {difference:.1e}",
+        highlight=False,
+        soft_wrap=True,
+    )

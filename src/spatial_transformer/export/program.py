@@ -1,0 +1,141 @@
+"""A module as a torch.export program of plain ATen operators: none of ours, no C++ library."""
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from spatial_transformer.errors import ExportError, OptionError, SpatialTransformerError
+from spatial_transformer.export.sampling import DECOMPOSITIONS
+from spatial_transformer.files import write_whole
+
+#: by input, the axes that may have any size, and what they are called
+Dynamic = Mapping[str, Mapping[int, str]]
+
+#: largest difference between a module and what was exported of it
+TOLERANCE = 1e-5
+
+
+def export_program(
+    module: nn.Module, inputs: Sequence[Tensor], *, dynamic: Dynamic | None = None
+) -> ExportedProgram:
+    """Trace a module in eval mode, with the fused warps replaced by ATen operators.
+
+    Args:
+        inputs: examples, one for each argument of ``module.forward``; on the CPU, of a batch of
+            2 or more (torch.export takes a size of 1 for a constant).
+        dynamic: by argument, which axes may have any size, and what they are called; an axis of
+            the same name is of the same size. The first axis of every input ("batch") if None.
+    Raises: ExportError where the module cannot be traced (with torch.export's reason); OptionError.
+
+    >>> import spatial_transformer as stn
+    >>> layer = stn.SpatialTransformer("fully_connected", "affine")
+    >>> _ = layer(torch.rand(2, 1, 8, 8))  # lazy layers learn their size
+    >>> program = export_program(layer, [torch.rand(2, 1, 8, 8)])
+    >>> program.module()(torch.rand(5, 1, 8, 8)).shape
+    torch.Size([5, 1, 8, 8])
+    """
+    names = argument_names(module, inputs)
+    axes = {n: {0: "batch"} for n in names} if dynamic is None else dynamic
+    for name, tensor in zip(names, inputs, strict=True):
+        for axis, called in axes.get(name, {}).items():
+            if tensor.shape[axis] < 2:
+                raise OptionError(
+                    f"example {name} {tuple(tensor.shape)}: axis {axis} ({called}) is to have any "
+                    "size, so the example's must be 2 or more"
+                )
+    called = dict.fromkeys(c for a in axes.values() for c in a.values())
+    symbols: dict[str, Any] = {c: Dim(c) if c == "batch" else Dim(c, min=2) for c in called}
+    shapes = {n: {k: symbols[c] for k, c in axes.get(n, {}).items()} for n in names}
+    # without gradients, layers take the plainest way through
+    still = copy.deepcopy(module).eval().requires_grad_(False)
+    try:
+        with torch.no_grad():
+            program = torch.export.export(still, tuple(inputs), dynamic_shapes=shapes, strict=False)
+            program = program.run_decompositions(dict(DECOMPOSITIONS))
+    except SpatialTransformerError:
+        raise
+    except Exception as error:  # torch.export's are of many kinds
+        reason = str(error).strip().split("\n\n")[0]
+        raise ExportError(f"{type(module).__name__} cannot be exported: {reason}") from error
+    ours = sorted({str(n.target) for n in program.graph.nodes if str(n.target).startswith("stn.")})
+    if ours:
+        raise ExportError(f"operators of ours are left in the graph: {', '.join(ours)}")
+    return program
+
+
+def argument_names(module: nn.Module, inputs: Sequence[Tensor]) -> list[str]:
+    """The names of the arguments that ``inputs`` are. Raises: OptionError if they are too many."""
+    names = list(inspect.signature(module.forward).parameters)
+    if len(inputs) > len(names):
+        raise OptionError(f"{len(inputs)} inputs for a forward of {', '.join(names)}")
+    return names[: len(inputs)]
+
+
+def save_program(
+    module: nn.Module,
+    path: str | Path,
+    inputs: Sequence[Tensor],
+    *,
+    dynamic: Dynamic | None = None,
+    more: Sequence[Sequence[Tensor]] = (),
+) -> float:
+    """Write a module as a ``.pt2`` file, for ``torch.export.load``; it needs nothing of ours.
+
+    Args: as :func:`export_program`.
+        more: further inputs that the file is checked on.
+    Returns: the largest difference to the module found.
+    Raises: as :func:`export_program`; ExportError where the file differs, and nothing is written.
+    """
+    program = export_program(module, inputs, dynamic=dynamic)
+    difference = 0.0
+
+    def write(file: Path) -> None:
+        nonlocal difference
+        torch.export.save(program, str(file))
+        loaded = torch.export.load(str(file)).module()
+        difference = compare(module, lambda given: as_tuple(loaded(*given)), [inputs, *more])
+
+    write_whole(Path(path), write)
+    return difference
+
+
+def as_tuple(output: Any) -> tuple[Tensor, ...]:
+    """A module's output, one tensor or several."""
+    return tuple(output) if isinstance(output, (tuple, list)) else (output,)
+
+
+def compare(
+    module: nn.Module,
+    exported: Callable[[Sequence[Tensor]], Sequence[Tensor]],
+    inputs: Sequence[Sequence[Tensor]],
+) -> float:
+    """The largest difference between a module and what was exported of it, on some inputs and on
+    the first of each batch alone.
+
+    Raises: ExportError naming the figure where it is more than 1e-5.
+    """
+    module = copy.deepcopy(module).eval()
+    worst = 0.0
+    for given in inputs:
+        for part in (given, [t[:1] for t in given]):
+            with torch.no_grad():
+                wanted = as_tuple(module(*part))
+            for a, b in zip(wanted, exported(part), strict=True):
+                if a.shape != b.shape:
+                    shapes = f"{tuple(b.shape)} instead of {tuple(a.shape)}"
+                    raise ExportError(f"{type(module).__name__}: the exported graph gives {shapes}")
+                if not torch.equal(a.isnan(), b.isnan()):
+                    raise ExportError(f"{type(module).__name__}: exported, it gives other NaN")
+                worst = max(worst, float((a.double() - b.double()).nan_to_num().abs().max()))
+    if worst > TOLERANCE:
+        raise ExportError(
+            f"{type(module).__name__}: exported, it differs by {worst:.2g}, which is more than "
+            f"{TOLERANCE:g}; nothing was written"
+        )
+    return worst

@@ -1,0 +1,82 @@
+"""A bare warp, (image, theta) -> image, as a module to export."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spatial_transformer.export.onnx import export_module
+from spatial_transformer.export.program import Dynamic
+from spatial_transformer.functional import Sampler, warp
+from spatial_transformer.transforms import Transform, as_transform
+
+#: of the examples that a warp is traced with, in pixels
+EXAMPLE_SIZE = {2: (28, 28), 3: (12, 14, 16)}
+
+AXES = {2: ("height", "width"), 3: ("depth", "height", "width")}
+
+
+class Warp(nn.Module):
+    """:func:`spatial_transformer.warp` as a module.
+
+    Args:
+        transform: a ``Transform`` or a name.
+        size: of the output, in pixels; the input's if None.
+        options: of the sampler, as :func:`warp` takes them.
+
+    >>> Warp("affine", padding="border")(torch.rand(2, 1, 8, 8), torch.zeros(2, 6)).shape
+    torch.Size([2, 1, 8, 8])
+    """
+
+    def __init__(
+        self, transform: Transform | str, size: Sequence[int] | int | None = None, **options: Any
+    ) -> None:
+        super().__init__()
+        self.transform = as_transform(transform)
+        self.size = size
+        self.sampler = Sampler(**options)
+
+    def forward(self, image: Tensor, theta: Tensor) -> Tensor:
+        return warp(image, theta, self.transform, self.size, **self.sampler.options())
+
+
+def export_warp(
+    module: Warp,
+    path: str | Path,
+    *,
+    images: Tensor | None = None,
+    fixed_size: bool = False,
+) -> float:
+    """Write a warp as ``.onnx`` or ``.pt2``, checked on images and random transformations.
+
+    Batch, channels and size are dynamic.
+
+    Args:
+        images: ``(B, C, H, W)`` to trace and check with, of 2 or more a batch; random ones if
+            None.
+        fixed_size: only images of that size are taken; channels and batch are dynamic still.
+    Returns: the largest difference found.
+    Raises: as :func:`export_module`.
+    """
+    dims = module.transform.dims
+    source = torch.Generator().manual_seed(0)
+    if images is None:
+        images = torch.rand(4, 2, *EXAMPLE_SIZE[dims], generator=source)
+    if images.shape[1] == 1:
+        images = images.repeat(1, 2, *(1,) * dims)  # a size of 1 is a constant to torch.export
+    axes: dict[int, str] = {0: "batch", 1: "channels"}
+    more = [(images[:, :1], _thetas(module.transform, len(images), source))]
+    if not fixed_size:
+        axes |= dict(enumerate(AXES[dims], 2))
+        other = images[..., : images.shape[-1] * 2 // 3]
+        more.append((other, _thetas(module.transform, len(images), source)))
+    dynamic: Dynamic = {"image": axes, "theta": {0: "batch"}}
+    inputs = (images, _thetas(module.transform, len(images), source))
+    return export_module(module, path, inputs, dynamic=dynamic, outputs=["warped"], more=more)
+
+
+def _thetas(transform: Transform, count: int, source: torch.Generator) -> Tensor:
+    """Random ones near the identity."""
+    return transform.identity() + 0.1 * torch.randn(count, transform.num_params, generator=source)

@@ -1,0 +1,204 @@
+"""Exported networks and warps: ONNX Runtime and torch.export give what we give, on real digits;
+what does not is not written; what cannot be exported is told why."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import spatial_transformer as stn
+from spatial_transformer.data.catalogue import make_dataset
+from spatial_transformer.errors import ExportError, OptionError
+from spatial_transformer.export import (
+    Warp,
+    export_module,
+    export_network,
+    export_onnx,
+    export_program,
+    export_warp,
+)
+from spatial_transformer.models.build import ModelConfig, build_model
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+
+ROOT = Path(__file__).parents[2]
+
+#: every sampler, padding and kind of transform once or more; the whole table is in docs/export.md
+PAIRS = [
+    ("affine", "bilinear", "zeros", 2), ("affine", "bilinear", "fill", 2),
+    ("projective", "nearest", "reflection", 2), ("thin_plate_spline", "bicubic", "border", 2),
+    ("similarity", "lanczos", "wrap", 2), ("displacement", "bilinear", "mirror", 2),
+    ("piecewise_affine", "bspline1", "fill", 2), ("log_polar", "bspline3", "zeros", 2),
+    ("affine", "bilinear", "reflection", 3), ("bspline", "bspline0", "border", 3),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def digits(data_root):
+    images, _ = next(make_dataset("r").fixed("test", data_root=data_root))
+    return images[:4]
+
+
+def run(path, *inputs):
+    """What ONNX Runtime gives."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [i.name for i in session.get_inputs()]
+    return session.run(None, {n: t.numpy() for n, t in zip(names, inputs, strict=True)})
+
+
+def perturbed(config):
+    """A network that has left the identity."""
+    model = build_model(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    return model.eval()
+
+
+@pytest.mark.slow
+class TestWarps:
+    @pytest.mark.parametrize(("transform", "kernel", "padding", "dims"), PAIRS)
+    def test_onnx_runtime_agrees(self, transform, kernel, padding, dims, digits, tmp_path):
+        made = stn.make_transform(transform, **({"dims": 3} if dims == 3 else {}))
+        fill = 0.4 if padding == "fill" else None
+        module = Warp(made, kernel=kernel, padding=padding, fill=fill)
+        fixed = kernel in ("bspline2", "bspline3")
+        images = digits if dims == 2 else digits[:, :, None, ::2, ::2].repeat(1, 1, 9, 1, 1)
+        file = tmp_path / "warp.onnx"
+        assert export_warp(module, file, images=images, fixed_size=fixed) <= 1e-5
+        model = onnx.load(file)
+        onnx.checker.check_model(model, full_check=True)
+        assert [(o.domain, o.version) for o in model.opset_import if o.domain == ""] == [("", 20)]
+        assert {n.domain for n in model.graph.node} <= {"", "pkg.onnxscript.torch_lib.common"}
+        # sizes and batches that it was not traced with
+        images = images[:3] if fixed else images[:3, :, ..., :-3, 2:]
+        theta = made.identity() + 0.1 * torch.randn(3, made.num_params)
+        (found,) = run(file, images, theta)
+        wanted = stn.warp(images, theta, made, kernel=kernel, padding=padding, fill=fill)
+        np.testing.assert_allclose(found, wanted.numpy(), rtol=0, atol=1e-5)
+
+    @pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+    def test_what_is_not_finite_reads_as_outside(self, padding, digits, tmp_path):
+        module = Warp("projective", padding=padding)
+        export_warp(module, tmp_path / "warp.onnx", images=digits)
+        theta = stn.Projective().identity().repeat(4, 1)
+        theta[0, 2], theta[1, 5] = torch.nan, torch.inf
+        theta[2, 6] = 3.0  # the horizon runs through the image
+        (found,) = run(tmp_path / "warp.onnx", digits, theta)
+        np.testing.assert_allclose(found, module(digits, theta).numpy(), rtol=0, atol=1e-5)
+        assert (found[:2] == 0).all()
+
+    def test_bilinear_is_one_operator(self, digits, tmp_path):
+        export_warp(Warp("affine"), tmp_path / "warp.onnx", images=digits)
+        kinds = [n.op_type for n in onnx.load(tmp_path / "warp.onnx").graph.node]
+        assert kinds.count("GridSample") == 1
+        assert "GatherElements" not in kinds
+
+    def test_antialias_by_a_number_of_points(self, digits, tmp_path):
+        module = Warp("affine", 14, antialias=2)
+        assert export_warp(module, tmp_path / "warp.onnx", images=digits) <= 1e-5
+
+
+@pytest.mark.slow
+class TestNetworks:
+    CONFIG = ModelConfig("st_cnn", in_shape=(1, 28, 28), transform="affine", parameters=30_000)
+
+    def test_st_cnn_on_digits(self, digits, tmp_path):
+        model = perturbed(self.CONFIG)
+        file = tmp_path / "digits.onnx"
+        assert export_network(model, file, digits, metadata={"labels": "[]"}) <= 1e-5
+        with torch.no_grad():
+            wanted = model(digits[:3], return_warped=True)
+        names = [o.name for o in onnxruntime.InferenceSession(str(file)).get_outputs()]
+        assert names == ["scores", "warped", "theta"]
+        for a, b in zip(run(file, digits[:3]), wanted, strict=True):
+            np.testing.assert_allclose(a, b.numpy(), rtol=0, atol=1e-5)
+        assert not torch.equal(wanted[1], digits[:3])
+
+    def test_torch_export(self, digits, tmp_path):
+        model = perturbed(self.CONFIG)
+        file = tmp_path / "digits.pt2"
+        assert export_network(model, file, digits) <= 1e-5
+        code = (
+            "import sys, torch; program = torch.export.load(sys.argv[1]); "
+            "assert 'spatial_transformer' not in sys.modules; "
+            "torch.save(program.module()(torch.load(sys.argv[2])), sys.argv[3])"
+        )
+        given, found = tmp_path / "in.pt", tmp_path / "out.pt"
+        torch.save(digits[:3], given)
+        subprocess.run([sys.executable, "-c", code, file, given, found], check=True)
+        with torch.no_grad():
+            wanted = model(digits[:3], return_warped=True)
+        for a, b in zip(torch.load(found), wanted, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
+
+    def test_the_example_needs_no_torch(self, tiny, tmp_path):
+        model = build_model(ModelConfig("st_fcn", in_shape=(1, 42, 42), size=28))
+        images = torch.rand(4, 1, 42, 42)
+        labels = json.dumps(list("0123456789"))
+        export_network(model, tmp_path / "m.onnx", images, metadata={"labels": labels})
+        script = ROOT / "examples" / "onnx_digits.py"
+        code = (
+            "import runpy, sys; sys.argv = sys.argv[1:]; "
+            "runpy.run_path(sys.argv[0], run_name='__main__'); assert 'torch' not in sys.modules"
+        )
+        words = [sys.executable, "-c", code, script, tmp_path / "m.onnx", tiny, "--count", "50"]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert "of 50 read rightly" in done.stdout
+        assert "theta of the first: [1. 0. 0. 0. 1. 0.]" in done.stdout
+
+
+class TestErrors:
+    def test_antialias_that_reads_the_grid(self, tmp_path):
+        with pytest.raises(ExportError, match=r"antialias=True takes as many points .*antialias=4"):
+            export_warp(Warp("affine", antialias=True), tmp_path / "w.onnx")
+
+    def test_a_prefilter_of_any_size(self, tmp_path):
+        with pytest.raises(ExportError, match="'bspline3' has a prefilter.*for a fixed size"):
+            export_warp(Warp("affine", kernel="bspline3"), tmp_path / "w.onnx")
+
+    def test_the_oracle(self, tmp_path):
+        with pytest.raises(ExportError, match="Warp cannot be exported: "):
+            export_warp(Warp("affine", backend="reference"), tmp_path / "w.onnx")
+
+    def test_a_batch_of_one_and_other_files(self, tmp_path):
+        with pytest.raises(OptionError, match=r"example input \(1, 8\): axis 0 \(batch\)"):
+            export_program(nn.Linear(8, 2), [torch.rand(1, 8)])
+        with pytest.raises(ExportError, match="must end in .onnx or .pt2"):
+            export_module(nn.Linear(8, 2), tmp_path / "x.tflite", [torch.rand(2, 8)])
+
+    @pytest.mark.slow
+    def test_what_does_not_agree_is_not_written(self, tmp_path, monkeypatch):
+        from spatial_transformer.export import sampling
+
+        right = sampling.sample_exported
+
+        def wrong(image, *rest):
+            return right(image, *rest) + 1e-4
+
+        key = torch.ops.stn.warp_matrix.default
+        monkeypatch.setitem(
+            sampling.DECOMPOSITIONS, key,
+            lambda image, matrix, size, *o: wrong(
+                image, sampling.grid_from_matrix(matrix, tuple(size), o[-2]), *o
+            ),
+        )  # fmt: skip
+        for name in ("w.onnx", "w.pt2"):
+            with pytest.raises(ExportError, match="it differs by 0.0001.*nothing was written"):
+                export_warp(Warp("affine"), tmp_path / name)
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
+    def test_packages_are_named(self, package, monkeypatch, tmp_path):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(
+            OptionError, match=rf'{package} is not .*"spatial-transformer\[export\]"'
+        ):
+            export_onnx(nn.Linear(8, 2), tmp_path / "x.onnx", [torch.rand(2, 8)])
