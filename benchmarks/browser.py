@@ -1,0 +1,88 @@
+"""Drives the demo in a headless Chromium: for its tests, its benchmark and its pictures."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+DESKTOP, PHONE = (1280, 800), (390, 844)
+
+
+def find_chromium() -> str | None:
+    """Chromium's path, or None."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@dataclass
+class Visit:
+    """A page, what it asked for elsewhere (nothing of that is let through), what went wrong."""
+
+    page: Any
+    elsewhere: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def drag(self, selector: str, start: Any, end: Any, steps: int = 8) -> None:
+        """Press at ``start``, move to ``end``, release; in fractions of the element's box."""
+        box = self.page.locator(selector).bounding_box()
+        (x0, y0), (x1, y1) = (
+            (box["x"] + fx * box["width"], box["y"] + fy * box["height"]) for fx, fy in (start, end)
+        )
+        self.page.mouse.move(x0, y0)
+        self.page.mouse.down()
+        self.page.mouse.move(x1, y1, steps=steps)
+        self.page.mouse.up()
+
+    def settle(self) -> None:
+        """Wait until nothing is asked or drawn any more."""
+        self.page.wait_for_load_state("networkidle")
+        self.page.wait_for_timeout(150)
+
+
+@contextmanager
+def visiting(url: str, size: tuple[int, int] = DESKTOP, scheme: str = "light") -> Iterator[Visit]:
+    """The demo at ``url`` in a window of ``size``, once it has drawn its first digit."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=find_chromium(), args=list(ARGUMENTS), headless=True
+        )
+        width, height = size
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            has_touch=width < 600,
+            service_workers="block",
+        )
+        visit = Visit(context.new_page())
+
+        def guard(route: Any) -> None:
+            if urlsplit(route.request.url).hostname == "127.0.0.1":
+                route.continue_()
+            else:
+                visit.elsewhere.append(route.request.url)
+                route.abort()
+
+        context.route(lambda address: not address.startswith(("data:", "blob:")), guard)
+        visit.page.on(
+            "console",
+            lambda m: visit.complaints.append(m.text) if m.type in ("error", "warning") else None,
+        )
+        visit.page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+        try:
+            visit.page.goto(url)
+            visit.page.wait_for_function("window.stn?.tabs.digits?.state.answer")
+            yield visit
+        finally:
+            browser.close()
