@@ -12,7 +12,7 @@ NAMES = {
     *("Rigid", "Similarity", "ThinPlateSpline", "Transform", "Translation"),
     *("Kernel", "Localisation", "Sampler", "grid_from_flow", "grid_from_pixels"),
     *("Cascade", "CollapseMonitor", "Parallel", "SpatialTransformer"),
-    *("list_localisations", "list_samplers", "list_transforms"),
+    *("list_localisations", "list_samplers", "list_transforms", "load_pretrained"),
     *("make_localisation", "make_sampler", "make_transform"),
     *("localisation_parameters", "param_groups", "sample", "warp", "SpatialTransformerError"),
 }
@@ -61,5 +61,15 @@ def test_importing_the_library_imports_no_heavy_package():
         "print({m.split('.')[0] for m in set(sys.modules) - before})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    heavy = {"matplotlib", "lightning_fabric", "rich", "typer", "PIL", "scipy", "cv2"}
+    heavy = {
+        "matplotlib",
+        "lightning_fabric",
+        "rich",
+        "typer",
+        "PIL",
+        "scipy",
+        "cv2",
+        "safetensors",
+        "huggingface_hub",
+    }
     assert not heavy & set(eval(done.stdout))  # our own output

@@ -11,7 +11,17 @@ from PIL import Image
 
 from spatial_transformer.cli.app import app, main
 
-COMMANDS = ["train", "eval", "show", "reproduce", "animate", "report", "list", "doctor"]
+COMMANDS = [
+    "train",
+    "eval",
+    "show",
+    "reproduce",
+    "animate",
+    "report",
+    "pretrained",
+    "list",
+    "doctor",
+]
 
 
 def stn(capsys, *words):
@@ -93,7 +103,7 @@ def test_wrong_names_and_files_are_told_in_one_line(tiny, tmp_path, capsys):
         (["train", "--recipe", "slow", *root], "unknown recipe 'slow'. Known here: default, paper"),
         (["train", "--device", "cuda:9", *root], "device 'cuda:9' is not available here"),
         (["train", "--data-root", tmp_path / "no"], "no: no such folder"),
-        (["eval", tmp_path / "no"], "no: no such checkpoint"),
+        (["eval", tmp_path / "no"], "no: no such folder, nor a name of trained weights"),
         (["report", tmp_path / "no"], "no: no records there"),
     ]:
         code, _, log = stn(capsys, *words)
@@ -111,6 +121,40 @@ def test_show_needs_a_transformer(tiny, tmp_path, capsys):
     )
     assert code == 1
     assert "has no spatial transformer to show" in log
+
+
+def test_pretrained_makes_a_folder_that_eval_and_show_take(tiny, tmp_path, capsys):
+    common = ["--data-root", tiny]
+    stn(capsys, "train", "--model", "st_fcn", *SMALL, *common, "--out", tmp_path)
+    run, folder = tmp_path / "table1" / "r--st_fcn_affine--seed0", tmp_path / "st_fcn_affine_r"
+    code, text, log = stn(capsys, "pretrained", run, "--out", folder, *common)
+    assert code == 0, log
+    record = json.loads(run.with_suffix(".json").read_text())
+    error = f"{record['test_error_percent']:.2f} %"
+    assert f"st_fcn_affine, r test error {error}, 0.16 MB of weights" in text
+    card = (folder / "README.md").read_text()
+    assert f"| {error} | 100 | `stn eval st_fcn_affine_r --device cpu` |" in card
+    words = ["stn", "train", "--experiment", "table1", "--model", "st_fcn", "--transform", "affine"]
+    (line,) = [line for line in card.splitlines() if line.startswith("    stn train")]
+    assert set(words + [str(w) for w in SMALL[:-2]]) <= set(line.split())
+    assert json.loads((folder / "config.json").read_text())["record"] == record
+
+    code, text, log = stn(capsys, "eval", folder, "--device", "cpu", *common)
+    assert code == 0, log
+    assert f"st_fcn_affine_r: r test error {error}" in text
+    picture = tmp_path / "sheet.png"
+    stn(capsys, "show", folder, "--out", picture, "--count", 4, "--device", "cpu", *common)
+    assert picture.is_file()
+
+    record["recipe"]["lr"] = 1.0
+    run.with_suffix(".json").write_text(json.dumps(record))
+    code, _, log = stn(capsys, "pretrained", run, "--out", folder, *common)
+    assert code == 1
+    assert "not the record of this checkpoint" in log
+    run.with_suffix(".json").unlink()
+    code, _, log = stn(capsys, "pretrained", run, "--out", folder, *common)
+    assert code == 1
+    assert "r--st_fcn_affine--seed0.json: not a record" in log
 
 
 def test_reproduce_plans_and_names_what_it_does_not_know(tiny, tmp_path, capsys):

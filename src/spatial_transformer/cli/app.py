@@ -10,6 +10,7 @@ from spatial_transformer.cli.animate import animate
 from spatial_transformer.cli.doctor import doctor
 from spatial_transformer.cli.evaluate import evaluate
 from spatial_transformer.cli.list import list_names
+from spatial_transformer.cli.pretrained import pretrained
 from spatial_transformer.cli.report import report
 from spatial_transformer.cli.reproduce import reproduce
 from spatial_transformer.cli.show import show
@@ -29,6 +30,7 @@ app.command("show")(show)
 app.command("reproduce")(reproduce)
 app.command("animate")(animate)
 app.command("report")(report)
+app.command("pretrained")(pretrained)
 app.command("list")(list_names)
 app.command("doctor")(doctor)
 

@@ -30,6 +30,6 @@ def doctor() -> None:
         table.add_row(f"backend {name}", f"{'available' if available else 'no'}: {why}")
     where = locate_mnist()
     table.add_row("MNIST", str(where) if where else "not here yet: fetched at first use")
-    for package in ("tensorboard", "scipy", "h5py", "gradio", "onnx", "triton"):
+    for package in ("tensorboard", "scipy", "h5py", "gradio", "onnx", "huggingface_hub", "triton"):
         table.add_row(package, "installed" if find_spec(package) else "not installed (optional)")
     Console().print(table)

@@ -1,16 +1,15 @@
 """stn eval: measure a trained model again."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from spatial_transformer.cli.options import DataRoot, Device, Run
+from spatial_transformer.cli.options import DataRoot, Device, Model
 
 
 def evaluate(
-    run: Run,
+    model: Model,
     data: Annotated[
         str | None, typer.Option(help="Another data set of the same image size.")
     ] = None,
@@ -20,19 +19,21 @@ def evaluate(
 ) -> None:
     """Print a trained model's loss and error on the test images.
 
-    Example:
+    Examples:
 
         stn eval runs/table1/rts--st_cnn_affine--seed0
+
+        stn eval st_cnn_affine_rts
     """
     from spatial_transformer.data.catalogue import make_dataset
     from spatial_transformer.errors import OptionError
-    from spatial_transformer.experiments.run import load_trained, open_fabric
+    from spatial_transformer.experiments.run import find_model, open_fabric
     from spatial_transformer.training.loop import evaluate as measure
 
     at = open_fabric(device).device
-    trained = load_trained(Path(run), at)
-    dataset = make_dataset(data or trained.config.dataset)
-    shape = tuple(trained.config.model.in_shape)
+    trained = find_model(model, at)
+    dataset = make_dataset(data or trained.dataset)
+    shape = tuple(trained.config.in_shape)
     if dataset.in_shape != shape:
         raise OptionError(
             f"{dataset.name} has images of {dataset.in_shape}, the model takes {shape}"
@@ -41,7 +42,7 @@ def evaluate(
         trained.model, dataset.fixed("test", seed=seed, data_root=data_root, device=at)
     )
     Console().print(
-        f"{trained.config.name} after {trained.iteration} steps: {dataset.name} test error "
+        f"{trained.name}: {dataset.name} test error "
         f"{measured.error_percent:.2f} %, loss {measured.loss:.4f}, on {measured.images:,} images",
         highlight=False,
         soft_wrap=True,

@@ -5,7 +5,7 @@ from rich.table import Table
 
 
 def list_names() -> None:
-    """List transforms, samplers, paddings, localisation networks, models, data sets, recipes.
+    """List everything that has a name: transforms, samplers, models, data sets and so on.
 
     Example:
 
@@ -14,6 +14,7 @@ def list_names() -> None:
     from spatial_transformer.data.catalogue import DATASETS
     from spatial_transformer.experiments.catalogue import EXPERIMENTS
     from spatial_transformer.functional import BACKENDS
+    from spatial_transformer.hub import list_pretrained
     from spatial_transformer.localisation import list_localisations
     from spatial_transformer.models.build import MODELS
     from spatial_transformer.samplers import list_samplers
@@ -28,6 +29,7 @@ def list_names() -> None:
         ("backends", BACKENDS),
         ("localisation", list_localisations()),
         ("models", MODELS.names()),
+        ("trained weights", list_pretrained() or ["none"]),
         ("data sets", DATASETS.names()),
         ("experiments", tuple(EXPERIMENTS)),
         ("recipes", tuple(dict.fromkeys(r for e in EXPERIMENTS.values() for r in e.recipes))),

@@ -16,3 +16,9 @@ DataRoot = Annotated[
 ]
 Out = Annotated[Path, typer.Option(help="Folder for checkpoints and records.")]
 Run = Annotated[Path, typer.Argument(help="A run's folder, or its checkpoint file.")]
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A run's folder, its checkpoint file, a folder of weights, or a name of `stn list`."
+    ),
+]

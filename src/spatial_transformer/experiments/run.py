@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from spatial_transformer.data.catalogue import make_dataset
 from spatial_transformer.errors import BackendError, CheckpointError
+from spatial_transformer.hub import Pretrained, from_pretrained
 from spatial_transformer.models.build import ModelConfig, build_model, count_parameters
 from spatial_transformer.training.checkpoint import load_checkpoint
 from spatial_transformer.training.loop import Fitted, evaluate, fit
@@ -189,3 +190,17 @@ def load_trained(path: Path, device: torch.device | str = "cpu") -> Trained:
     except (KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: not the checkpoint of a run: {error}") from error
     return Trained(network.to(device).eval(), config, state["iteration"])
+
+
+def find_model(name: str, device: torch.device | str = "cpu") -> Pretrained:
+    """A trained model by a run's folder, a checkpoint file, or what :func:`from_pretrained` takes.
+
+    Raises: CheckpointError; as :func:`from_pretrained`.
+    """
+    path = Path(name)
+    if path.is_file() or (path / "checkpoint.pt").is_file():
+        trained = load_trained(path, device)
+        config = trained.config
+        label = f"{config.name} after {trained.iteration} steps"
+        return Pretrained(trained.model, config.model, config.dataset, label, None)
+    return from_pretrained(name, device)
