@@ -11,10 +11,11 @@ from torch import Tensor
 from spatial_transformer.data.mnist import load_mnist
 from spatial_transformer.data.stream import Digits
 from spatial_transformer.demo import payload as check
-from spatial_transformer.demo.networks import Network
+from spatial_transformer.demo.networks import input_size
 from spatial_transformer.demo.pictures import DIGIT, decode_image, encode_image, make_digit
 from spatial_transformer.demo.scene import MOST_PATCHES, Pose, draw_canvas
 from spatial_transformer.errors import DataError, OptionError
+from spatial_transformer.hub import Pretrained
 from spatial_transformer.models.transformed import Transformed
 from spatial_transformer.viz.sheet import grid_lines
 
@@ -32,7 +33,7 @@ class DigitsTab:
         digits: test digits to take, and to cut clutter from; None where there are none at hand.
     """
 
-    def __init__(self, networks: Sequence[Network], digits: Digits | None) -> None:
+    def __init__(self, networks: Sequence[Pretrained], digits: Digits | None) -> None:
         self.networks = {network.name: network for network in networks}
         self.digits = digits
 
@@ -62,7 +63,7 @@ class DigitsTab:
         clutter = check.part(payload, "clutter")
         names = check.choices(payload, "networks", 4, tuple(self.networks))
         chosen = [self.networks[name] for name in names]
-        sizes = {network.size for network in chosen} or {SIZE}
+        sizes = {input_size(network) for network in chosen} or {SIZE}
         if len(sizes) > 1:
             raise OptionError(f"networks read inputs of different sizes: {', '.join(names)}")
         others = digit[None] if self.digits is None else self.digits.take(torch.arange(200))[0]
@@ -81,7 +82,7 @@ class DigitsTab:
         }
 
 
-def see(network: Network, canvas: Tensor) -> dict[str, Any]:
+def see(network: Pretrained, canvas: Tensor) -> dict[str, Any]:
     """What a network makes of a canvas ``(1, 1, H, W)``: probabilities, and for each of its
     transforms the grid's lines on the canvas (in pixels) and what it passes on."""
     views = []

@@ -190,7 +190,8 @@ class ImagesTab:
             start = time.perf_counter()
             output = warp(
                 image[None], theta, transform, size,
-                kernel=kernel, padding=padding, fill=FILL, antialias=antialias,
+                kernel=kernel, padding=padding, antialias=antialias,
+                fill=FILL if padding == "fill" else None,
             )[0]  # fmt: skip
             took = 1e3 * (time.perf_counter() - start)
             outputs.append({"pixels": encode_image(output), "milliseconds": round(took, 1)})

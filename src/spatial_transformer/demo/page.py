@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from spatial_transformer.demo.images import SIZES
-from spatial_transformer.demo.networks import ADVICE, Network, first_choice
+from spatial_transformer.demo.networks import ADVICE, first_choice, title
+from spatial_transformer.hub import Pretrained
 from spatial_transformer.samplers import list_samplers
 from spatial_transformer.samplers.padding import PADDINGS
 from spatial_transformer.transforms import list_transforms
@@ -41,7 +42,7 @@ def page_options() -> dict[str, Any]:
     }
 
 
-def build_page(networks: Sequence[Network]) -> Any:
+def build_page(networks: Sequence[Pretrained]) -> Any:
     """The page as Gradio blocks."""
     import gradio as gr
 
@@ -53,7 +54,7 @@ def build_page(networks: Sequence[Network]) -> Any:
     return page
 
 
-def _digits_tab(networks: Sequence[Network]) -> None:
+def _digits_tab(networks: Sequence[Pretrained]) -> None:
     import gradio as gr
 
     if not networks:
@@ -65,7 +66,7 @@ def _digits_tab(networks: Sequence[Network]) -> None:
     datasets = list(dict.fromkeys(n.dataset for n in networks))
 
     def choices(dataset: str) -> list[tuple[str, str]]:
-        return [(n.title, n.name) for n in networks if n.dataset == dataset]
+        return [(title(n), n.name) for n in networks if n.dataset == dataset]
 
     first = datasets[0] if datasets else ""
     chosen = [*first_choice(networks, first), None, None][:2]
@@ -75,7 +76,7 @@ def _digits_tab(networks: Sequence[Network]) -> None:
             gr.Dropdown(choices(first), value=name, label=label)
             for name, label in zip(chosen, ("Network", "Beside it"), strict=True)
         ]
-    gr.HTML((ASSETS / "digits.html").read_text())
+    gr.HTML((ASSETS / "digits.html").read_text(), elem_classes="stn-html")
 
     def change_dataset(name: str) -> list[Any]:
         values = [*first_choice(networks, name), None, None][:2]
@@ -99,7 +100,7 @@ def _images_tab() -> None:
             with gr.Column(min_width=150, elem_classes="stn-sampler"):
                 kernel = gr.Dropdown(list(list_samplers()), value="bilinear", label=f"{side}")
                 samplers += [kernel, gr.Checkbox(antialias, label=f"antialias {side.lower()}")]
-    gr.HTML((ASSETS / "images.html").read_text())
+    gr.HTML((ASSETS / "images.html").read_text(), elem_classes="stn-html")
     _tell("sampling", [transform, padding, size, *samplers])
 
 

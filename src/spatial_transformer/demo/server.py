@@ -10,7 +10,7 @@ from typing import Any
 
 from spatial_transformer.demo.digits import DigitsTab
 from spatial_transformer.demo.images import SIZES, ImagesTab, describe
-from spatial_transformer.demo.networks import first_choice
+from spatial_transformer.demo.networks import first_choice, input_size, title
 from spatial_transformer.demo.page import ASSETS, build_page, page_options
 from spatial_transformer.demo.payload import as_object
 from spatial_transformer.demo.pictures import MOST_BYTES
@@ -35,7 +35,7 @@ def setup(digits: DigitsTab) -> dict[str, Any]:
     networks = list(digits.networks.values())
     return {
         "networks": [
-            {"name": n.name, "title": n.title, "dataset": n.dataset, "size": n.size}
+            {"name": n.name, "title": title(n), "dataset": n.dataset, "size": input_size(n)}
             for n in networks
         ],
         "chosen": first_choice(networks, networks[0].dataset) if networks else [],

@@ -219,7 +219,10 @@ function makePanel(colour) {
   function update(network, outputs, input, title) {
     root.dataset.network = network.name;
     root.dataset.prediction = network.prediction;
-    root.querySelector("h3").textContent = title;
+    const [name, error] = title.split(": ");
+    const small = document.createElement("small");
+    small.textContent = error ?? "";
+    root.querySelector("h3").replaceChildren(name, small);
     root.querySelector(".stn-says").textContent = network.prediction;
     root.querySelector(".stn-note").textContent = outputs.length
       ? "what the transformer passes on" : "no transformer: it sees the input as it is";
