@@ -20,7 +20,7 @@ COMMANDS = [
     "report",
     "pretrained",
     "list",
-    "doctor",
+    "demo", "doctor",
 ]
 
 

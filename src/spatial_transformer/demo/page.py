@@ -13,6 +13,8 @@ from spatial_transformer.transforms import list_transforms
 
 ASSETS = Path(__file__).parent / "assets"
 TITLE = "Spatial transformers"
+INTRODUCTION = """<div class="stn stn-title"><h1>Spatial transformers</h1>
+<p>Drag, turn and stretch a digit: the transformer finds it and passes it on straightened.</p></div>"""
 HEAD = """
 <link rel="stylesheet" href="/stn/assets/demo.css">
 <link rel="icon" href="data:,">
@@ -46,11 +48,13 @@ def build_page(networks: Sequence[Pretrained]) -> Any:
     """The page as Gradio blocks."""
     import gradio as gr
 
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page, gr.Tabs():
-        with gr.Tab("Digits"):
-            _digits_tab(networks)
-        with gr.Tab("Any image", render_children=True):
-            _images_tab()
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+        gr.HTML(INTRODUCTION, elem_classes="stn-html")
+        with gr.Tabs():
+            with gr.Tab("Digits"):
+                _digits_tab(networks)
+            with gr.Tab("Any image", render_children=True):
+                _images_tab()
     return page
 
 
@@ -98,7 +102,7 @@ def _images_tab() -> None:
         samplers = []
         for side, antialias in (("Left", False), ("Right", True)):
             with gr.Column(min_width=150, elem_classes="stn-sampler"):
-                kernel = gr.Dropdown(list(list_samplers()), value="bilinear", label=f"{side}")
+                kernel = gr.Dropdown(list(list_samplers()), value="bilinear", label=f"{side} sampler")
                 samplers += [kernel, gr.Checkbox(antialias, label=f"antialias {side.lower()}")]
     gr.HTML((ASSETS / "images.html").read_text(), elem_classes="stn-html")
     _tell("sampling", [transform, padding, size, *samplers])

@@ -1,11 +1,10 @@
 """The demo's web server: Gradio's page, and plain routes beside it for what is live."""
 
 import json
-import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from spatial_transformer.demo.digits import DigitsTab
@@ -26,8 +25,6 @@ POLICY = (
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
     "worker-src 'self' blob:; frame-ancestors 'none'"
 )
-
-log = logging.getLogger(__name__)
 
 
 def setup(digits: DigitsTab) -> dict[str, Any]:
@@ -103,6 +100,12 @@ def build_app(digits: DigitsTab, images: ImagesTab) -> Any:
     app.mount("/stn/assets", StaticFiles(directory=ASSETS))
     page = build_page(list(digits.networks.values()))
     return gradio.mount_gradio_app(app, page, path="/", **page_options())
+
+
+def wait() -> None:
+    """Until Ctrl-C (or a termination signal that Python makes one of)."""
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 class _AddPolicy:
