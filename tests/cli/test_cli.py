@@ -20,7 +20,8 @@ COMMANDS = [
     "report",
     "pretrained",
     "list",
-    "demo", "doctor",
+    "demo",
+    "doctor",
 ]
 
 

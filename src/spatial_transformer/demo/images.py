@@ -97,9 +97,11 @@ def _groups(transform: Transform) -> list[dict[str, Any]]:
 
 
 def _points(offsets: Tensor) -> list[dict[str, Any]]:
+    # a B-spline's outermost points lie beyond the image, out of reach
     return [
         _group(f"point {k + 1}", 2 * k, ("x", "y"), {"x": 2 * k, "y": 2 * k + 1, "at": at})
         for k, at in enumerate(offsets.tolist())
+        if max(map(abs, at)) <= 1
     ]
 
 

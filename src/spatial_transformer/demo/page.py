@@ -14,7 +14,8 @@ from spatial_transformer.transforms import list_transforms
 ASSETS = Path(__file__).parent / "assets"
 TITLE = "Spatial transformers"
 INTRODUCTION = """<div class="stn stn-title"><h1>Spatial transformers</h1>
-<p>Drag, turn and stretch a digit: the transformer finds it and passes it on straightened.</p></div>"""
+<p>Drag, turn and stretch a digit: the transformer finds it and passes it on straightened.</p>
+</div>"""
 HEAD = """
 <link rel="stylesheet" href="/stn/assets/demo.css">
 <link rel="icon" href="data:,">
@@ -75,9 +76,9 @@ def _digits_tab(networks: Sequence[Pretrained]) -> None:
     first = datasets[0] if datasets else ""
     chosen = [*first_choice(networks, first), None, None][:2]
     with gr.Row(elem_classes="stn-choosers", visible=bool(networks)):
-        dataset = gr.Dropdown(datasets, value=first or None, label="Trained on")
+        dataset = gr.Dropdown(datasets, value=first or None, label="Trained on", min_width=90)
         two = [
-            gr.Dropdown(choices(first), value=name, label=label)
+            gr.Dropdown(choices(first), value=name, label=label, min_width=120)
             for name, label in zip(chosen, ("Network", "Beside it"), strict=True)
         ]
     gr.HTML((ASSETS / "digits.html").read_text(), elem_classes="stn-html")
@@ -86,9 +87,7 @@ def _digits_tab(networks: Sequence[Pretrained]) -> None:
         values = [*first_choice(networks, name), None, None][:2]
         return [gr.update(choices=choices(name), value=value) for value in values]
 
-    dataset.input(
-        change_dataset, dataset, two, api_visibility="private", show_progress="hidden"
-    )
+    dataset.input(change_dataset, dataset, two, api_visibility="private", show_progress="hidden")
     _tell("networks", two)
 
 
@@ -96,13 +95,17 @@ def _images_tab() -> None:
     import gradio as gr
 
     with gr.Row(elem_classes="stn-choosers"):
-        transform = gr.Dropdown(list(list_transforms()), value="affine", label="Transform")
-        padding = gr.Dropdown(list(PADDINGS), value="zeros", label="Padding")
-        size = gr.Dropdown(list(SIZES), value=SIZES[1], label="Output, pixels")
+        transform = gr.Dropdown(
+            list(list_transforms()), value="affine", label="Transform", min_width=110
+        )
+        padding = gr.Dropdown(list(PADDINGS), value="zeros", label="Padding", min_width=90)
+        size = gr.Dropdown(list(SIZES), value=SIZES[1], label="Output", min_width=70)
         samplers = []
         for side, antialias in (("Left", False), ("Right", True)):
-            with gr.Column(min_width=150, elem_classes="stn-sampler"):
-                kernel = gr.Dropdown(list(list_samplers()), value="bilinear", label=f"{side} sampler")
+            with gr.Column(min_width=120, elem_classes="stn-sampler"):
+                kernel = gr.Dropdown(
+                    list(list_samplers()), value="bilinear", label=f"{side} sampler", min_width=100
+                )
                 samplers += [kernel, gr.Checkbox(antialias, label=f"antialias {side.lower()}")]
     gr.HTML((ASSETS / "images.html").read_text(), elem_classes="stn-html")
     _tell("sampling", [transform, padding, size, *samplers])

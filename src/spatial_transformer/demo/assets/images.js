@@ -70,7 +70,7 @@ export function startImages(root, setup) {
     state.group = group;
     const { label, params } = state.spec.groups[group];
     show("group").textContent = state.spec.groups.length > 1
-      ? `${label} of ${state.spec.groups.length}; click another` : `${state.spec.theta.length} numbers`;
+      ? `${label}; click another` : `${state.spec.theta.length} numbers`;
     sliders = params.map(({ index, ...spec }) => ({
       index,
       row: slider(spec, (value, since) => { state.theta[index] = value; live.ask([since]); }),
