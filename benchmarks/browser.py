@@ -4,8 +4,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
+
+import numpy as np
+
+from spatial_transformer.demo.digits import DigitsTab, find_digits
+from spatial_transformer.demo.images import ImagesTab
+from spatial_transformer.demo.networks import find_networks
+from spatial_transformer.demo.server import build_app
 
 ARGUMENTS = (
     "--no-sandbox",
@@ -19,9 +26,23 @@ ARGUMENTS = (
 DESKTOP, PHONE = (1280, 800), (390, 844)
 
 
+def open_demo() -> Any:
+    """The demo's application with the networks that the package brings."""
+    return build_app(DigitsTab(find_networks(), find_digits()), ImagesTab())
+
+
 def find_chromium() -> str | None:
     """Chromium's path, or None."""
     return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+_PIXELS = """(canvas) => {
+  const {width, height} = canvas;
+  const copy = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true});
+  copy.drawImage(canvas, 0, 0);
+  const {data} = copy.getImageData(0, 0, width, height);
+  return {width, height, data: Array.from(data)};
+}"""
 
 
 @dataclass
@@ -45,12 +66,20 @@ class Visit:
 
     def settle(self) -> None:
         """Wait until nothing is asked or drawn any more."""
-        self.page.wait_for_load_state("networkidle")
-        self.page.wait_for_timeout(150)
+        idle = "Object.values(window.stn.tabs).every((tab) => !tab.busy())"
+        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(done))")
+        self.page.wait_for_function(idle)
+
+    def pixels(self, selector: str) -> np.ndarray:
+        """The grey values ``(H, W)`` of a canvas."""
+        found = self.page.locator(selector).evaluate(_PIXELS)
+        return np.array(found["data"], np.uint8).reshape(found["height"], found["width"], 4)[..., 0]
 
 
 @contextmanager
-def visiting(url: str, size: tuple[int, int] = DESKTOP, scheme: str = "light") -> Iterator[Visit]:
+def visiting(
+    url: str, size: tuple[int, int] = DESKTOP, scheme: Literal["light", "dark"] = "light"
+) -> Iterator[Visit]:
     """The demo at ``url`` in a window of ``size``, once it has drawn its first digit."""
     from playwright.sync_api import sync_playwright
 
@@ -82,7 +111,8 @@ def visiting(url: str, size: tuple[int, int] = DESKTOP, scheme: str = "light") -
         visit.page.on("pageerror", lambda error: visit.complaints.append(str(error)))
         try:
             visit.page.goto(url)
-            visit.page.wait_for_function("window.stn?.tabs.digits?.state.answer")
+            visit.page.wait_for_function("window.stn?.tabs.digits?.state.answer", timeout=60_000)
+            visit.settle()
             yield visit
         finally:
             browser.close()

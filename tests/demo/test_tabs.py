@@ -120,7 +120,9 @@ def test_images_come_in_as_they_are(kind):
 
 
 def test_modes_orientation_and_transparency():
-    assert decode_image(saved("PNG", mode="L"), 64)[:, 0, 0].tolist() == pytest.approx([200 / 255] * 3)
+    assert decode_image(saved("PNG", mode="L"), 64)[:, 0, 0].tolist() == pytest.approx(
+        [200 / 255] * 3
+    )
     turned = Image.Exif()
     turned[0x0112] = 6
     assert decode_image(saved("JPEG", exif=turned), 64).shape == (3, 30, 20)

@@ -38,6 +38,7 @@ def page_options() -> dict[str, Any]:
         "theme": theme,
         "head": HEAD,
         "footer_links": [],
+        "app_kwargs": {"docs_url": None, "redoc_url": None, "openapi_url": None},
         "ssr_mode": False,
         "mcp_server": False,
         "pwa": False,

@@ -194,6 +194,7 @@ export function startDigits(root, setup) {
   else { for (const [a, b] of strokesOfTwo()) stroke(a, b); drawing.ask(); }
   return {
     state,
+    busy: () => live.busy || drawing.busy,
     choose(networks) { state.networks = networks.filter((n) => sizes.has(n)); pose({}); },
   };
 }

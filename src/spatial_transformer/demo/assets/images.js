@@ -117,6 +117,7 @@ export function startImages(root, setup) {
   actions.card().catch((e) => tell(e.message));
   return {
     state,
+    busy: () => live.busy,
     choose([transform, padding, size, left, leftSmooth, right, rightSmooth]) {
       useTransform(transform);
       Object.assign(state, { padding, size: Number(size) });
