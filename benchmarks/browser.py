@@ -1,9 +1,10 @@
 """Drives the demo in a headless Chromium: for its tests, its benchmark and its pictures."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -26,9 +27,9 @@ ARGUMENTS = (
 DESKTOP, PHONE = (1280, 800), (390, 844)
 
 
-def open_demo() -> Any:
-    """The demo's application with the networks that the package brings."""
-    return build_app(DigitsTab(find_networks(), find_digits()), ImagesTab())
+def open_demo(runs: Sequence[Path] = ()) -> Any:
+    """The demo's application as ``stn demo RUN ...`` has it."""
+    return build_app(DigitsTab(find_networks(runs), find_digits()), ImagesTab())
 
 
 def find_chromium() -> str | None:

@@ -29,7 +29,8 @@ def find_networks(paths: Sequence[Path] = ()) -> list[Pretrained]:
                 f"{network.name}: the demo shows networks that read one digit in a square image; "
                 f"this one reads {network.config.in_shape} into {network.config.classes} classes"
             )
-    found += [n for n in map(from_pretrained, list_pretrained()) if is_shown(n)]
+    shipped = [n for n in map(from_pretrained, list_pretrained()) if is_shown(n)]
+    found += sorted(shipped, key=lambda n: n.dataset != "rts")  # the most telling ones first
     seen: Counter[str] = Counter()
     named = []
     for network in found:
