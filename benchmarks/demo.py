@@ -39,7 +39,7 @@ def measure(visit: Visit, stage: str) -> dict[str, Any]:
     for drag in range(DRAGS + 1):
         if drag == 1:  # the first warms up
             visit.settle()
-            page.evaluate(LISTEN)
+            page.evaluate("window.latencies = []")
         side = -1 if drag % 2 else 1
         for k in range(MOVES):
             part = side * (1 - abs(2 * k / MOVES - 1))
@@ -56,6 +56,7 @@ def main() -> None:
     rows = []
     runs = [Path(run) for run in sys.argv[1:]]
     with serving(open_demo(runs)) as url, visiting(url) as visit:
+        visit.page.evaluate(LISTEN)
         networks = visit.page.evaluate("stn.tabs.digits.state.networks")
         for name, stage in STAGES.items():
             if "images" in stage:

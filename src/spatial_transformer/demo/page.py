@@ -14,7 +14,7 @@ from spatial_transformer.transforms import list_transforms
 ASSETS = Path(__file__).parent / "assets"
 TITLE = "Spatial transformers"
 INTRODUCTION = """<div class="stn stn-title"><h1>Spatial transformers</h1>
-<p>Drag, turn and stretch a digit: the transformer finds it and passes it on straightened.</p>
+<p>Drag, turn and stretch a digit: watch where the transformer looks and what it passes on.</p>
 </div>"""
 HEAD = """
 <link rel="stylesheet" href="/stn/assets/demo.css">
@@ -79,7 +79,7 @@ def _digits_tab(networks: Sequence[Pretrained]) -> None:
     with gr.Row(elem_classes="stn-choosers", visible=bool(networks)):
         dataset = gr.Dropdown(datasets, value=first or None, label="Trained on", min_width=90)
         two = [
-            gr.Dropdown(choices(first), value=name, label=label, min_width=120)
+            gr.Dropdown(choices(first), value=name, label=label, min_width=150)
             for name, label in zip(chosen, ("Network", "Beside it"), strict=True)
         ]
     gr.HTML((ASSETS / "digits.html").read_text(), elem_classes="stn-html")
