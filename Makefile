@@ -9,10 +9,11 @@ SOURCES := pyproject.toml setup.py constraints.txt $(wildcard src/spatial_transf
 DEMO := demo
 TRAIN := $(BIN)/stn train --data rts --recipe demo --device cpu --out $(DEMO)
 
-.PHONY: help demo test fast check format bench clean
+.PHONY: help demo browser test fast check format bench clean
 
 help:
 	@echo "make demo    train ST-CNN and CNN on distorted digits, show errors, write a picture"
+	@echo "make browser install Debian's Chromium (as root), for the tests of stn demo"
 	@echo "make test    all tests"
 	@echo "make fast    the tests that take no time"
 	@echo "make check   format, lint, types, layers, then all tests"
@@ -35,6 +36,11 @@ demo: $(CORE)
 	$(BIN)/stn report $(DEMO)
 	@echo "The picture is $(DEMO)/st_cnn.png"
 
+# Debian's Chromium, which the demo's tests drive; nothing where there is one
+browser:
+	@command -v chromium || { test "$$(id -u)" = 0 && apt-get update -q && apt-get install -qy chromium; } \
+		|| { echo "no Chromium, and not root: apt install chromium"; exit 1; }
+
 test: $(DEV)
 	$(BIN)/python -m pytest
 
@@ -56,8 +62,10 @@ bench: $(DEV)
 	$(BIN)/python -m benchmarks.distortions
 	$(BIN)/python -m benchmarks.bench_warp
 	$(BIN)/python -m benchmarks.bench_step
+	$(BIN)/python -m benchmarks.demo
 	$(BIN)/stn report results --readme README.md --plot docs/images/benchmark.png
 	$(BIN)/stn report results --readme docs/benchmarks.md
+	$(BIN)/stn report results --readme docs/demo.md
 
 clean:
 	rm -rf $(VENV) build demo

@@ -21,6 +21,7 @@ COMMANDS = [
     "pretrained",
     "export",
     "list",
+    "demo",
     "doctor",
 ]
 

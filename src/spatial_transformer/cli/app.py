@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from spatial_transformer.cli.animate import animate
+from spatial_transformer.cli.demo import demo
 from spatial_transformer.cli.doctor import doctor
 from spatial_transformer.cli.evaluate import evaluate
 from spatial_transformer.cli.export import export
@@ -30,6 +31,7 @@ app.command("eval")(evaluate)
 app.command("show")(show)
 app.command("reproduce")(reproduce)
 app.command("animate")(animate)
+app.command("demo")(demo)
 app.command("report")(report)
 app.command("pretrained")(pretrained)
 app.command("export")(export)

@@ -205,6 +205,12 @@ def svhn_table(rows: Rows) -> str:
     return markdown(header, body)
 
 
+def latency_table(rows: Rows) -> str:
+    """Milliseconds from a drag to the page that answers it."""
+    body = [[r["name"], f"{r['median']:.0f}", f"{r['iqr']:.0f}", f"{r['repeats']:,}"] for r in rows]
+    return markdown(["", "median, ms", "interquartile range, ms", "moves"], body)
+
+
 def distortions_table(rows: Rows) -> str:
     """Digits a second by contestant and number of threads."""
     threads = sorted(distinct(rows, "threads"))

@@ -45,6 +45,9 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "distortions": lambda at: bench.distortions_table(
         bench.load_results(at / "benchmarks" / "distortions.json")
     ),
+    "demo latency": lambda at: bench.latency_table(
+        bench.load_results(at / "benchmarks" / "demo.json")["latency"]
+    ),
     "speed": lambda at: bench.warp_table(_speed(at)),
     "speed without channels_last": lambda at: bench.warp_table(_speed(at), "without channels_last"),
     "speed channels_last": lambda at: bench.warp_table(_speed(at), "channels_last only"),

@@ -1,0 +1,1 @@
+"""``stn demo``: trained networks and transforms in the browser, live."""

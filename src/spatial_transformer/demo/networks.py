@@ -1,0 +1,84 @@
+"""The trained networks that the demo can show."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from spatial_transformer.errors import CheckpointError, OptionError
+from spatial_transformer.experiments.run import load_trained
+from spatial_transformer.hub import Pretrained, from_pretrained, list_pretrained
+from spatial_transformer.training.records import load_record
+
+#: what to do where there are no weights at all
+ADVICE = """stn train --data rts --model st_cnn --recipe demo
+stn train --data rts --model cnn --recipe demo
+stn demo runs/table1-demo/rts--st_cnn_affine--seed0 runs/table1-demo/rts--cnn--seed0"""
+
+
+def find_networks(paths: Sequence[Path] = ()) -> list[Pretrained]:
+    """Those of ``paths`` (folders of runs or of weights, checkpoint files), then those that the
+    package brings; each has a name of its own. Nothing is fetched.
+
+    Raises: CheckpointError; OptionError for one of ``paths`` that the demo cannot show.
+    """
+    found = [_load(path) for path in paths]
+    for network in found:
+        if not is_shown(network):
+            raise OptionError(
+                f"{network.name}: the demo shows networks that read one digit in a square image; "
+                f"this one reads {network.config.in_shape} into {network.config.classes} classes"
+            )
+    shipped = [n for n in map(from_pretrained, list_pretrained()) if is_shown(n)]
+    found += sorted(shipped, key=lambda n: n.dataset != "rts")  # the most telling ones first
+    seen: Counter[str] = Counter()
+    named = []
+    for network in found:
+        seen[network.name] += 1
+        count = seen[network.name]
+        named.append(network if count == 1 else replace(network, name=f"{network.name} ({count})"))
+    return named
+
+
+def _load(path: Path) -> Pretrained:
+    """A run's checkpoint, with the error in its record if it is finished; else a folder of
+    weights."""
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such folder or file")
+    if path.is_dir() and not (path / "checkpoint.pt").is_file():
+        return from_pretrained(path)
+    trained = load_trained(path)
+    config, results = trained.config, (path if path.is_dir() else path.parent).parents[1]
+    error = None
+    if trained.iteration == config.recipe.iterations and config.is_recorded(results):
+        error = load_record(config.record(results)).test_error_percent
+    return Pretrained(trained.model, config.model, config.dataset, config.name, error)
+
+
+def is_shown(network: Pretrained) -> bool:
+    """Whether it reads one digit in a square image."""
+    shape, config = network.config.in_shape, network.config
+    square = len(shape) == 3 and shape[0] == 1 and shape[1] == shape[2]
+    return square and config.classes == 10 and config.model != "locator"
+
+
+def input_size(network: Pretrained) -> int:
+    """Height and width of what it reads, in pixels."""
+    return network.config.in_shape[-1]
+
+
+def title(network: Pretrained) -> str:
+    """What choosers and panels call it."""
+    error = network.test_error_percent
+    return network.name if error is None else f"{network.name}: {error:.2f} % error"
+
+
+def first_choice(networks: Sequence[Pretrained], dataset: str) -> list[str]:
+    """The names of the two of a data set that are shown first: one with a transformer, one
+    without."""
+    here = [n for n in networks if n.dataset == dataset]
+    looking = [n for n in here if n.config.has_transformer]
+    plain = [n for n in here if not n.config.has_transformer]
+    first = (looking or plain)[:1]
+    second = [n for n in plain + looking if n not in first][:1]
+    return [n.name for n in first + second]

@@ -1,0 +1,107 @@
+"""Checks of what comes from the browser: every value has a type and a range."""
+
+import base64
+import binascii
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from spatial_transformer.errors import OptionError, UnknownNameError
+
+#: what JSON gives us
+Payload = Mapping[str, Any]
+
+
+def number(payload: Payload, name: str, low: float, high: float, default: float) -> float:
+    """A finite number in [low, high]. Raises: OptionError."""
+    return _number(payload.get(name, default), name, low, high)
+
+
+def whole(payload: Payload, name: str, low: int, high: int, default: int) -> int:
+    """A whole number in [low, high]. Raises: OptionError."""
+    value = number(payload, name, low, high, default)
+    if value != int(value):
+        raise OptionError(f"{name} must be a whole number, got {value}")
+    return int(value)
+
+
+def numbers(payload: Payload, name: str, count: int, bound: float) -> list[float]:
+    """``count`` finite numbers in [-bound, bound]. Raises: OptionError.
+
+    >>> numbers({"theta": [1, 0.5]}, "theta", 2, bound=10)
+    [1.0, 0.5]
+    """
+    value = payload.get(name)
+    if not isinstance(value, list) or len(value) != count:
+        found = f"{len(value)}" if isinstance(value, list) else type(value).__name__
+        raise OptionError(f"{name} must be a list of {count} numbers, got {found}")
+    return [_number(v, f"{name}[{i}]", -bound, bound) for i, v in enumerate(value)]
+
+
+def flag(payload: Payload, name: str) -> bool:
+    """True or false; false where it is missing. Raises: OptionError."""
+    value = payload.get(name, False)
+    if not isinstance(value, bool):
+        raise OptionError(f"{name} must be true or false, got {type(value).__name__}")
+    return value
+
+
+def choice(payload: Payload, name: str, known: Sequence[str]) -> str:
+    """One of ``known``. Raises: OptionError, UnknownNameError."""
+    value = payload.get(name)
+    if not isinstance(value, str):
+        raise OptionError(f"{name} must be a text, got {type(value).__name__}")
+    if value not in known:
+        raise UnknownNameError(f"unknown {name} {value[:40]!r}. Known: {', '.join(known)}")
+    return value
+
+
+def choices(payload: Payload, name: str, most: int, known: Sequence[str]) -> list[str]:
+    """At most ``most`` of ``known``. Raises: OptionError, UnknownNameError."""
+    value = payload.get(name, [])
+    if not isinstance(value, list) or len(value) > most:
+        raise OptionError(f"{name} must be a list of at most {most} names")
+    return [choice({name: v}, name, known) for v in value]
+
+
+def part(payload: Payload, name: str) -> Payload:
+    """An object inside; empty where it is missing. Raises: OptionError."""
+    return as_object(payload.get(name, {}), name)
+
+
+def parts(payload: Payload, name: str, count: int) -> list[Payload]:
+    """A list of ``count`` objects. Raises: OptionError."""
+    value = payload.get(name)
+    if not isinstance(value, list) or len(value) != count:
+        raise OptionError(f"{name} must be a list of {count} objects")
+    return [as_object(v, f"{name}[{i}]") for i, v in enumerate(value)]
+
+
+def as_object(value: object, name: str) -> Payload:
+    """A JSON object. Raises: OptionError."""
+    if not isinstance(value, dict):
+        raise OptionError(f"{name} must be an object, got {type(value).__name__}")
+    return value
+
+
+def data(payload: Payload, name: str, size: int) -> bytes:
+    """Exactly ``size`` bytes in base64. Raises: OptionError."""
+    value = payload.get(name)
+    if not isinstance(value, str):
+        raise OptionError(f"{name} must be base64 text, got {type(value).__name__}")
+    try:
+        found = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise OptionError(f"{name} is not base64: {error}") from error
+    if len(found) != size:
+        raise OptionError(f"{name} must hold {size} bytes, got {len(found)}")
+    return found
+
+
+def _number(value: object, name: str, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise OptionError(f"{name} must be a number, got {type(value).__name__}")
+    # an int may be too large for a float; compared as it is
+    if not (math.isfinite(value) if isinstance(value, float) else True) or not low <= value <= high:
+        raise OptionError(f"{name} must be from {low} to {high}, got {str(value)[:20]}")
+    return float(value)
