@@ -14,6 +14,7 @@ from spatial_transformer.data.catalogue import make_dataset
 from spatial_transformer.errors import BackendError, CheckpointError
 from spatial_transformer.models.build import ModelConfig, build_model, count_parameters
 from spatial_transformer.training.checkpoint import load_checkpoint
+from spatial_transformer.training.history import History
 from spatial_transformer.training.loop import Fitted, evaluate, fit
 from spatial_transformer.training.progress import Measured, Watcher
 from spatial_transformer.training.recipe import Recipe, seed_everything
@@ -108,6 +109,7 @@ def run(
         checkpoint_every=checkpoint_every,
         identity=config.identity(),
         watchers=watchers,
+        history=make_history(config, data_root, fabric.device),
     )
     measured = {}
     for part in ("validation", "test"):
@@ -119,6 +121,14 @@ def run(
     )
     record.save(out)
     return record
+
+
+def make_history(
+    config: RunConfig, data_root: Path | None, device: torch.device | str = "cpu"
+) -> History:
+    """An empty history of a run, that watches its data set's probes."""
+    images, _ = make_dataset(config.dataset).probes(seed=config.seed, data_root=data_root)
+    return History(images.to(device), config.recipe.iterations)
 
 
 def make_record(
@@ -160,6 +170,8 @@ class Trained:
     model: nn.Module
     config: RunConfig
     iteration: int
+    #: None where the run kept none
+    history: dict[str, Tensor] | None
 
 
 def load_trained(path: Path, device: torch.device | str = "cpu") -> Trained:
@@ -188,4 +200,4 @@ def load_trained(path: Path, device: torch.device | str = "cpu") -> Trained:
         network.load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: not the checkpoint of a run: {error}") from error
-    return Trained(network.to(device).eval(), config, state["iteration"])
+    return Trained(network.to(device).eval(), config, state["iteration"], state.get("history"))
