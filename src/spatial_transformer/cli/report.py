@@ -38,7 +38,7 @@ def report(
     from spatial_transformer.report.readme import fill_readme
     from spatial_transformer.report.table import error_table, markdown
     from spatial_transformer.training.records import load_records
-    from spatial_transformer.viz.sheet import save_figure
+    from spatial_transformer.viz.style import save_figure
     from spatial_transformer.viz.speed import draw_speed
 
     if plot is not None:
