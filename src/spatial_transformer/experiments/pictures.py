@@ -144,7 +144,7 @@ class Pictures:
         located = isinstance(self.dataset, Colocalisation)
         errors = history["error_percent"][chosen].tolist()
         return film_frames(
-            images,
+            images.expand(len(chosen), *images.shape),
             warped,
             theta,
             self.layer and self.layer.transform,

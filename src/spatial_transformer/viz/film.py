@@ -5,13 +5,14 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageColor
 
 from spatial_transformer.errors import OptionError, ShapeError
 from spatial_transformer.files import write_whole
+from spatial_transformer.viz.style import GRIDS, RIGHT, WRONG
 
-#: frames are a few colours on grey: so many make a GIF small and look the same
-COLOURS = 48
+#: greys of a GIF's palette, beside the colours of our pictures and their blends; few make it small
+GREYS = 32
 SUFFIXES = (".gif", ".mp4")
 
 
@@ -20,8 +21,8 @@ def save_film(
 ) -> int:
     """Write frames of one size as a film and return how many there are.
 
-    A ``.gif`` repeats for ever; an ``.mp4`` is H.264, made by the program ffmpeg. Neither has a
-    time stamp in it.
+    A ``.gif`` repeats for ever and has the colours of this package's pictures alone; an ``.mp4`` is
+    H.264, made by the program ffmpeg. Neither has a time stamp in it.
 
     Args:
         rate: frames a second; hold: seconds that the last one stays.
@@ -60,12 +61,8 @@ def _same_size(frames: Iterable[Image.Image]) -> Iterator[Image.Image]:
 
 
 def _write_gif(frames: list[Image.Image], path: Path, rate: float, hold: float) -> None:
-    # one palette for all, from a strip of frames of the whole film: colours do not flicker
-    chosen = frames[:: max(1, len(frames) // 8)]
-    strip = Image.new("RGB", (frames[0].width, sum(f.height for f in chosen)))
-    for k, frame in enumerate(chosen):
-        strip.paste(frame, (0, k * frame.height))
-    palette = strip.quantize(COLOURS, method=Image.Quantize.MEDIANCUT)
+    # one palette for all: colours do not flicker
+    palette = _palette()
     flat = [f.quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
     shown = [round(1000 / rate)] * len(flat)
     shown[-1] += round(1000 * hold)
@@ -73,6 +70,20 @@ def _write_gif(frames: list[Image.Image], path: Path, rate: float, hold: float) 
         path, format="GIF", save_all=True, append_images=flat[1:], duration=shown, loop=0,
         optimize=True,
     )  # fmt: skip
+
+
+def _palette() -> Image.Image:
+    """The colours of our pictures, blended with black and white for soft edges, and greys."""
+    colours = [(k * 255 // (GREYS - 1),) * 3 for k in range(GREYS)]
+    for name in dict.fromkeys((*GRIDS, RIGHT, WRONG)):
+        pure = ImageColor.getrgb(name)[:3]
+        for ground in (0, 255):
+            for share in (0.25, 0.5, 0.75):
+                colours.append(tuple(round(share * c + (1 - share) * ground) for c in pure))  # type: ignore[arg-type]
+        colours.append(pure)
+    image = Image.new("P", (1, 1))
+    image.putpalette([value for colour in colours for value in colour])
+    return image
 
 
 def _write_mp4(frames: list[Image.Image], path: Path, rate: float, hold: float) -> None:

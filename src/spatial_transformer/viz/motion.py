@@ -32,7 +32,7 @@ def film_frames(
     """Frames of a film, drawn one after the other by :func:`draw_sheet`.
 
     Args:
-        images: ``(T, B, C, *spatial)`` for T frames, or ``(B, C, *spatial)`` where they stay.
+        images: ``(T, B, C, *spatial)`` for T frames.
         warped: ``(T, B, N, C, *size)``; theta: ``(T, B, N, P)``, of N transforms an image.
         predicted: T times B; truth: B; titles: T; boxes: ``(B, 4)``.
         width: of a frame in pixels, about; as wide as a README shows at most if None.
@@ -40,18 +40,13 @@ def film_frames(
     Raises: ShapeError.
     """
     given = {"outputs": warped, "thetas": theta, "predictions": predicted, "titles": titles}
-    lengths = {name: len(v) for name, v in given.items() if v is not None}
-    if not lengths or len(set(lengths.values())) > 1:
-        raise ShapeError(f"a film needs as many frames of each, got {lengths or 'nothing'}")
-    count = next(iter(lengths.values()))
-    still = warped is None or images.dim() == warped.dim() - 2
-    if not still and len(images) != count:
-        raise ShapeError(f"a film of {count} frames got images for {len(images)}")
-
-    for t in range(count):
+    wrong = [f"{len(v)} {n}" for n, v in given.items() if v is not None and len(v) != len(images)]
+    if wrong:
+        raise ShapeError(f"a film of {len(images)} frames got {', '.join(wrong)}")
+    for t in range(len(images)):
         yield _frame(
             draw_sheet(
-                images if still else images[t],
+                images[t],
                 None if warped is None else warped[t],
                 None if theta is None else theta[t],
                 transform,

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
@@ -10,7 +12,7 @@ from torch import Tensor
 from spatial_transformer.errors import ShapeError
 from spatial_transformer.transforms import Transform
 from spatial_transformer.viz.panes import Pane, input_panes, output_panes
-from spatial_transformer.viz.style import GRIDS, RIGHT, WRONG, draw_image, new_figure
+from spatial_transformer.viz.style import GRIDS, RIGHT, WRONG, draw_image, fit_title, new_figure
 
 #: inches: of a pane, between panes, above and below a caption, left of the first pane
 CELL, GAP, CAPTION, MARGIN = 0.86, 0.05, 0.25, 0.62
@@ -52,7 +54,8 @@ def draw_sheet(
     >>> from spatial_transformer.transforms import Affine
     >>> identity = Affine().identity().expand(2, 6)
     >>> image = torch.rand(2, 1, 8, 8)
-    >>> len(draw_sheet(image, image, identity, Affine(), predicted=[1, 2], truth=[1, 3]).axes)
+    >>> sheet = draw_sheet(image, image, identity, Affine(), predicted=[1, 2], truth=[1, 3])
+    >>> len(sheet.axes[0].images)
     4
     """
     count = len(images)
@@ -107,72 +110,98 @@ def lay_out(
 ) -> Figure:
     """Examples of as many panes each, with a text and its colour below each; the rest as in
     :func:`draw_sheet`."""
-    # every pane is placed by hand: all are the same, and a hundred of them take no time
+    # one pair of axes in inches for all panes: a hundred pairs would take seconds
     columns = min(columns, len(examples))
     panes = examples[0]
     several = any(p.which for p in panes)
-    ratios = [p.pixels.shape[-2] / p.pixels.shape[-1] for p in panes]
+    tall = [CELL * p.pixels.shape[-2] / p.pixels.shape[-1] for p in panes]
     lines = max((text.count("\n") + 1 for text, _ in below if text), default=0)
     caption = CAPTION * lines if lines < 2 else CAPTION * lines * 0.75
-    blocks = -(-len(examples) // columns)
     left = 0.06 if across else MARGIN
-    head = (0.3 if title else 0.06) + (0.2 if across else 0)
     if across:
-        wide, tall = len(panes) * (CELL + GAP) + GAP, CELL * max(ratios) + caption + GAP
+        wide, high = len(panes) * (CELL + GAP) + 2 * GAP, max(tall) + caption + GAP
     else:
-        wide, tall = CELL + GAP, sum(CELL * r + GAP for r in ratios) + caption
-    width, height = left + columns * wide + 0.02, head + blocks * tall + 0.04
+        wide, high = CELL + GAP, sum(tall) + len(tall) * GAP + caption
+    blocks = -(-len(examples) // columns)
+    width = left + columns * wide + 0.02
+    title = fit_title(title, width)
+    head = 0.08 + (0.2 + 0.17 * title.count("\n") if title else 0) + (0.2 if across else 0)
+    height = head + blocks * high + 0.04
     figure = new_figure(width, height, layout=None)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
     if title:
-        figure.text(0.5, 1 - 0.06 / height, title, ha="center", va="top", fontsize=10)
+        axes.text(width / 2, 0.06, title, ha="center", va="top", fontsize=10)
     for k, panes in enumerate(examples):
         block, column = divmod(k, columns)
-        x, y = left + column * wide, head + block * tall  # y from the top
+        x, y = left + column * wide, head + block * high
         for j, pane in enumerate(panes):
-            axes = figure.add_axes(
-                (x / width, 1 - (y + CELL * ratios[j]) / height,
-                 CELL / width, CELL * ratios[j] / height)
-            )  # fmt: skip
-            _draw_pane(axes, pane, several)
+            _draw_pane(axes, pane, (x, y, CELL, tall[j]), several)
             if boxes is not None and pane.which is None:
-                _draw_box(axes, boxes[k])
+                _draw_box(axes, pane, boxes[k], (x, y, CELL, tall[j]))
+            label = {"ha": "center", "va": "center", "fontsize": 9}
             if across:
                 if block == 0:
-                    axes.set_title(pane.label.replace("\n", " "), fontsize=9, pad=3)
+                    name = pane.label.replace("\n", " ")
+                    axes.text(x + CELL / 2, y - 0.1, name, **label)
                 x += CELL + GAP
             else:
                 if column == 0:
-                    axes.set_ylabel(pane.label, fontsize=9, labelpad=4)
-                y += CELL * ratios[j] + GAP
+                    axes.text(
+                        MARGIN * 0.6,
+                        y + tall[j] / 2,
+                        pane.label,
+                        rotation=90,
+                        linespacing=1,
+                        **label,
+                    )
+                y += tall[j] + GAP
         text, colour = below[k]
         if across:
-            x, y = left + column * wide + (wide - GAP) / 2, y + CELL * max(ratios) + GAP
+            x, y = left + column * wide + (wide - 3 * GAP) / 2, y + max(tall) + GAP
         else:
             x += CELL / 2
-        figure.text(
-            x / width, 1 - y / height, text, ha="center", va="top", color=colour,
-            fontweight="bold", fontsize=10 if lines < 2 else 8.5, linespacing=1.05,
+        axes.text(
+            x, y, text, ha="center", va="top", color=colour, fontweight="bold",
+            fontsize=10 if lines < 2 else 8.5, linespacing=1.05,
         )  # fmt: skip
     return figure
 
 
-def _draw_pane(axes: Any, pane: Pane, several: bool) -> None:
+#: left, top, width and height on the sheet, in inches
+Place = tuple[float, float, float, float]
+
+
+def _draw_pane(axes: Any, pane: Pane, place: Place, several: bool) -> None:
     """A pane; of several transforms each output has the colour of its grid."""
-    draw_image(axes, pane.pixels)
-    height, width = pane.pixels.shape[-2:]
-    for line in pane.lines:
-        colour = GRIDS[line.which % len(GRIDS)]
-        axes.plot(*line.points.numpy().T, color=colour, linewidth=line.width)
-    axes.set_xlim(-0.5, width - 0.5)
-    axes.set_ylim(height - 0.5, -0.5)
+    x, y, width, height = place
+    draw_image(axes, pane.pixels, (x, x + width, y + height, y))
     marked = several and pane.which is not None
-    for spine in axes.spines.values():
-        spine.set(
-            linewidth=1.8 if marked else 0.8,
-            color=GRIDS[(pane.which or 0) % len(GRIDS)] if marked else "0.3",
-        )
+    border = Rectangle(
+        (x, y), width, height, fill=False,
+        linewidth=1.8 if marked else 0.8,
+        edgecolor=GRIDS[(pane.which or 0) % len(GRIDS)] if marked else "0.3", zorder=3,
+    )  # fmt: skip
+    axes.add_patch(border)
+    for which, thick in dict.fromkeys((line.which, line.width) for line in pane.lines):
+        curves = [
+            _on_sheet(line.points, pane, place).numpy()
+            for line in pane.lines
+            if (line.which, line.width) == (which, thick)
+        ]
+        drawn = LineCollection(curves, colors=GRIDS[which % len(GRIDS)], linewidths=thick, zorder=2)
+        axes.add_collection(drawn, autolim=False)
+        drawn.set_clip_path(border)
 
 
-def _draw_box(axes: Any, box: Tensor) -> None:
-    x0, y0, x1, y1 = (box - 0.5).tolist()  # edges of pixels, whose centres are whole numbers
+def _draw_box(axes: Any, pane: Pane, box: Tensor, place: Place) -> None:
+    # edges of pixels, whose centres are whole numbers
+    (x0, y0), (x1, y1) = _on_sheet(box.view(2, 2) - 0.5, pane, place).tolist()
     axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=RIGHT, lw=1.6))
+
+
+def _on_sheet(points: Tensor, pane: Pane, place: Place) -> Tensor:
+    """Points ``(k, 2)`` in a pane's pixels, on the sheet."""
+    size = torch.tensor([pane.pixels.shape[-1], pane.pixels.shape[-2]])
+    x, y, width, height = place
+    return torch.tensor([x, y]) + (points + 0.5) / size * torch.tensor([width, height])

@@ -1,9 +1,12 @@
 """The one look of all pictures: colours, sizes, how an image is drawn, how a file is written."""
 
-from io import BytesIO
+import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -32,8 +35,14 @@ def new_figure(width: float, height: float, *, layout: str | None = "constrained
     return Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")  # type: ignore[arg-type]
 
 
-def draw_image(axes: Any, image: Tensor) -> None:
-    """Draw ``(C, H, W)`` in [0, 1] (1 or 3 channels) on matplotlib axes without ticks."""
+def fit_title(title: str, width: float) -> str:
+    """A title in as many lines as it takes to fit ``width`` inches."""
+    return textwrap.fill(title, max(12, int(width / 0.083)))
+
+
+def draw_image(axes: Any, image: Tensor, extent: tuple[float, float, float, float]) -> None:
+    """Draw ``(C, H, W)`` in [0, 1] (1 or 3 channels) on matplotlib axes, at the left, right, bottom
+    and top ``extent`` in their units."""
     pixels = image.detach().cpu().float().clamp(0, 1).numpy()
     axes.imshow(
         pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0),
@@ -42,9 +51,8 @@ def draw_image(axes: Any, image: Tensor) -> None:
         vmax=1,
         interpolation="nearest",
         aspect="auto",
+        extent=extent,
     )
-    axes.set_xticks([])
-    axes.set_yticks([])
 
 
 def plain_axes(axes: Any) -> None:
@@ -63,13 +71,14 @@ def save_figure(figure: Figure, path: Path) -> None:
     stamps = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
     if path.suffix not in stamps:
         raise OptionError(f"{path}: a picture is one of {', '.join(SUFFIXES)}")
-    write_whole(path, lambda p: figure.savefig(p, metadata=stamps[path.suffix]))
+    with rc_context({"svg.hashsalt": "spatial_transformer"}):  # its ids are random otherwise
+        write_whole(path, lambda p: figure.savefig(p, metadata=stamps[path.suffix]))
 
 
 def render(figure: Figure, width: int | None = None) -> Image.Image:
     """A figure as an image ``width`` pixels wide (about); at its own resolution if None."""
     dpi = DPI if width is None else width / figure.get_figwidth()
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    buffer.seek(0)
-    return Image.open(buffer).convert("RGB")
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

@@ -12,7 +12,7 @@ from spatial_transformer.errors import ShapeError
 from spatial_transformer.transforms import Transform
 from spatial_transformer.transforms.bounded import Bounded
 from spatial_transformer.transforms.matrix import MatrixTransform
-from spatial_transformer.viz.style import GRIDS, SERIES, new_figure, plain_axes
+from spatial_transformer.viz.style import GRIDS, SERIES, fit_title, new_figure, plain_axes
 
 #: panels in a row, and inches of one
 COLUMNS, PANEL = 3, (2.6, 1.7)
@@ -142,13 +142,13 @@ def _panels(names: Sequence[str], title: str) -> tuple[Figure, list[Any]]:
     for axes in panels[: len(names)]:
         plain_axes(axes)
     if title:
-        figure.suptitle(title, fontsize=10)
+        figure.suptitle(fit_title(title, columns * PANEL[0]), fontsize=10)
     return figure, panels[: len(names)]
 
 
 def _plane(points: Tensor, title: str) -> tuple[Figure, Any]:
     """The plane that control points lie in, the image's frame and the identity's points in it."""
-    figure = new_figure(4.2, 4.2)
+    figure = new_figure(4.4, 4.4 + (0.4 if title else 0))
     axes = figure.subplots()
     plain_axes(axes)
     axes.plot([-1, 1, 1, -1, -1], [-1, -1, 1, 1, -1], color="0.4", linewidth=1)
@@ -158,5 +158,5 @@ def _plane(points: Tensor, title: str) -> tuple[Figure, Any]:
     axes.set_xlabel("x", fontsize=10)
     axes.set_ylabel("y", fontsize=10)
     if title:
-        figure.suptitle(title, fontsize=10)
+        figure.suptitle(fit_title(title, 4.4), fontsize=10)
     return figure, axes
