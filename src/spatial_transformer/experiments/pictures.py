@@ -50,6 +50,7 @@ class Pictures:
     def __post_init__(self) -> None:
         self.dataset = make_dataset(self.trained.config.dataset)
         self.layer = find_transformer(self.trained.model)
+        self.transform = None if self.layer is None else self.layer.transform
         self.name = f"{self.trained.config.name}, {self.trained.iteration:,} steps"
 
     def draw(self, kind: str) -> Figure:
@@ -77,7 +78,7 @@ class Pictures:
             images,
             seen.warped,
             seen.theta,
-            self.layer and self.layer.transform,
+            self.transform,
             predicted=seen.scores.argmax(1).tolist(),
             truth=truth.tolist(),
             title=self.name,
@@ -89,7 +90,7 @@ class Pictures:
             found = self._survey
             return draw_mistakes(
                 found,
-                self.layer and self.layer.transform,
+                self.transform,
                 title=f"{self.name}: {found.wrong} of {found.images:,} wrong, the surest first",
             )
         images, truth = self._fixed()
@@ -147,7 +148,7 @@ class Pictures:
             images.expand(len(chosen), *images.shape),
             warped,
             theta,
-            self.layer and self.layer.transform,
+            self.transform,
             predicted=None if located else history["classes"][chosen, : len(images)].tolist(),
             truth=None if located else truth.tolist(),
             boxes=truth if located else None,
@@ -175,7 +176,7 @@ class Pictures:
             torch.stack([s.theta.cpu() for s in seen if s.theta is not None])
             if self.layer
             else None,
-            self.layer and self.layer.transform,
+            self.transform,
             predicted=[s.argmax(1).tolist() for s in scores] if scores else None,
             truth=truth if scores else None,
             titles=[self.trained.config.name] * frames,

@@ -140,7 +140,8 @@ def fit(
 
     def keep(iteration: int) -> None:
         if history is not None and history.wants(iteration):
-            history.see(iteration, model, schedule.get_last_lr(), loss_seen, error_seen)
+            rates = [float(rate) for rate in schedule.get_last_lr()]
+            history.see(iteration, model, rates, loss_seen, error_seen)
 
     end = recipe.iterations if stop_after is None else min(stop_after, recipe.iterations)
     with ExitStack() as stack:

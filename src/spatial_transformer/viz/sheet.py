@@ -139,7 +139,7 @@ def lay_out(
             _draw_pane(axes, pane, (x, y, CELL, tall[j]), several)
             if boxes is not None and pane.which is None:
                 _draw_box(axes, pane, boxes[k], (x, y, CELL, tall[j]))
-            label = {"ha": "center", "va": "center", "fontsize": 9}
+            label: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9}
             if across:
                 if block == 0:
                     name = pane.label.replace("\n", " ")

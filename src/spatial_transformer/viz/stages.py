@@ -61,8 +61,10 @@ def find_stages(model: nn.Module, images: Tensor) -> list[Stage]:
 
     def watch(name: str) -> Callable[..., None]:
         def hook(layer: SpatialTransformer, args: tuple[Tensor, ...], out: Any) -> None:
-            alone = not isinstance(layer, Cascade)
-            add(name, layer, [layer.localisation(args[0])] if alone else layer.thetas(args[0]))
+            if isinstance(layer, Cascade):
+                add(name, layer, layer.thetas(args[0]))
+            else:
+                add(name, layer, [layer.localisation(args[0])])
 
         return hook
 

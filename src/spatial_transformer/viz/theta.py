@@ -113,9 +113,9 @@ def draw_theta_paths(
         axes.axhline(float(identity[k]), color="black", linewidth=1, linestyle="--")
         for n in range(values.shape[2]):
             colour = _colour(n, values.shape[2])
-            ways = values[:, :, n, k].numpy()
-            axes.plot(steps.numpy(), ways, color=colour, linewidth=0.7, alpha=0.5)
-            axes.plot(steps.numpy(), ways.mean(1), color=colour, linewidth=2.2)
+            lines = values[:, :, n, k].numpy()
+            axes.plot(steps.numpy(), lines, color=colour, linewidth=0.7, alpha=0.5)
+            axes.plot(steps.numpy(), lines.mean(1), color=colour, linewidth=2.2)
         axes.set_title(names[k], fontsize=10)
         if k >= len(names) - COLUMNS:
             axes.set_xlabel("step", fontsize=10)
