@@ -8,6 +8,7 @@ from spatial_transformer.errors import DataError
 from spatial_transformer.files import write_whole
 from spatial_transformer.report import benchmarks as bench
 from spatial_transformer.report.table import error_table, markdown
+from spatial_transformer.report.tutorial import collapse_table
 from spatial_transformer.training.records import load_records
 
 
@@ -49,6 +50,9 @@ TABLES: dict[str, Callable[[Path], str]] = {
         bench.load_results(at / "benchmarks" / "warp.json")["memory"]
     ),
     "training step": lambda at: bench.rts_table(_step(at, "rts")),
+    "tutorial collapse": lambda at: collapse_table(
+        bench.load_results(at / "tutorial" / "collapse.json")
+    ),
     "house numbers": lambda at: bench.svhn_table(_step(at, "svhn")),
 }
 

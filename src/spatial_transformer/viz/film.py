@@ -17,7 +17,7 @@ SUFFIXES = (".gif", ".mp4")
 
 
 def save_film(
-    frames: Iterable[Image.Image], path: Path, *, rate: float = 12.0, hold: float = 1.0
+    frames: Iterable[Image.Image], path: Path | str, *, rate: float = 12.0, hold: float = 1.0
 ) -> int:
     """Write frames of one size as a film and return how many there are.
 
@@ -29,7 +29,7 @@ def save_film(
     Raises: OptionError for another suffix, or where ffmpeg is not on the PATH or fails; ShapeError
         without frames, or if they differ in size.
     """
-    check_film(path)
+    path = check_film(path)
     images = list(_same_size(frames))
     if rate <= 0 or hold < 0:
         raise OptionError(f"a film needs a positive rate and no negative hold, got {rate}, {hold}")
@@ -38,8 +38,9 @@ def save_film(
     return len(images)
 
 
-def check_film(path: Path) -> None:
-    """Raise OptionError where a film of that name cannot be written, before it is drawn."""
+def check_film(path: Path | str) -> Path:
+    """The path of a film that can be written here. Raises: OptionError."""
+    path = Path(path)
     if path.suffix not in SUFFIXES:
         raise OptionError(f"{path}: a film is one of {', '.join(SUFFIXES)}")
     if path.suffix == ".mp4" and shutil.which("ffmpeg") is None:
@@ -47,6 +48,7 @@ def check_film(path: Path) -> None:
             f"{path}: an MP4 is made by the program ffmpeg, which is not on the PATH; "
             "install it (such as with apt install ffmpeg) or write a .gif"
         )
+    return path
 
 
 def _same_size(frames: Iterable[Image.Image]) -> Iterator[Image.Image]:

@@ -63,11 +63,12 @@ def plain_axes(axes: Any) -> None:
     axes.tick_params(labelsize=9)
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path | str) -> None:
     """Write a figure in the format of its suffix (.png, .pdf, .svg), without a time stamp in it.
 
     Raises: OptionError for another suffix.
     """
+    path = Path(path)
     stamps = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
     if path.suffix not in stamps:
         raise OptionError(f"{path}: a picture is one of {', '.join(SUFFIXES)}")
