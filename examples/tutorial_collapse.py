@@ -11,7 +11,9 @@ the learning rate of the localisation network (``stn.param_groups``' default, a 
 
 import argparse
 import json
-from dataclasses import asdict, dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -47,17 +49,6 @@ class Plain(Distortion):
 
 
 @dataclass(frozen=True)
-class Setting:
-    """Digits, and how the tutorial's network is trained on them: SGD, batches of 64."""
-
-    name: str
-    distortion: Distortion
-    lr: float
-    momentum: float
-    steps: int
-
-
-@dataclass(frozen=True)
 class Variant:
     """What is read outside the image, and the localisation network's share of the learning rate."""
 
@@ -66,20 +57,33 @@ class Variant:
     localisation_lr_scale: float
 
 
-def settings(steps: int | None = None) -> list[Setting]:
-    rts = make_dataset("rts").distortion  # type: ignore[attr-defined]
-    return [
-        Setting("tutorial", Plain(), 0.01, 0.0, steps or 938),  # an epoch
-        Setting("hard", rts, 0.03, 0.9, steps or 480),
-    ]
-
-
 VARIANTS = (
     Variant("as the tutorial", "zeros", 1.0),
     Variant("fill", "fill", 1.0),
     Variant("localisation x 0.1", "zeros", 0.1),
     Variant("fill, localisation x 0.1", "fill", 0.1),
 )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Digits, and how the tutorial's network is trained on them: SGD, batches of 64."""
+
+    name: str
+    distortion: Distortion
+    lr: float
+    momentum: float
+    steps: int
+    variants: tuple[Variant, ...]
+
+
+def settings(steps: int | None = None) -> list[Setting]:
+    rts = make_dataset("rts").distortion  # type: ignore[attr-defined]
+    return [
+        # an epoch, of the twenty of the tutorial
+        Setting("tutorial", Plain(), 0.01, 0.0, steps or 938, (VARIANTS[0], VARIANTS[-1])),
+        Setting("hard", rts, 0.03, 0.9, steps or 480, VARIANTS),
+    ]
 
 
 def build(variant: Variant, size: int) -> nn.Module:
@@ -163,6 +167,22 @@ def draw(
     write_whole(path, whole.save)
 
 
+def run_one(
+    setting: Setting, variant: Variant, seed: int, train_digits: Digits, test_digits: Digits
+) -> tuple[dict[str, object], nn.Module]:
+    """The row of one run, and its network."""
+    torch.set_num_threads(1)
+    model = train(setting, variant, seed, train_digits)
+    row: dict[str, object] = {
+        "setting": setting.name, "digits": setting.distortion.name, "lr": setting.lr,
+        "momentum": setting.momentum, "steps": setting.steps, "variant": variant.name,
+        "padding": variant.padding, "localisation_lr_scale": variant.localisation_lr_scale,
+        "seed": seed, **measure(model, *fixed_set(test_digits, setting.distortion)),
+    }  # fmt: skip
+    print(*row.values(), flush=True)
+    return row, model
+
+
 def run(
     chosen: list[Setting],
     seeds: int,
@@ -170,37 +190,31 @@ def run(
     train_digits: Digits,
     test_digits: Digits,
     picture: Path | None = None,
+    jobs: int = 1,
 ) -> list[dict[str, object]]:
-    """Every variant of every setting, ``seeds`` times: a row each."""
-    rows: list[dict[str, object]] = []
-    for setting in chosen:
-        images, labels = fixed_set(test_digits, setting.distortion)
-        shown = {}
-        for variant in VARIANTS:
-            for seed in range(seeds):
-                model = train(setting, variant, seed, train_digits)
-                found = measure(model, images, labels)
-                rows.append(
-                    {
-                        "setting": setting.name, "digits": setting.distortion.name,
-                        "lr": setting.lr, "momentum": setting.momentum, "steps": setting.steps,
-                        "variant": variant.name, **asdict(variant), "seed": seed, **found,
-                    }
-                )  # fmt: skip
-                del rows[-1]["name"]
-                print(*rows[-1].values(), flush=True)
-                if seed == 0:
-                    shown[variant.name] = model
-        if picture is not None and setting is chosen[-1]:
-            two = {v.name: shown[v.name] for v in (VARIANTS[0], VARIANTS[-1])}
-            draw(two, images[:8], labels[:8], picture, f"{setting.distortion.title} digits")
-    return rows
+    """Every variant of every setting, ``seeds`` times, ``jobs`` at once: a row each."""
+    cells = [(s, v, seed) for s in chosen for v in s.variants for seed in range(seeds)]
+    work = partial(run_one, train_digits=train_digits, test_digits=test_digits)
+    if jobs == 1:
+        found = [work(*cell) for cell in cells]
+    else:
+        with ProcessPoolExecutor(jobs) as pool:
+            found = list(pool.map(work, *zip(*cells, strict=True)))
+    if picture is not None:
+        last = chosen[-1]
+        first = {v.name: m for (s, v, seed), (_, m) in zip(cells, found, strict=True)
+                 if s is last and not seed}  # fmt: skip
+        shown = {v.name: first[v.name] for v in (VARIANTS[0], VARIANTS[-1])}
+        images, labels = fixed_set(test_digits, last.distortion)
+        draw(shown, images[:8], labels[:8], picture, f"{last.distortion.title} digits, seed 0")
+    return [row for row, _ in found]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="instead of the settings' own")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at once")
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--out", type=Path, default=Path("collapse.json"))
     parser.add_argument("--picture", type=Path)
@@ -211,6 +225,7 @@ def main() -> None:
         train_digits=load_digits("train", options.data_root),
         test_digits=load_digits("test", options.data_root),
         picture=options.picture,
+        jobs=options.jobs,
     )
     whole = {
         "hardware": hardware(torch.device("cpu")),
