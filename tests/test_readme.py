@@ -33,7 +33,9 @@ def test_the_code_of_the_docs_runs(page, tmp_path):
     subprocess.run([sys.executable, script], check=True, cwd=tmp_path)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/benchmarks.md", "docs/export.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/benchmarks.md", "docs/export.md", "docs/tutorial_collapse.md"]
+)
 def test_its_tables_are_those_of_the_records(page, tmp_path):
     copy = tmp_path / "copy.md"
     copy.write_text((ROOT / page).read_text())

@@ -45,3 +45,12 @@ from spatial_transformer.transforms import list_transforms as list_transforms
 from spatial_transformer.transforms import make_transform as make_transform
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """``spatial_transformer.viz`` without an import of its own; it needs matplotlib."""
+    if name == "viz":
+        from importlib import import_module
+
+        return import_module("spatial_transformer.viz")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,13 +10,14 @@ import pytest
 from PIL import Image
 
 from spatial_transformer.cli.app import app, main
+from spatial_transformer.training.checkpoint import load_checkpoint, save_checkpoint
 
 COMMANDS = [
     "train",
     "eval",
     "show",
     "reproduce",
-    "animate",
+    "film",
     "report",
     "pretrained",
     "export",
@@ -115,14 +116,50 @@ def test_wrong_names_and_files_are_told_in_one_line(tiny, tmp_path, capsys):
         assert "Traceback" not in log
 
 
-def test_show_needs_a_transformer(tiny, tmp_path, capsys):
-    common = ["--data-root", tiny]
-    stn(capsys, "train", "--model", "fcn", *SMALL, *common, "--out", tmp_path)
-    code, _, log = stn(
-        capsys, "show", tmp_path / "table1" / "r--fcn--seed0", "--device", "cpu", *common
-    )
-    assert code == 1
-    assert "has no spatial transformer to show" in log
+def test_a_network_without_a_transformer_is_shown_without_grids(tiny, tmp_path, capsys):
+    common = ["--device", "cpu", "--data-root", tiny]
+    stn(capsys, "train", "--model", "fcn", *SMALL, "--data-root", tiny, "--out", tmp_path)
+    run = tmp_path / "table1" / "r--fcn--seed0"
+    code, text, log = stn(capsys, "show", run, "--kind", "all", "--out", tmp_path / "all", *common)
+    assert code == 0, log
+    names = {p.name for p in (tmp_path / "all").iterdir()}
+    assert names == {"sheet.png", "mistakes.png", "means.png", "curves.png"}
+    assert "no theta: r--fcn--seed0 has no spatial transformer to show" in text
+    for words, message in [
+        (["show", run, "--kind", "theta"], "has no spatial transformer to show"),
+        (["show", run, "--kind", "sheets"], "unknown kind of picture 'sheets'. Known: sheet"),
+        (["show", run, "--kind", "sheet,means", "--out", "x.png"], "need a folder"),
+        (["show", run, "--out", tmp_path / "x.jpg"], "a picture is one of .png, .pdf, .svg"),
+        (["film", run, "--out", tmp_path / "x.avi"], "a film is one of .gif, .mp4"),
+        (["film", run, "--what", "life"], "there is no film of 'life'. Known: motion, training"),
+    ]:
+        code, _, log = stn(capsys, *words, *common)
+        assert code == 1, words
+        assert message in log
+    film = tmp_path / "learning.gif"
+    words = ["film", run, "--what", "training", "--out", film, "--frames", 3, "--count", 2]
+    code, text, log = stn(capsys, *words, *common)
+    assert code == 0, log
+    assert "3 frames" in text
+    with Image.open(film) as read:
+        assert read.n_frames == 3
+
+
+def test_a_run_without_a_history_says_so(tiny, tmp_path, capsys):
+    common = ["--device", "cpu", "--data-root", tiny]
+    stn(capsys, "train", "--model", "st_fcn", *SMALL, "--data-root", tiny, "--out", tmp_path)
+    run = tmp_path / "table1" / "r--st_fcn_affine--seed0"
+    state = load_checkpoint(run / "checkpoint.pt")
+    del state["history"]  # as versions before this one wrote it
+    save_checkpoint(run / "checkpoint.pt", state)
+    for words in (["show", run, "--kind", "curves"], ["film", run, "--what", "training"]):
+        code, _, log = stn(capsys, *words, *common)
+        assert code == 1
+        assert "r--st_fcn_affine--seed0 has no history: it was trained by a version" in log
+    code, text, log = stn(capsys, "show", run, "--kind", "all", "--out", tmp_path / "all", *common)
+    assert code == 0, log
+    assert "no paths: r--st_fcn_affine--seed0 has no history" in text
+    assert (tmp_path / "all" / "theta.png").is_file()
 
 
 def test_pretrained_makes_a_folder_that_eval_and_show_take(tiny, tmp_path, capsys):

@@ -3,12 +3,9 @@
 import io
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from rich.console import Console
 from torch import nn
 
@@ -16,8 +13,7 @@ import spatial_transformer as stn
 from spatial_transformer.data import colocalisation as data
 from spatial_transformer.data.catalogue import make_dataset
 from spatial_transformer.data.stream import Digits
-from spatial_transformer.errors import OptionError, ShapeError, UnknownNameError
-from spatial_transformer.experiments.colocalisation.animate import animate
+from spatial_transformer.errors import OptionError, UnknownNameError
 from spatial_transformer.experiments.colocalisation.config import COLOCALISATION, colocalise
 from spatial_transformer.experiments.colocalisation.locate import (
     boxes,
@@ -26,11 +22,11 @@ from spatial_transformer.experiments.colocalisation.locate import (
     overlap,
     triplet,
 )
+from spatial_transformer.experiments.pictures import open_pictures
 from spatial_transformer.experiments.reproduce import reproduce
 from spatial_transformer.experiments.table1.config import TABLE1
 from spatial_transformer.models.build import ModelConfig, build_model
 from spatial_transformer.models.cnn import CNN
-from spatial_transformer.viz.boxes import draw_boxes, save_animation
 
 
 @pytest.fixture
@@ -139,22 +135,8 @@ def test_from_set_to_record(tiny, tmp_path):
     assert (tmp_path / "table1" / "p--cnn--seed0.json").is_file()
     assert reproduce(plan, tmp_path, data_root=tiny, console=console, run_one=run_one) == []
 
-    frames = animate(plan[0], tmp_path, every=2, data_root=tiny, encoder=encoder)
-    assert len(frames) == 3  # before steps 1 and 3, and at the end
-    save_animation(frames, tmp_path / "x.gif")
-    with Image.open(tmp_path / "x.gif") as read:
-        assert (read.n_frames, read.size) == (3, frames[0].size)
-
-
-def test_boxes_are_drawn_where_they_are():
-    truth = torch.tensor([[10.0, 20, 38, 48], [0, 0, 28, 28]])
-    sheet = draw_boxes(torch.zeros(2, 1, 84, 84), truth + 3, truth, zoom=2)
-    pixels = np.asarray(sheet)[14:]
-    assert pixels.shape == (168, 2 * 168 + 4, 3)
-    for colour, edges in (((0, 158, 115), (20, 40, 75, 95)), ((230, 159, 0), (26, 46, 81, 101))):
-        y, x = np.where((pixels[:, :168] == colour).all(-1))
-        assert (x.min(), y.min(), x.max(), y.max()) == edges
-    with pytest.raises(ShapeError, match="boxes must be"):
-        draw_boxes(torch.zeros(2, 1, 84, 84), truth[:1], truth)
-    with pytest.raises(ShapeError, match="one frame"):
-        save_animation([], Path("x.gif"))
+    pictures = open_pictures(str(plan[0].folder(tmp_path)), count=3, data_root=tiny)
+    assert len(list(pictures.training_film(2))) == 2
+    assert len(list(pictures.motion_film(2))) == 2
+    for kind in ("sheet", "mistakes", "means", "theta", "paths", "curves"):
+        assert pictures.draw(kind).axes

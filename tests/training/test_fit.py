@@ -11,7 +11,10 @@ from torch import nn
 
 from spatial_transformer.errors import CheckpointError, OptionError
 from spatial_transformer.files import write_whole
+from spatial_transformer.models.transformed import Transformed
+from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.training.checkpoint import load_checkpoint, save_checkpoint
+from spatial_transformer.training.history import History, kept_steps
 from spatial_transformer.training.loop import evaluate, fit
 from spatial_transformer.training.progress import TensorBoard
 from spatial_transformer.training.recipe import PAPER, Recipe, seed_everything
@@ -180,3 +183,63 @@ def test_watchers_are_told_of_every_step_and_closed():
     trained(watchers=[spy])
     assert spy.steps == list(range(1, 31))
     assert spy.closed
+
+
+class TestHistory:
+    PROBES = torch.rand(3, 1, 2, 4)
+
+    def fitted(self, **options):
+        history = History(self.PROBES, RECIPE.iterations)
+        fabric = Fabric(accelerator="cpu", devices=1)
+        seed_everything(0)
+        layer = SpatialTransformer("fully_connected", "affine")
+        inner = nn.Sequential(nn.Flatten(), nn.Dropout(0.1), nn.Linear(8, 2))
+        model = Transformed(layer, inner)
+        model(self.PROBES)  # sizes the lazy layers
+        images = lambda k: (batches(k)[0].view(-1, 1, 2, 4), batches(k)[1])  # noqa: E731
+        fitted = fit(fabric, model, images, RECIPE, history=history, **options)
+        return fitted, history
+
+    def test_it_changes_nothing_and_is_what_happened(self, monkeypatch):
+        fitted, history = self.fitted()
+        steps = history.series("step").tolist()
+        assert steps[0] == 0
+        assert steps[-1] == RECIPE.iterations
+        assert steps == kept_steps(RECIPE.iterations)
+        assert history.series("theta").shape == (len(steps), 3, 1, 6)
+        assert history.series("classes").shape == (len(steps), 3)
+        identity = torch.tensor([1.0, 0, 0, 0, 1, 0])
+        assert torch.equal(history.series("theta")[0], identity.expand(3, 1, 6))
+        assert not torch.equal(history.series("theta")[-1], history.series("theta")[0])
+        assert float(history.series("loss")[-1]) == pytest.approx(fitted.train_loss)
+        rates = history.series("rates")
+        assert rates.shape == (len(steps), 2)
+        assert rates[:, 0].max() > 10 * rates[-1, 0]  # one cycle
+        monkeypatch.setattr(History, "wants", lambda self, step: False)
+        without, none = self.fitted()
+        assert len(none) == 0
+        for a, b in zip(fitted.model.parameters(), without.model.parameters(), strict=True):
+            assert torch.equal(a, b)
+
+    def test_a_stopped_run_has_the_history_of_a_whole_one(self, tmp_path):
+        _, whole = self.fitted()
+        file = tmp_path / "checkpoint.pt"
+        # a kill between two checkpoints: the second stretch goes back to the first's checkpoint
+        self.fitted(checkpoint=file, stop_after=13)
+        kept = file.read_bytes()
+        self.fitted(checkpoint=file, stop_after=17)
+        file.write_bytes(kept)
+        _, resumed = self.fitted(checkpoint=file)
+        stored = load_checkpoint(file)["history"]
+        for name, values in whole.state().items():
+            assert torch.equal(values, resumed.state()[name]), name
+            assert torch.equal(values, stored[name]), name
+
+    def test_a_checkpoint_without_one_is_gone_on_with(self, tmp_path):
+        file = tmp_path / "checkpoint.pt"
+        self.fitted(checkpoint=file, stop_after=13)
+        state = load_checkpoint(file)
+        del state["history"]  # as runs before histories have it
+        save_checkpoint(file, state)
+        _, history = self.fitted(checkpoint=file)
+        assert history.series("step")[0] > 13

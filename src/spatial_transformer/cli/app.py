@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from spatial_transformer.cli.animate import animate
 from spatial_transformer.cli.demo import demo
 from spatial_transformer.cli.doctor import doctor
 from spatial_transformer.cli.evaluate import evaluate
 from spatial_transformer.cli.export import export
+from spatial_transformer.cli.film import film
 from spatial_transformer.cli.list import list_names
 from spatial_transformer.cli.pretrained import pretrained
 from spatial_transformer.cli.report import report
@@ -30,7 +30,7 @@ app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("show")(show)
 app.command("reproduce")(reproduce)
-app.command("animate")(animate)
+app.command("film")(film)
 app.command("demo")(demo)
 app.command("report")(report)
 app.command("pretrained")(pretrained)

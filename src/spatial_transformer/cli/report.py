@@ -38,8 +38,8 @@ def report(
     from spatial_transformer.report.readme import fill_readme
     from spatial_transformer.report.table import error_table, markdown
     from spatial_transformer.training.records import load_records
-    from spatial_transformer.viz.sheet import save_figure
     from spatial_transformer.viz.speed import draw_speed
+    from spatial_transformer.viz.style import save_figure
 
     if plot is not None:
         rows = load_results(results / "benchmarks" / "warp.json")["speed"]

@@ -1,4 +1,4 @@
-"""stn show: a picture of what a trained transformer does."""
+"""stn show: pictures of what a trained network does."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,47 +11,54 @@ from spatial_transformer.cli.options import DataRoot, Device, Model
 
 def show(
     model: Model,
-    out: Annotated[Path, typer.Option(help="The picture (.png, .pdf or .svg).")] = Path("show.png"),
-    count: Annotated[int, typer.Option(min=1, max=32, help="How many digits.")] = 10,
-    seed: Annotated[int, typer.Option(help="Which digits, and how they are distorted.")] = 0,
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="What to draw: sheet (inputs, grids, outputs, predictions), mistakes (those that "
+            "remain, the surest first), means (of each class, before and after), theta (its "
+            "distribution), paths (theta through training), curves (loss and error), several of "
+            "them with commas, or all."
+        ),
+    ] = "sheet",
+    out: Annotated[
+        Path,
+        typer.Option(help="The picture (.png, .pdf or .svg); a folder for several kinds."),
+    ] = Path("show.png"),
+    count: Annotated[int, typer.Option(min=1, max=32, help="How many images.")] = 10,
+    seed: Annotated[int, typer.Option(help="Which images, and how they are distorted.")] = 0,
     device: Device = "auto",
     data_root: DataRoot = None,
 ) -> None:
-    """Draw test digits with the predicted grid on them, the transformer's outputs, and the
-    predictions with the truth.
+    """Draw test images with the predicted grid on them, the transformer's outputs, and the
+    predictions with the truth; or the mistakes, the mean images, theta, the training curves.
 
-    Example:
+    Examples:
 
         stn show runs/table1/rts--st_cnn_affine--seed0 --out rts.png
+
+        stn show runs/table1/rts--st_cnn_affine--seed0 --kind all --out pictures
     """
-    import torch
+    from spatial_transformer.errors import DataError, OptionError
+    from spatial_transformer.experiments.pictures import find_kinds, open_pictures
+    from spatial_transformer.experiments.run import open_fabric
+    from spatial_transformer.viz.style import save_figure
 
-    from spatial_transformer.data.catalogue import make_dataset
-    from spatial_transformer.data.stream import generator
-    from spatial_transformer.errors import OptionError
-    from spatial_transformer.experiments.run import find_model, open_fabric
-    from spatial_transformer.models.transformed import Transformed
-    from spatial_transformer.viz.sheet import draw_sheet, save_figure
-
+    kinds = find_kinds([k.strip() for k in kind.split(",")])
+    files = {kinds[0]: out}
+    if len(kinds) > 1:
+        out = Path("show") if out == Path("show.png") else out
+        if out.suffix:
+            raise OptionError(f"{out}: several kinds of picture need a folder, not a file")
+        files = {k: out / f"{k}.png" for k in kinds}
     at = open_fabric(device).device
-    trained = find_model(model, at)
-    network = trained.model
-    if not isinstance(network, Transformed):
-        raise OptionError(f"{trained.name} has no spatial transformer to show")
-    dataset = make_dataset(trained.dataset)
-    images, truth = next(dataset.fixed("test", seed=seed, data_root=data_root, device=at))
-    order = torch.randperm(len(truth), generator=generator("cpu", seed, "show"))[:count].to(at)
-    images, truth = images[order], truth[order]
-    with torch.no_grad():
-        logits, warped, theta = network(images, return_warped=True)
-    figure = draw_sheet(
-        images,
-        warped,
-        theta,
-        network.transformer.transform,
-        predicted=logits.argmax(1).tolist(),
-        truth=truth.tolist(),
-        title=trained.name,
-    )
-    save_figure(figure, out)
-    Console().print(f"wrote {out}", highlight=False, soft_wrap=True)
+    pictures = open_pictures(model, count=count, seed=seed, data_root=data_root, device=at)
+    console = Console(highlight=False, soft_wrap=True)
+    for name, file in files.items():
+        try:
+            save_figure(pictures.draw(name), file)
+        except (OptionError, DataError) as error:
+            if kind != "all":
+                raise
+            console.print(f"no {name}: {error}", markup=False)
+            continue
+        console.print(f"wrote {file}")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.data.cluttered import add_patches, place, whole
-from spatial_transformer.data.dataset import FIXED_SEED, Batch, Dataset, load_digits
+from spatial_transformer.data.dataset import FIXED_SEED, PROBES, Batch, Dataset, load_digits
 from spatial_transformer.data.distortion import uniform
 from spatial_transformer.data.stream import generator
 from spatial_transformer.errors import OptionError
@@ -92,3 +92,8 @@ class Colocalisation(Dataset):
         if part != "test":
             raise OptionError(f"co-localisation has no {part} images: only the set itself, 'test'")
         return iter([self.images(seed, data_root, device)])
+
+    def probes(self, *, seed: int = FIXED_SEED, data_root: Path | None = None) -> Batch:
+        """The first images of the seed's set, and their boxes."""
+        images, truth = self.images(seed, data_root, "cpu")
+        return images[:PROBES].clone(), truth[:PROBES]

@@ -18,6 +18,9 @@ Batch = tuple[Tensor, Tensor]
 #: the seed of every fixed validation and test set, the same for all models and training seeds
 FIXED_SEED = 0
 
+#: how many images a training run is watched by, at most
+PROBES = 10
+
 
 class Dataset(ABC):
     """A data set by name. Nothing is read before it is asked for."""
@@ -50,6 +53,14 @@ class Dataset(ABC):
         device: torch.device | str = "cpu",
     ) -> Iterator[Batch]:
         """The "validation" or "test" images, the same for a seed, in blocks. Raises: DataError."""
+
+    def probes(self, *, seed: int = FIXED_SEED, data_root: Path | None = None) -> Batch:
+        """A few images to watch a network by, and their labels: always the same ones, whatever
+        the device. One validation image of a class, of ten classes at most. Raises: DataError."""
+        images, labels = next(self.fixed("validation", data_root=data_root))
+        classes = range(0, self.classes, -(-self.classes // PROBES))
+        first = [int(i[0]) for k in classes if len(i := torch.where(labels == k)[0])]
+        return images[first].clone(), labels[first]
 
 
 def load_digits(

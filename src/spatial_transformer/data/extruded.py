@@ -62,6 +62,11 @@ class Extruded(Distortion):
         scale = uniform(generator, count, 0.7, 1.2)
         room = ROOM / 2 - HALF * scale
         place = torch.stack([room * uniform(generator, count, -1, 1) for _ in range(3)], dim=1)
+        return self.solids(digits, turn, scale, place)
+
+    def solids(self, digits: Tensor, turn: Tensor, scale: Tensor, place: Tensor) -> Tensor:
+        """Digits turned by ``(B, 3, 3)``, ``(B,)`` times as large, and ``(B, 3)`` pixels (x, y, z)
+        off the volume's centre."""
         # the volume's point p reads the digit's frame at R^T (p - place) / scale
         inverse = turn.transpose(1, 2) / scale[:, None, None]
         shift = -(inverse @ place[:, :, None]) / HALF

@@ -17,7 +17,7 @@ from spatial_transformer.demo.scene import MOST_PATCHES, Pose, draw_canvas
 from spatial_transformer.errors import DataError, OptionError
 from spatial_transformer.hub import Pretrained
 from spatial_transformer.models.transformed import Transformed
-from spatial_transformer.viz.sheet import grid_lines
+from spatial_transformer.viz.lines import grid_lines
 
 #: the canvas where no network is chosen, in pixels
 SIZE = 42

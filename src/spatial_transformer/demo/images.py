@@ -23,7 +23,7 @@ from spatial_transformer.transforms.basis import ControlPointTransform
 from spatial_transformer.transforms.displacement import Displacement
 from spatial_transformer.transforms.matrix import MatrixTransform
 from spatial_transformer.transforms.pixel_affine import PixelAffine
-from spatial_transformer.viz.sheet import grid_lines
+from spatial_transformer.viz.lines import grid_lines
 
 #: an image is reduced to so many pixels an axis, and so many images are kept
 SIDE, KEPT = 512, 16

@@ -15,6 +15,7 @@ from spatial_transformer.errors import BackendError, CheckpointError
 from spatial_transformer.hub import Pretrained, from_pretrained
 from spatial_transformer.models.build import ModelConfig, build_model, count_parameters
 from spatial_transformer.training.checkpoint import load_checkpoint
+from spatial_transformer.training.history import History
 from spatial_transformer.training.loop import Fitted, evaluate, fit
 from spatial_transformer.training.progress import Measured, Watcher
 from spatial_transformer.training.recipe import Recipe, seed_everything
@@ -109,6 +110,7 @@ def run(
         checkpoint_every=checkpoint_every,
         identity=config.identity(),
         watchers=watchers,
+        history=make_history(config, data_root, fabric.device),
     )
     measured = {}
     for part in ("validation", "test"):
@@ -120,6 +122,14 @@ def run(
     )
     record.save(out)
     return record
+
+
+def make_history(
+    config: RunConfig, data_root: Path | None, device: torch.device | str = "cpu"
+) -> History:
+    """An empty history of a run, that watches its data set's probes."""
+    images, _ = make_dataset(config.dataset).probes(seed=config.seed, data_root=data_root)
+    return History(images.to(device), config.recipe.iterations)
 
 
 def make_record(
@@ -161,6 +171,8 @@ class Trained:
     model: nn.Module
     config: RunConfig
     iteration: int
+    #: None where the run kept none
+    history: dict[str, Tensor] | None
 
 
 def load_trained(path: Path, device: torch.device | str = "cpu") -> Trained:
@@ -189,7 +201,12 @@ def load_trained(path: Path, device: torch.device | str = "cpu") -> Trained:
         network.load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: not the checkpoint of a run: {error}") from error
-    return Trained(network.to(device).eval(), config, state["iteration"])
+    return Trained(network.to(device).eval(), config, state["iteration"], state.get("history"))
+
+
+def is_run(name: str) -> bool:
+    """Whether that is a run's folder or a checkpoint file."""
+    return Path(name).is_file() or (Path(name) / "checkpoint.pt").is_file()
 
 
 def find_model(name: str, device: torch.device | str = "cpu") -> Pretrained:
@@ -197,9 +214,8 @@ def find_model(name: str, device: torch.device | str = "cpu") -> Pretrained:
 
     Raises: CheckpointError; as :func:`from_pretrained`.
     """
-    path = Path(name)
-    if path.is_file() or (path / "checkpoint.pt").is_file():
-        trained = load_trained(path, device)
+    if is_run(name):
+        trained = load_trained(Path(name), device)
         config = trained.config
         label = f"{config.name} after {trained.iteration} steps"
         return Pretrained(trained.model, config.model, config.dataset, label, None)

@@ -43,10 +43,10 @@ def export_program(
     names = argument_names(module, inputs)
     axes = {n: {0: "batch"} for n in names} if dynamic is None else dynamic
     for name, tensor in zip(names, inputs, strict=True):
-        for axis, called in axes.get(name, {}).items():
+        for axis, label in axes.get(name, {}).items():
             if tensor.shape[axis] < 2:
                 raise OptionError(
-                    f"example {name} {tuple(tensor.shape)}: axis {axis} ({called}) is to have any "
+                    f"example {name} {tuple(tensor.shape)}: axis {axis} ({label}) is to have any "
                     "size, so the example's must be 2 or more"
                 )
     called = dict.fromkeys(c for a in axes.values() for c in a.values())

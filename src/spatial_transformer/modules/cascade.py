@@ -45,16 +45,20 @@ class Cascade(SpatialTransformer):
         self.localisation: nn.ModuleList = nn.ModuleList(self._localisation(s) for s in stages)
         self.steps = steps
 
+    def thetas(self, image: Tensor) -> list[Tensor]:
+        """theta ``(B, P)`` after each stage: each maps from the image itself."""
+        found: list[Tensor] = []
+        for stage in list(self.localisation) * self.steps:
+            if found:
+                view = warp(image, found[-1], self.transform, None, **self.sampler.options())
+                found.append(self.transform.compose(found[-1], stage(view)))
+            else:
+                found.append(stage(image))
+        return found
+
     def forward(
         self, image: Tensor, return_theta: bool | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
-        options = self.sampler.options()
-        theta = None
-        view = image
-        for k, stage in enumerate(list(self.localisation) * self.steps):
-            if k:
-                view = warp(image, theta, self.transform, None, **options)  # type: ignore[arg-type]
-            change = stage(view)
-            theta = change if theta is None else self.transform.compose(theta, change)
-        warped = warp(image, theta, self.transform, self.size, **options)  # type: ignore[arg-type]
-        return (warped, theta) if self._wants_theta(return_theta) else warped  # type: ignore[return-value]
+        theta = self.thetas(image)[-1]
+        warped = warp(image, theta, self.transform, self.size, **self.sampler.options())
+        return (warped, theta) if self._wants_theta(return_theta) else warped

@@ -9,6 +9,7 @@ from spatial_transformer.files import write_whole
 from spatial_transformer.report import benchmarks as bench
 from spatial_transformer.report.exports import export_table
 from spatial_transformer.report.table import error_table, markdown
+from spatial_transformer.report.tutorial import collapse_table
 from spatial_transformer.training.records import load_records
 
 
@@ -59,6 +60,9 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "training step": lambda at: bench.rts_table(_step(at, "rts")),
     "export in 2-D": lambda at: _export(at, 2),
     "export in 3-D": lambda at: _export(at, 3),
+    "tutorial collapse": lambda at: collapse_table(
+        bench.load_results(at / "tutorial" / "collapse.json")
+    ),
     "house numbers": lambda at: bench.svhn_table(_step(at, "svhn")),
 }
 

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from spatial_transformer.errors import CheckpointError
 from spatial_transformer.training.checkpoint import load_checkpoint, save_checkpoint
+from spatial_transformer.training.history import History
 from spatial_transformer.training.progress import Measured, Watcher
 from spatial_transformer.training.recipe import Recipe
 
@@ -71,6 +72,7 @@ def fit(
     checkpoint_every: int = 500,
     identity: dict[str, Any] | None = None,
     watchers: Sequence[Watcher] = (),
+    history: History | None = None,
     stop_after: int | None = None,
 ) -> Fitted:
     """Train ``model`` for ``recipe.iterations`` steps of ``objective`` on ``batches(k)``.
@@ -80,6 +82,7 @@ def fit(
 
     Args:
         identity: what the run is, kept in the checkpoint; another run's checkpoint is refused.
+        history: keeps moments of the run, here and in the checkpoint.
         stop_after: stop at this iteration with a checkpoint, as a kill would.
     Raises: CheckpointError.
     """
@@ -112,6 +115,8 @@ def fit(
         torch.set_rng_state(state["rng"].cpu())
         if state["cuda_rng"]:
             torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda_rng"]])
+        if history is not None:
+            history.load(state.get("history"))
         start, loss_seen, error_seen = state["iteration"], state["loss"], state["error"]
         began -= state["seconds"]
 
@@ -127,16 +132,24 @@ def fit(
                 "optimiser": optimiser.state_dict(),
                 "schedule": schedule.state_dict(),
                 "averaged": None if averaged is None else averaged.state_dict(),
+                "history": None if history is None else history.state(),
                 "rng": torch.get_rng_state(),
                 "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             }
             save_checkpoint(checkpoint, state)
+
+    def keep(iteration: int) -> None:
+        if history is not None and history.wants(iteration):
+            rates = [float(rate) for rate in schedule.get_last_lr()]
+            history.see(iteration, model, rates, loss_seen, error_seen)
 
     end = recipe.iterations if stop_after is None else min(stop_after, recipe.iterations)
     with ExitStack() as stack:
         for watcher in watchers:
             stack.enter_context(watcher)
         network.train()
+        if start == 0:
+            keep(0)
         for k in range(start, end):
             loss, error = objective(network, batches(k))
             fabric.backward(loss)
@@ -150,6 +163,7 @@ def fit(
             weight = 1.0 if k == 0 else max(SMOOTHING, 1 / (k + 1))
             loss_seen += weight * (float(loss.detach()) - loss_seen)
             error_seen += weight * (float(error) - error_seen)
+            keep(k + 1)
             for watcher in watchers:
                 watcher.step(k + 1, loss_seen, error_seen)
             if (k + 1) % checkpoint_every == 0 or k + 1 == end:

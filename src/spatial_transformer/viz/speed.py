@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-#: colour-blind safe (Okabe and Ito), and a marker of its own for each
+from spatial_transformer.viz.style import BLACK, BLUE, GREEN, PURPLE, VERMILION
+
+#: a colour and a marker of its own for each
 LOOKS = {
-    "spatial_transformer": ("#D55E00", "o"),
-    "torch.compile": ("#0072B2", "s"),
-    "kornia": ("#009E73", "^"),
-    "OpenCV": ("#CC79A7", "D"),
+    "spatial_transformer": (VERMILION, "o"),
+    "torch.compile": (BLUE, "s"),
+    "kornia": (GREEN, "^"),
+    "OpenCV": (PURPLE, "D"),
 }
-OTHERS = ("#000000", "x")
+OTHERS = (BLACK, "x")
 
 
 def draw_speed(panels: Mapping[str, Mapping[str, Mapping[str, float]]], where: str = "") -> Figure:

@@ -11,6 +11,7 @@ from spatial_transformer.experiments.experiment import Experiment
 from spatial_transformer.experiments.run import (
     RunConfig,
     load_trained,
+    make_history,
     make_record,
     open_fabric,
     run,
@@ -59,6 +60,7 @@ def colocalise(
         checkpoint_every=checkpoint_every,
         identity=config.identity(),
         watchers=watchers,
+        history=make_history(config, data_root, fabric.device),
     )
     images, truth = next(dataset.fixed("test", seed=config.seed, **where))
     missed = ~found(fitted.model.eval(), images, truth)

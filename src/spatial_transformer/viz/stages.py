@@ -1,0 +1,103 @@
+"""Several transformers in a network: what each makes of the image, and all of them composed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from spatial_transformer.errors import OptionError
+from spatial_transformer.functional import warp
+from spatial_transformer.modules.cascade import Cascade
+from spatial_transformer.modules.spatial_transformer import Parallel, SpatialTransformer
+from spatial_transformer.transforms import Compose, Transform
+from spatial_transformer.viz.panes import input_panes, output_panes
+from spatial_transformer.viz.sheet import lay_out
+
+
+@dataclass(frozen=True)
+class Stage:
+    """All transformers of a network up to one of them, as one transform of the network's input.
+
+    theta ``(B, P)``; ``warped`` ``(B, C, *size)`` is the input sampled once, at that transformer's
+    size.
+    """
+
+    name: str
+    transform: Transform
+    theta: Tensor
+    warped: Tensor
+
+
+@torch.no_grad()
+def find_stages(model: nn.Module, images: Tensor) -> list[Stage]:
+    """Run ``model`` on ``images`` and compose its transformers in the order in which they work.
+
+    What lies between them must keep the frame, as convolutions and pools do. A :class:`Cascade`
+    gives a stage each time one of its networks works.
+    Raises: OptionError without a transformer, or with a :class:`Parallel` one (its transforms are
+        side by side: :func:`draw_sheet` draws them).
+
+    >>> layers = [SpatialTransformer("fully_connected", "affine") for _ in range(2)]
+    >>> stages = find_stages(nn.Sequential(*layers), torch.rand(3, 1, 8, 8))
+    >>> [(s.name, s.transform.num_params) for s in stages]
+    [('0', 6), ('1', 12)]
+    """
+    stages: list[Stage] = []
+    chain: list[tuple[Transform, Tensor]] = []
+
+    def add(name: str, layer: SpatialTransformer, thetas: list[Tensor]) -> None:
+        for k, theta in enumerate(thetas):
+            links = [*chain, (layer.transform, theta)]
+            parts = [transform for transform, _ in links]
+            whole = parts[0] if len(parts) == 1 else Compose(parts)
+            joint = torch.cat([t for _, t in links], dim=-1)
+            view = warp(images, joint, whole, layer.size, **layer.sampler.options())
+            label = f"{name} {k + 1}".strip() if len(thetas) > 1 else name
+            stages.append(Stage(label, whole, joint, view))
+        chain.append((layer.transform, thetas[-1]))
+
+    def watch(name: str) -> Callable[..., None]:
+        def hook(layer: SpatialTransformer, args: tuple[Tensor, ...], out: Any) -> None:
+            if isinstance(layer, Cascade):
+                add(name, layer, layer.thetas(args[0]))
+            else:
+                add(name, layer, [layer.localisation(args[0])])
+
+        return hook
+
+    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, SpatialTransformer)]
+    if not layers:
+        raise OptionError("the model has no spatial transformer to show")
+    if any(isinstance(m, Parallel) for _, m in layers):
+        raise OptionError("a Parallel transformer has no stages: its transforms are side by side")
+    training = model.training
+    hooks = [layer.register_forward_hook(watch(name)) for name, layer in layers]
+    try:
+        model.eval()(images)
+    finally:
+        for handle in hooks:
+            handle.remove()
+        model.train(training)
+    return stages
+
+
+def draw_stages(images: Tensor, stages: Sequence[Stage], *, title: str = "") -> Figure:
+    """For each image ``(B, C, *spatial)`` and each stage: the input with the grid of all transforms
+    so far, and what that shows of it."""
+    examples = [
+        [
+            replace(
+                pane, label=f"{pane.label}\n(stage {number})" if len(stages) > 1 else pane.label
+            )
+            for number, stage in enumerate(stages, 1)
+            for pane in (
+                *input_panes(image, stage.transform, stage.theta[k][None]),
+                *output_panes(stage.warped[k][None]),
+            )
+        ]
+        for k, image in enumerate(images)
+    ]
+    return lay_out(examples, [("", "black")] * len(examples), title=title)

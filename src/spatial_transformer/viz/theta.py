@@ -1,0 +1,162 @@
+"""theta in numbers: its distribution over a data set, and its way through training."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from spatial_transformer.errors import ShapeError
+from spatial_transformer.transforms import Transform
+from spatial_transformer.transforms.bounded import Bounded
+from spatial_transformer.transforms.matrix import MatrixTransform
+from spatial_transformer.viz.style import GRIDS, SERIES, fit_title, new_figure, plain_axes
+
+#: panels in a row, and inches of one
+COLUMNS, PANEL = 3, (2.6, 1.7)
+
+
+def theta_values(transform: Transform, theta: Tensor) -> tuple[list[str], Tensor, Tensor]:
+    """theta ``(..., P)`` as what people read: names, values ``(..., Q)``, those of the identity.
+
+    A bounded family's own parameters, within their bounds; the others as they are.
+    """
+    identity = transform.identity()
+    if isinstance(transform, Bounded):
+        theta, identity = transform.values(theta), transform.values(identity)
+    if isinstance(transform, MatrixTransform):
+        return list(transform.param_names), theta, identity
+    return [f"theta {k}" for k in range(transform.num_params)], theta, identity
+
+
+def _control_points(transform: Transform) -> Tensor | None:
+    """The regular control points ``(K, 2)`` where theta holds the places of such points."""
+    points = getattr(transform, "control_points", None)
+    if not isinstance(points, Tensor) or transform.num_params != points.numel():
+        return None
+    return points.float() if points.shape[-1] == 2 else None
+
+
+def draw_theta(theta: Tensor, transform: Transform, *, title: str = "") -> Figure:
+    """How theta is distributed: a histogram for each parameter, dashed where the identity is; for
+    families of control points in a plane the places of each of them.
+
+    Args:
+        theta: ``(M, P)``, or ``(M, N, P)`` for N transforms an image, in a colour each.
+    Raises: ShapeError.
+
+    >>> from spatial_transformer.transforms import Attention
+    >>> len(draw_theta(torch.rand(50, 3), Attention()).axes)
+    3
+    """
+    theta = _three(theta, transform)
+    points = _control_points(transform)
+    if points is not None:
+        figure, axes = _plane(points, title)
+        for n in range(theta.shape[1]):
+            places = theta[:, n].view(len(theta), -1, 2)
+            for k in range(len(points)):
+                axes.scatter(
+                    *places[:, k].T.numpy(), s=3, linewidths=0, rasterized=True,
+                    alpha=max(0.05, min(0.6, 60 / len(theta))), color=SERIES[k % len(SERIES)],
+                )  # fmt: skip
+        return figure
+    names, values, identity = theta_values(transform, theta)
+    figure, panels = _panels(names, title)
+    for k, axes in enumerate(panels):
+        low, high = values[..., k].min().item(), values[..., k].max().item()
+        for n in range(values.shape[1]):
+            axes.hist(
+                values[:, n, k].numpy(), bins=40, range=(low, high) if high > low else None,
+                color=_colour(n, values.shape[1]), alpha=0.75 if values.shape[1] > 1 else 1,
+            )  # fmt: skip
+        axes.axvline(float(identity[k]), color="black", linewidth=1, linestyle="--")
+        axes.set_xlabel(names[k], fontsize=10)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+    return figure
+
+
+def draw_theta_paths(
+    steps: Sequence[float] | Tensor, theta: Tensor, transform: Transform, *, title: str = ""
+) -> Figure:
+    """theta's way through training for a few images: a thin line an image, a thick one their mean,
+    dashed where the identity is; for families of control points in a plane each point's way,
+    the mean over the images, from a cross to a dot.
+
+    Args:
+        steps: ``(T,)``; theta: ``(T, B, P)``, or ``(T, B, N, P)`` for N transforms an image.
+    Raises: ShapeError.
+    """
+    steps = torch.as_tensor(steps).float()
+    if theta.dim() not in (3, 4) or len(theta) != len(steps):
+        raise ShapeError(
+            f"theta must be (T, B, P) or (T, B, N, P) for {len(steps)} steps, "
+            f"got {tuple(theta.shape)}"
+        )
+    theta = _three(theta.flatten(0, 1), transform).unflatten(0, theta.shape[:2])
+    points = _control_points(transform)
+    if points is not None:
+        figure, axes = _plane(points, title)
+        for n in range(theta.shape[2]):
+            ways = theta[:, :, n].mean(1).view(len(steps), -1, 2)
+            for k in range(len(points)):
+                colour = SERIES[k % len(SERIES)]
+                axes.plot(*ways[:, k].T.numpy(), color=colour, linewidth=1)
+                axes.plot(*ways[-1, k].tolist(), "o", color=colour, markersize=4)
+        return figure
+    names, values, identity = theta_values(transform, theta)
+    figure, panels = _panels(names, title)
+    for k, axes in enumerate(panels):
+        axes.axhline(float(identity[k]), color="black", linewidth=1, linestyle="--")
+        for n in range(values.shape[2]):
+            colour = _colour(n, values.shape[2])
+            lines = values[:, :, n, k].numpy()
+            axes.plot(steps.numpy(), lines, color=colour, linewidth=0.7, alpha=0.5)
+            axes.plot(steps.numpy(), lines.mean(1), color=colour, linewidth=2.2)
+        axes.set_title(names[k], fontsize=10)
+        if k >= len(names) - COLUMNS:
+            axes.set_xlabel("step", fontsize=10)
+    return figure
+
+
+def _three(theta: Tensor, transform: Transform) -> Tensor:
+    """theta as ``(M, N, P)`` on the CPU. Raises: ShapeError."""
+    theta = transform.check_theta(theta).detach().cpu().float()
+    return theta if theta.dim() == 3 else theta[:, None]
+
+
+def _colour(n: int, count: int) -> str:
+    return SERIES[0] if count == 1 else GRIDS[n % len(GRIDS)]
+
+
+def _panels(names: Sequence[str], title: str) -> tuple[Figure, list[Any]]:
+    rows = math.ceil(len(names) / COLUMNS)
+    columns = min(COLUMNS, len(names))
+    figure = new_figure(columns * PANEL[0], rows * PANEL[1] + (0.3 if title else 0))
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in panels[len(names) :]:
+        axes.remove()
+    for axes in panels[: len(names)]:
+        plain_axes(axes)
+    if title:
+        figure.suptitle(fit_title(title, columns * PANEL[0]), fontsize=10)
+    return figure, panels[: len(names)]
+
+
+def _plane(points: Tensor, title: str) -> tuple[Figure, Any]:
+    """The plane that control points lie in, the image's frame and the identity's points in it."""
+    figure = new_figure(4.4, 4.4 + (0.4 if title else 0))
+    axes = figure.subplots()
+    plain_axes(axes)
+    axes.plot([-1, 1, 1, -1, -1], [-1, -1, 1, 1, -1], color="0.4", linewidth=1)
+    axes.plot(*points.T.numpy(), "+", color="black", markersize=9, markeredgewidth=1.4, zorder=3)
+    axes.set_aspect("equal")
+    axes.invert_yaxis()
+    axes.set_xlabel("x", fontsize=10)
+    axes.set_ylabel("y", fontsize=10)
+    if title:
+        figure.suptitle(fit_title(title, 4.4), fontsize=10)
+    return figure, axes
