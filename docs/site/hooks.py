@@ -18,7 +18,9 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "spatial_transformer"
-sys.path.insert(0, str(ROOT))  # for docs.site, whatever folder mkdocs is called from
+sys.path.insert(0, str(ROOT))  # whatever folder mkdocs is called from
+
+from docs.site import gallery  # noqa: E402
 
 #: pages that are files elsewhere in the repository
 ELSEWHERE = {
@@ -71,6 +73,9 @@ def on_files(files: Files, config: Any) -> Files:
         files.append(File.generated(config, page, content=text))
     for page, source in ELSEWHERE.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text()))
+    files.append(File.generated(config, "gallery.md", content=gallery.page()))
+    for picture, content in gallery.pictures().items():
+        files.append(File.generated(config, picture, content=content))
     return files
 
 

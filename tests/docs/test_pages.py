@@ -11,15 +11,19 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(python|pycon)\n(.*?)^```", re.S | re.M)
+#: runs as a notebook instead
+NOTEBOOK = "docs/quickstart.md"
 #: those that train networks
-SLOW = {"docs/quickstart.md"}  # runs as a notebook, see test_notebook.py
+SLOW = ("docs/your_network.md",)
 #: pages with blocks of another library
 NEEDS = {"docs/migrating.md": ("kornia", "cv2", "scipy")}
 
 
 def pages() -> list[str]:
     found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return [p.relative_to(ROOT).as_posix() for p in found if BLOCK.search(p.read_text())]
+    names = [p.relative_to(ROOT).as_posix() for p in found if BLOCK.search(p.read_text())]
+    names.remove(NOTEBOOK)
+    return names
 
 
 def run_page(text: str, name: str, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -45,7 +49,9 @@ def run_page(text: str, name: str, monkeypatch: pytest.MonkeyPatch) -> int:
     return len(blocks)
 
 
-@pytest.mark.parametrize("page", [p for p in pages() if p not in SLOW])
+@pytest.mark.parametrize(
+    "page", [pytest.param(p, marks=[pytest.mark.slow] * (p in SLOW)) for p in pages()]
+)
 def test_its_code_runs(page, tmp_path, monkeypatch):
     for package in NEEDS.get(page, ()):
         if find_spec(package) is None:
