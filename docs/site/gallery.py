@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib import rc_context
@@ -19,12 +20,12 @@ from PIL import Image
 from torch import Tensor
 
 import spatial_transformer as stn
+from docs.site.docstrings import to_markdown
 from spatial_transformer.coordinates import base_grid, to_pixel
 from spatial_transformer.samplers import KERNELS
 from spatial_transformer.samplers.padding import PADDINGS
 from spatial_transformer.transforms import TRANSFORMS
 from spatial_transformer.transforms.basis import ControlPointTransform
-from docs.site.docstrings import to_markdown
 from spatial_transformer.viz.sheet import GRID, draw_image, grid_lines
 
 #: the cat Chelsea, by Stefan van der Walt, CC0
@@ -106,7 +107,9 @@ def example(transform: stn.Transform) -> Tensor:
     return transform.identity() + 0.1 * noise
 
 
-def panels(count: int, titles: tuple[str, ...]) -> tuple[Figure, list]:
+def panels(*titles: str) -> tuple[Figure, list[Any]]:
+    """Squares side by side."""
+    count = len(titles)
     figure = Figure(figsize=(2.5 * count, 2.7), dpi=100, layout="constrained")
     cells = list(figure.subplots(1, count, squeeze=False)[0])
     for axes, title in zip(cells, titles, strict=True):
@@ -114,7 +117,7 @@ def panels(count: int, titles: tuple[str, ...]) -> tuple[Figure, list]:
     return figure, cells
 
 
-def draw_grid(axes, transform: stn.Transform, theta: Tensor, size: tuple[int, int]) -> None:
+def draw_grid(axes: Any, transform: stn.Transform, theta: Tensor, size: tuple[int, int]) -> None:
     for line in grid_lines(transform, theta, size, lines=9, points=65):
         axes.plot(*line.numpy().T, color=GRID, linewidth=1)
 
@@ -122,7 +125,7 @@ def draw_grid(axes, transform: stn.Transform, theta: Tensor, size: tuple[int, in
 def draw_transform(name: str) -> Figure:
     transform = TRANSFORMS.make(name)
     theta = example(transform)
-    figure, (left, right) = panels(2, ("input, and where it is read", "output"))
+    figure, (left, right) = panels("input, and where it is read", "output")
     draw_image(left, cat()[0])
     draw_grid(left, transform, theta, (192, 192))
     left.set_xlim(-0.5, 191.5)
@@ -139,8 +142,7 @@ def psnr(image: Tensor, truth: Tensor) -> float:
 
 def draw_sampler(name: str) -> Figure:
     kernel = KERNELS.make(name)
-    titles = ("kernel k(d)", "an eye, 8 times", "after 24 turns by 15°")
-    figure, (curve, eye, turned) = panels(3, titles)
+    figure, (curve, eye, turned) = panels("kernel k(d)", "an eye, 8 times", "after 24 turns by 15°")
     d = torch.linspace(-4, 4, 801)
     curve.axhline(0, color="0.8", linewidth=0.8)
     curve.plot(d, kernel(d), color="#0072B2", linewidth=1.6)
@@ -162,7 +164,7 @@ def draw_sampler(name: str) -> Figure:
 def draw_padding(name: str) -> Figure:
     theta = torch.tensor([[0.35, 2.2, 0.0, 0.0]])
     fill = [0.0, 0.45, 0.7] if name == "fill" else None
-    figure, (axes,) = panels(1, (f'padding="{name}"',))
+    figure, (axes,) = panels(f'padding="{name}"')
     draw_image(axes, stn.warp(cat(), theta, "similarity", padding=name, fill=fill)[0])
     frame = torch.tensor([[[-1.0, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]])
     similarity = stn.Similarity()
@@ -178,7 +180,7 @@ def rings(size: int) -> Tensor:
 
 
 def draw_antialias() -> Figure:
-    figure, cells = panels(3, ("input, 192 pixels", "48 pixels", "48 pixels, antialias=True"))
+    figure, cells = panels("input, 192 pixels", "48 pixels", "48 pixels, antialias=True")
     same = torch.zeros(1, 2)
     draw_image(cells[0], rings(192)[0])
     for axes, antialias in zip(cells[1:], (False, True), strict=True):
@@ -250,8 +252,9 @@ def summary(kind: type) -> str:
     return to_markdown(inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ")
 
 
-def link(text: str, what: type) -> str:
-    return f"[`{text}`][{what.__module__}.{what.__qualname__}]"
+def link(what: type) -> str:
+    """A link to its place in the API."""
+    return f"[`{what.__name__}`][{what.__module__}.{what.__qualname__}]"
 
 
 def page() -> str:
@@ -263,8 +266,8 @@ def page() -> str:
         lines += [
             f"### {name}",
             "",
-            f"{link(type(transform).__name__, type(transform))}, {dims}, theta of "
-            f"{transform.num_params} numbers as built by default (in 2-D). {summary(type(transform))}",
+            f"{link(type(transform))}, {dims}, theta of {transform.num_params} numbers as built by "
+            f"default (in 2-D). {summary(type(transform))}",
             "",
             f"![{name}: the grid on the input, and the output]"
             f"(images/gallery/transforms/{name}.png)",
@@ -276,7 +279,7 @@ def page() -> str:
         lines += [
             f"### {name}",
             "",
-            f"{link(type(kernel).__name__, type(kernel))}, {kernel.taps} pixels an axis.",
+            f"{link(type(kernel))}, {kernel.taps} pixels an axis.",
             "",
             f"![{name}: kernel, enlargement, and what 24 rotations leave]"
             f"(images/gallery/samplers/{name}.png)",
@@ -295,15 +298,14 @@ Every registered transform, sampler and padding. The pictures are made when this
 `docs/site/gallery.py` from the registries. (The cat is Chelsea, photographed by Stefan van der
 Walt, CC0.)
 """
-TRANSFORMS_HEAD = """Left the input with the grid of points that the output reads, right the output,
-on which the same grid is straight."""
-SAMPLERS_HEAD = """Left the kernel, with which each pixel is weighed by its distance; in the middle an
-eye of the cat eight times as large and turned; right the whole cat turned 24 times by 15 degrees, and
-how near its middle still is to the original (peak signal-to-noise ratio; more is better). The
+TRANSFORMS_HEAD = """Left the input with the grid of points that the output reads, right the
+output, on which the same grid is straight."""
+SAMPLERS_HEAD = """Left the kernel, with which each pixel is weighed by its distance; in the middle
+an eye of the cat eight times as large and turned; right the cat turned 24 times by 15 degrees,
+and how near its middle still is to the original (peak signal-to-noise ratio; more is better). The
 B-splines of order 2 and more are prefiltered: what they weigh are coefficients, not pixels, so that
 they go through the pixels all the same."""
 ANTIALIAS_HEAD = """With any sampler: the mean over each output pixel's footprint, rather than the
-value at its centre. Here rings that get finer outwards, reduced to a quarter. Without it the fine ones
-come back as coarse ones that are not there; see
-[aliasing](your_network.md#aliasing)."""
+value at its centre. Here rings that get finer outwards, reduced to a quarter. Without it the fine
+ones come back as coarse ones that are not there; see [aliasing](your_network.md#aliasing)."""
 PADDINGS_HEAD = """What is read outside of the image (the orange frame)."""
