@@ -57,6 +57,7 @@ bench: $(DEV)
 	$(BIN)/python -m benchmarks.distortions
 	$(BIN)/python -m benchmarks.bench_warp
 	$(BIN)/python -m benchmarks.bench_step
+	$(BIN)/python -m benchmarks.import_time
 	$(BIN)/stn report results --readme README.md --plot docs/images/benchmark.png
 	$(BIN)/stn report results --readme docs/benchmarks.md
 

@@ -247,12 +247,12 @@ def pictures() -> dict[str, bytes]:
         }
 
 
-def summary(kind: type) -> str:
-    """The first paragraph of a class's docstring, as Markdown."""
-    return to_markdown(inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ")
+def summary(what: Any) -> str:
+    """The first paragraph of a docstring, as Markdown."""
+    return to_markdown(inspect.getdoc(what) or "").split("\n\n")[0].replace("\n", " ")
 
 
-def link(what: type) -> str:
+def link(what: Any) -> str:
     """A link to its place in the API."""
     return f"[`{what.__name__}`][{what.__module__}.{what.__qualname__}]"
 

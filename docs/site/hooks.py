@@ -7,6 +7,7 @@
 """
 
 import hashlib
+import inspect
 import io
 import posixpath
 import re
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "spatial_transformer"
 sys.path.insert(0, str(ROOT))  # whatever folder mkdocs is called from
 
+import spatial_transformer  # noqa: E402
 from docs.site import gallery  # noqa: E402
 
 #: pages that are files elsewhere in the repository
@@ -70,6 +72,8 @@ def _tree(folder: str) -> list[Any]:
 def on_files(files: Files, config: Any) -> Files:
     for page, module in modules().items():
         text = f"---\ntitle: {module}\n---\n::: {module}\n"
+        if page == "api/index.md":
+            text += public_names()
         files.append(File.generated(config, page, content=text))
     for page, source in ELSEWHERE.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text()))
@@ -77,6 +81,15 @@ def on_files(files: Files, config: Any) -> Files:
     for picture, content in gallery.pictures().items():
         files.append(File.generated(config, picture, content=content))
     return files
+
+
+def public_names() -> str:
+    """A table of what `import spatial_transformer as stn` gives."""
+    lines = ["", "| stn. | |", "|---|---|"]
+    for name, value in sorted(vars(spatial_transformer).items(), key=lambda item: item[0].lower()):
+        if not name.startswith("_") and not inspect.ismodule(value):
+            lines.append(f"| {gallery.link(value)} | {gallery.summary(value)} |")
+    return "\n".join(lines) + "\n"
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
@@ -107,10 +120,11 @@ def draw_equation(lines: str) -> str:
     from matplotlib.figure import Figure
 
     rows = lines.strip().splitlines()
+    step = 0.62 if "\\sum" in lines else 0.42  # inches
     with rc_context({"mathtext.fontset": "cm", "svg.hashsalt": "equation"}):
         figure = Figure(figsize=(1, 1))
         for k, row in enumerate(rows):
-            figure.text(0, -0.62 * k, f"${row.strip()}$", fontsize=15)
+            figure.text(0, -step * k, f"${row.strip()}$", fontsize=15)
         out = io.StringIO()
         figure.savefig(
             out,

@@ -20,11 +20,11 @@ def to_notebook(page: str) -> str:
     """A page's ```python blocks as code cells, all between them as Markdown cells; as JSON."""
     cells = []
     parts = re.split(r"^```python\n(.*?)^```\n", page, flags=re.S | re.M)
-    for k, text in enumerate(part.strip() for part in parts):
+    for k, part in enumerate(part.strip() for part in parts):
         if k % 2:
-            cells.append(new_code_cell(text))
-        elif text:
-            cells.append(new_markdown_cell(re.sub(r"\]\((?!\w+:|\.\.)", "](../docs/", text)))
+            cells.append(new_code_cell(part))
+        elif part:
+            cells.append(new_markdown_cell(re.sub(r"\]\((?!\w+:|\.\.)", "](../docs/", part)))
     for k, cell in enumerate(cells):
         cell["id"] = f"cell-{k}"  # otherwise another at every run
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
