@@ -32,7 +32,7 @@ from spatial_transformer.viz.sheet import GRID, draw_image, grid_lines
 PICTURE = Path(__file__).parents[1] / "images" / "cat.jpg"
 #: where one of its eyes is, in normalised coordinates
 EYE = (-0.45, -0.2)
-LOOK = {"axes.edgecolor": "0.75", "axes.linewidth": 0.6, "svg.hashsalt": "gallery"}
+LOOK: Any = {"axes.edgecolor": "0.75", "axes.linewidth": 0.6, "svg.hashsalt": "gallery"}
 
 
 @cache
