@@ -32,10 +32,8 @@ class MarkdownDocstrings(griffe.Extension):
 def to_markdown(text: str) -> str:
     """A docstring as Markdown.
 
-    >>> print(to_markdown("Source: equation (3),\\n    and (5).\\nRaises: ShapeError.").strip())
+    >>> print(to_markdown("Source: equation (3),\\n    and (5).").strip())
     **Source:** equation (3), and (5).
-    <BLANKLINE>
-    **Raises:** ShapeError.
     """
     return "\n".join(_blocks(ROLE.sub(r"``\1``", text).splitlines()))
 

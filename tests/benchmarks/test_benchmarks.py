@@ -135,6 +135,7 @@ def test_steps_of_networks():
     assert report.svhn_table(rows).count("\n") == 5
 
 
+@pytest.mark.slow
 def test_the_import_is_timed_in_processes_of_its_own(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(import_time, "RUNS", 2)
