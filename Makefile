@@ -9,7 +9,7 @@ SOURCES := pyproject.toml setup.py constraints.txt $(wildcard src/spatial_transf
 DEMO := demo
 TRAIN := $(BIN)/stn train --data rts --recipe demo --device cpu --out $(DEMO)
 
-.PHONY: help demo browser test fast check format bench clean
+.PHONY: help demo browser test fast check format bench docs clean
 
 help:
 	@echo "make demo    train ST-CNN and CNN on distorted digits, show errors, write a picture"
@@ -18,6 +18,7 @@ help:
 	@echo "make fast    the tests that take no time"
 	@echo "make check   format, lint, types, layers, then all tests"
 	@echo "make bench   measure speed and memory side by side with torch, kornia and OpenCV"
+	@echo "make docs    build the documentation into site/"
 
 $(CORE): $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -63,9 +64,16 @@ bench: $(DEV)
 	$(BIN)/python -m benchmarks.bench_warp
 	$(BIN)/python -m benchmarks.bench_step
 	$(BIN)/python -m benchmarks.demo
+	$(BIN)/python -m benchmarks.import_time
 	$(BIN)/stn report results --readme README.md --plot docs/images/benchmark.png
 	$(BIN)/stn report results --readme docs/benchmarks.md
 	$(BIN)/stn report results --readme docs/demo.md
 
+docs: $(DEV)
+	$(BIN)/stn report results --readme docs/results.md
+	$(BIN)/python -m docs.site.notebook
+	$(BIN)/python -m mkdocs build --strict --quiet
+	@echo "See it with: $(BIN)/python -m http.server -d site"
+
 clean:
-	rm -rf $(VENV) build demo
+	rm -rf $(VENV) build demo site

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.browser import PHONE, Visit, open_demo, visiting
+
 from spatial_transformer.demo.server import serving
 from spatial_transformer.files import write_whole
 
@@ -38,9 +39,7 @@ def main() -> None:
             visit.page.get_by_role("tab", name="Any image").click()
             visit.page.get_by_label("Transform").click()
             visit.page.get_by_role("option", name="thin_plate_spline").click()
-            visit.page.wait_for_function(
-                "stn.tabs.images?.state.spec.name === 'thin_plate_spline'"
-            )
+            visit.page.wait_for_function("stn.tabs.images?.state.spec.name === 'thin_plate_spline'")
             visit.settle()
             visit.drag("#stn-images .stn-stage", (1 / 3, 1 / 3), (0.24, 0.42))
             visit.settle()

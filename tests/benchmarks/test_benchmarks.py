@@ -10,7 +10,7 @@ from benchmarks.contestants import CASES, STEPS, Case, check, contestants
 from benchmarks.svhn import House, stir
 from benchmarks.timing import THREADS, alternate, save
 
-from benchmarks import bench_step, bench_warp, memory
+from benchmarks import bench_step, bench_warp, import_time, memory
 from spatial_transformer.experiments.table1.config import TABLE1
 from spatial_transformer.kernels.cpu import load
 from spatial_transformer.models.build import count_parameters
@@ -133,3 +133,15 @@ def test_steps_of_networks():
     ]
     assert report.rts_table([{"recipe": "x", **row}]).count("\n") == 2
     assert report.svhn_table(rows).count("\n") == 5
+
+
+@pytest.mark.slow
+def test_the_import_is_timed_in_processes_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(import_time, "RUNS", 2)
+    monkeypatch.setattr(import_time, "CODE", "import spatial_transformer")
+    import_time.main()
+    rows = report.load_results(tmp_path / "results" / "benchmarks" / "import.json")
+    assert rows[0]["repeats"] == 2
+    assert rows[0]["median"] > 0
+    assert report.import_table(rows).endswith("| 2 |")

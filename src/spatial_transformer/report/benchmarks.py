@@ -217,3 +217,10 @@ def distortions_table(rows: Rows) -> str:
     speed = {(r["name"], r["threads"]): f"{r['digits_per_second']:,.0f}" for r in rows}
     body = [[name, *(speed[name, n] for n in threads)] for name in distinct(rows, "name")]
     return markdown(["", *map(threads_of, threads)], body)
+
+
+def import_table(rows: Rows) -> str:
+    """Seconds that importing the library takes beyond torch, and the spread."""
+    found = rows[0]
+    seconds = f"{found['median']:.3f} ± {found['iqr'] / 2:.3f}"
+    return markdown(["import, s beyond torch", "runs"], [[seconds, f"{found['repeats']}"]])
