@@ -37,14 +37,20 @@ struct Points {
     lanes = __builtin_convertvector(count_up<T>(), Vec<T>) - T(call.axis(0).out_centre);
   }
 
-  // Rows of all slices are counted through.
+  // Where row r is, about the output's centre. Rows of all slices are counted through.
+  STN_INLINE double y_of(int64_t r) const {
+    return double(D == 3 ? r % call.p.out_size[1] : r) - call.axis(1).out_centre;
+  }
+  STN_INLINE double z_of(int64_t r) const {
+    return D == 3 ? double(r / call.p.out_size[1]) - call.axis(2).out_centre : 0.0;
+  }
+
   STN_INLINE void row(int64_t r) {
     if (call.p.grid) {
       grid = map + r * call.p.out_size[0] * D;
       return;
     }
-    const double y = double(r % call.p.out_size[1]) - call.axis(1).out_centre;
-    const double z = double(r / call.p.out_size[1]) - call.axis(2).out_centre;
+    const double y = y_of(r), z = z_of(r);
     for (int k = 0; k < call.matrix_rows(); ++k) {
       const double* m = matrix[k];
       slope[k] = T(m[0]);
@@ -52,13 +58,13 @@ struct Points {
     }
   }
 
-  // From column j on, `left` of them; others are anything, or not finite.
+  // From column j on, `left` of them; others are anything.
   STN_INLINE void at(int64_t j, int left, Vec<T>* u) const {
     if (call.p.grid) {
       const T* g = grid + j * D;
       T value[D][kLanes<T>];
       for (int n = 0; n < kLanes<T>; ++n) {
-        for (int k = 0; k < D; ++k) value[k][n] = n < left ? g[n * D + k] : T(NAN);
+        for (int k = 0; k < D; ++k) value[k][n] = n < left ? g[n * D + k] : T(0);
       }
       for (int k = 0; k < D; ++k) {
         const Axis axis = call.axis(k);
