@@ -62,7 +62,7 @@ struct Planar {
     if (call.pad || call.p.grid || call.p.projective) return;
     double taps = 0;
     for (int k = 0; k < D; ++k) {
-      const double pixels = double(points.slope[k]) * kAhead;
+      const double pixels = points.matrix[k][1];
       if (pixels > -1e6 && pixels < 1e6) taps += rint(pixels) * double(finder.rules[k].step);
     }
     ahead = int64_t(taps);
@@ -77,6 +77,7 @@ struct Planar {
   // eight, if one needs care: which ones do does not depend on the vectors' width.
   STN_INLINE void find(int64_t r, int64_t j, int n) {
     row(r);
+    if (finder.rules[0].clamps && !call.p.grid && !call.p.projective) return find_all(j, n);
     for (int first = 0; first < n; first += kGroup) {
       bool quick = true;
       STN_UNROLL
@@ -97,6 +98,27 @@ struct Planar {
         const int left = n - first < kGroup ? n - first : kGroup;
         run.groups[run.careful++] = {run.count + first, left, r, j + first};
       }
+    }
+    run.count += n;
+  }
+
+  // The same where none does.
+  STN_INLINE void find_all(int64_t j, int n) {
+    const Finder<T, D, W> rules = finder;  // in registers: nothing that is stored can change it
+    Vec<T> slope[D], start[D];
+    STN_UNROLL
+    for (int k = 0; k < D; ++k) slope[k] = splat(points.slope[k]), start[k] = splat(points.start[k]);
+    Vec<T> across = points.lanes + T(j);
+    for (int at = run.count; at < run.count + n; at += kLanes<T>) {
+      Vec<T> u[D], t[D];
+      Int<T> index;
+      STN_UNROLL
+      for (int k = 0; k < D; ++k) u[k] = across * slope[k] + start[k];
+      rules.clamped(u, index, t);
+      store(run.index + at, index);
+      STN_UNROLL
+      for (int k = 0; k < D; ++k) store(run.t[k] + at, t[k]);
+      across += kLanes<T>;
     }
     run.count += n;
   }

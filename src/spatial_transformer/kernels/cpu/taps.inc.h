@@ -58,6 +58,13 @@ struct Points {
     }
   }
 
+  // From column j on where there is neither a grid nor projection.
+  STN_INLINE void straight(int64_t j, Vec<T>* u) const {
+    const Vec<T> across = lanes + T(j);
+    STN_UNROLL
+    for (int k = 0; k < D; ++k) u[k] = across * slope[k] + start[k];
+  }
+
   // From column j on, `left` of them; others are anything.
   STN_INLINE void at(int64_t j, int left, Vec<T>* u) const {
     if (call.p.grid) {
@@ -72,10 +79,9 @@ struct Points {
       }
       return;
     }
-    const Vec<T> across = lanes + T(j);
-    STN_UNROLL
-    for (int k = 0; k < D; ++k) u[k] = across * slope[k] + start[k];
+    straight(j, u);
     if (!call.p.projective) return;
+    const Vec<T> across = lanes + T(j);
     const Vec<T> depth = across * slope[D] + start[D];
     for (int k = 0; k < D; ++k) {
       u[k] = depth > kEpsilon<T> ? u[k] / depth + T(middle[k]) : splat<T>(T(NAN));
@@ -190,29 +196,32 @@ struct Finder {
   template <size_t... K>
   STN_INLINE Finder(const Call<T>& call, std::index_sequence<K...>) : rules{{call, K}...} {}
 
-  // The first tap's place in memory and the fractions, if all taps of all lanes are in memory.
+  // The first tap's place in memory and the fractions, if all taps of all lanes are in memory. In
+  // copies with a constant around them they are: what is far away, or not a number, reads that.
   STN_INLINE bool quick(const Vec<T>* u, Int<T>& index, Vec<T>* t) const {
-    Vec<T> near[D];
     if (rules[0].clamps) {
-      Vec<T> nothing = u[0] - u[0];  // or NaN: where one axis is not finite none is
-      STN_UNROLL
-      for (int k = 1; k < D; ++k) nothing += u[k] - u[k];
-      STN_UNROLL
-      for (int k = 0; k < D; ++k) near[k] = rules[k].clamped(u[k] + nothing);
-    } else {
-      Mask<T> inside = rules[0].inside(u[0]);
-      STN_UNROLL
-      for (int k = 1; k < D; ++k) inside &= rules[k].inside(u[k]);
-      if (any(~inside)) return false;
-      STN_UNROLL
-      for (int k = 0; k < D; ++k) near[k] = u[k];
+      clamped(u, index, t);
+      return true;
     }
-    index = rules[0].quick(near[0], t[0]) - kBefore<W>;
+    Mask<T> inside = rules[0].inside(u[0]);
+    STN_UNROLL
+    for (int k = 1; k < D; ++k) inside &= rules[k].inside(u[k]);
+    if (any(~inside)) return false;
+    near(u, index, t);
+    return true;
+  }
+  STN_INLINE void clamped(const Vec<T>* u, Int<T>& index, Vec<T>* t) const {
+    Vec<T> in[D];
+    STN_UNROLL
+    for (int k = 0; k < D; ++k) in[k] = rules[k].clamped(u[k]);
+    near(in, index, t);
+  }
+  STN_INLINE void near(const Vec<T>* u, Int<T>& index, Vec<T>* t) const {
+    index = rules[0].quick(u[0], t[0]) - kBefore<W>;
     STN_UNROLL
     for (int k = 1; k < D; ++k) {
-      index += (rules[k].quick(near[k], t[k]) - kBefore<W>) * int32_t(rules[k].step);
+      index += (rules[k].quick(u[k], t[k]) - kBefore<W>) * int32_t(rules[k].step);
     }
-    return true;
   }
 
   // Any coordinates whatever.
