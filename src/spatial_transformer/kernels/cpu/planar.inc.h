@@ -26,7 +26,7 @@ struct Planar {
   Run<T, D> run;
   const T* planes = nullptr;  // the tensor's own, or copies
   int64_t step = 0, count = 0;
-  int64_t ahead = 0;  // from a pixel's first tap to that of one to come, about; 0: unknown
+  int64_t ahead = 0;  // from a pixel's first tap to that of the one below, about; 0: unknown
   T fills[kMostPlanes];
   T *copy, *rows;  // memory for copies, and for runs where they are not read or written in place
 
@@ -55,15 +55,15 @@ struct Planar {
     for (int64_t c = 0; c < count; ++c) fills[c] = call.fill_of(b, low + c);
   }
 
-  // Row r of the output. Planes that are not copied may be far from the cache, and rows across
-  // their rows are not foreseen by it.
+  // Row r of the output. Planes that are not copied may be far from the cache, which does not
+  // foresee what the next row reads where rows are crossed.
   STN_INLINE void row(int64_t r) {
     points.row(r);
     if (call.pad || call.p.grid || call.p.projective) return;
     double taps = 0;
     for (int k = 0; k < D; ++k) {
-      const double pixels = points.matrix[k][1];
-      if (pixels > -1e6 && pixels < 1e6) taps += rint(pixels) * double(finder.rules[k].step);
+      const double down = points.matrix[k][1];
+      if (down > -1e6 && down < 1e6) taps += rint(down) * double(finder.rules[k].step);
     }
     ahead = int64_t(taps);
   }
