@@ -1,6 +1,6 @@
 """Random calls of the C++ kernels under AddressSanitizer and UndefinedBehaviorSanitizer.
 
-    PYTHONPATH=src python tests/kernels/fuzz.py 20000 [seed]
+    python tests/kernels/fuzz.py 20000 [seed]
 
 Builds the kernels twice, once with each sanitizer (a minute of one core), then calls both builds
 with random shapes, options, layouts and maps, many of them not finite or far too large, on buffers
@@ -154,7 +154,11 @@ def run(
         library = build(Path(folder), sanitizer)
         name = f"-print-file-name=lib{sanitizer}.so"
         runtime = subprocess.run(["g++", name], check=True, capture_output=True, text=True)
-        options = {"LD_PRELOAD": runtime.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0"}
+        options = {
+            "LD_PRELOAD": runtime.stdout.strip(),
+            "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
+            "PYTHONPATH": str(SOURCE.parents[3]),
+        }
         code = f"import fuzz; fuzz.fuzz({str(library)!r}, {count}, {seed})"
         return subprocess.run(
             [sys.executable, "-c", code],

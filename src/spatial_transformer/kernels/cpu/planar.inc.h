@@ -8,7 +8,7 @@ struct Run {
     int at, left;  // its first pixel in the run, and how many
     int64_t r, j;  // that pixel's row and column
   };
-  int64_t first;  // its first pixel in the output
+  int64_t first, r, j;  // its first pixel in the output: the place, the row, the column
   int count = 0, careful = 0;
   int32_t index[kRun + kGroup];  // of the first tap
   T t[D][kRun + kGroup];         // the fractions
@@ -129,7 +129,7 @@ struct Planar {
     int64_t r = first, j = 0;
     while (r < last) {
       run.count = run.careful = 0;
-      run.first = r * width + j;
+      run.first = r * width + j, run.r = r, run.j = j;
       do {
         const int n = int(width - j < kRun ? width - j : kRun);
         find(r, j, n);
@@ -315,8 +315,8 @@ void planar_map_gradient(const Call<T>& call, int64_t b, int64_t first, int64_t 
         slopes_carefully<T, D, W>(p, u, grad + n, grad_step, left, slope);
         for (int k = 0; k < D; ++k) store_some(slopes[k] + n, slope[k], left);
       });
-      for (int n = 0, m; n < p.run.count; n += m) {
-        const int64_t r = (p.run.first + n) / p.width, j = (p.run.first + n) % p.width;
+      int64_t r = p.run.r, j = p.run.j;
+      for (int n = 0, m; n < p.run.count; n += m, ++r, j = 0) {
         m = int(p.width - j < p.run.count - n ? p.width - j : p.run.count - n);
         if (call.p.projective) p.points.row(r);
         gradient.pixels(r, j, m, slopes, n);

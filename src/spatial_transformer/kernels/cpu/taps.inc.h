@@ -15,11 +15,14 @@ struct Points {
   const T* map;
   double matrix[D + 1][D + 1];  // in pixels, about the output's centre; the last row is the depth
   double middle[D];             // what projection adds, the image's centre
+  double centre_y, centre_z;    // the output's
   T slope[D + 1], start[D + 1];
   Vec<T> lanes;
   const T* grid;
 
-  STN_INLINE Points(const Call<T>& call, int64_t b) : call(call), map(call.map_of(b)) {
+  STN_INLINE Points(const Call<T>& call, int64_t b)
+      : call(call), map(call.map_of(b)), centre_y(call.axis(1).out_centre),
+        centre_z(call.axis(2).out_centre) {
     if (call.p.grid) return;
     // It is exact for the identity, and offsets from the centre are halves and wholes, exact too.
     for (int k = 0; k < call.matrix_rows(); ++k) {
@@ -39,10 +42,10 @@ struct Points {
 
   // Where row r is, about the output's centre. Rows of all slices are counted through.
   STN_INLINE double y_of(int64_t r) const {
-    return double(D == 3 ? r % call.p.out_size[1] : r) - call.axis(1).out_centre;
+    return double(D == 3 ? r % call.p.out_size[1] : r) - centre_y;
   }
   STN_INLINE double z_of(int64_t r) const {
-    return D == 3 ? double(r / call.p.out_size[1]) - call.axis(2).out_centre : 0.0;
+    return D == 3 ? double(r / call.p.out_size[1]) - centre_z : 0.0;
   }
 
   STN_INLINE void row(int64_t r) {
