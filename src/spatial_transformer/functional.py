@@ -23,7 +23,7 @@ from spatial_transformer.samplers.eager import sample_eager
 from spatial_transformer.samplers.kernel import Kernel
 from spatial_transformer.samplers.nearest import Nearest
 from spatial_transformer.samplers.padding import check_padding
-from spatial_transformer.transforms import Transform, as_transform
+from spatial_transformer.transforms import SHARED, Transform, as_transform
 from spatial_transformer.transforms.matrix import MatrixTransform
 
 BACKENDS = ("auto", "eager", "cpu", "triton", "reference")
@@ -174,7 +174,8 @@ def warp(
     tensor([[[[1., 0.],
               [3., 2.]]]])
     """
-    transform = as_transform(transform)
+    named = SHARED.get(transform) if isinstance(transform, str) else None
+    transform = named or as_transform(transform)
     options = check_options(image, kernel, padding, fill, align_corners, backend)
     dims = image.dim() - 2
     if transform.dims != dims:
@@ -189,7 +190,7 @@ def warp(
     if isinstance(transform, MatrixTransform) and image.is_floating_point() and not antialias:
         use = resolve_backend(backend, image, options.kernel, options.fill)
         if use in ops.KERNELS:
-            return _warp_fused(image, transform.matrix(theta), size, options, use)
+            return _warp_fused(image, transform.matrix_for_kernels(theta), size, options, use)
     grid = transform.grid(theta, size, align_corners)
     steps = _footprints(transform, theta, grid, size, align_corners) if antialias else []
     if many:  # the N grids are stacked along the first spatial axis, so no image is copied

@@ -24,6 +24,7 @@ SHAPES = [  # batch, channels, input, output
 IN_PLACE = [
     (1, 2, (40, 33), (20, 21)),
     (1, 1, (33, 40), (3, 700)),
+    (1, 2, (90, 91), (5, 300)),
     (3, 2, (50, 1), (2, 3)),
     (3, 2, (1, 50), (1, 1)),
 ]
@@ -249,15 +250,18 @@ def test_the_same_bits_from_run_to_run_and_for_any_number_of_threads(padding):
 
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("out", [(35, 33), (6, 517), (19, 1)])  # rows in a run, and runs in a row
 @pytest.mark.parametrize("size", [(29, 31), (300, 301)])  # padded copies; in place
-def test_the_same_bits_from_every_instruction_set(monkeypatch, size, dtype, padding):
-    image, theta, _ = case((2, 3, size, (35, 33)), dtype)
+@pytest.mark.parametrize("channels", [3, 9])  # vectors along pixels; along channels
+def test_the_same_bits_from_every_instruction_set(
+    monkeypatch, channels, size, out, dtype, padding
+):
+    image, theta, _ = case((2, channels, size, out), dtype)
     found = []
     for level in range(load.LIBRARY.stn_level() + 1):
         monkeypatch.setattr(run, "LEVEL", level)
-        found.append(
-            results(image, theta, (35, 33), "cpu", padding=padding, fill=fill_for(padding, 3))
-        )
+        options = {"padding": padding, "fill": fill_for(padding, channels)}
+        found.append(results(image, theta, out, "cpu", **options))
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
 

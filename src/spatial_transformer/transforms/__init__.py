@@ -48,3 +48,7 @@ def list_transforms() -> tuple[str, ...]:
 def as_transform(transform: Transform | str) -> Transform:
     """A transform given as itself or by name."""
     return make_transform(transform) if isinstance(transform, str) else transform
+
+
+#: by name, for calls that keep none: making a module takes longer than a small warp
+SHARED = {name: make_transform(name) for name in ("affine", "projective", "similarity")}

@@ -143,6 +143,11 @@ class MatrixTransform(Transform):
         finite, safe = self._finite(self.check_theta(theta))
         return torch.where(finite.unsqueeze(-1), self._matrix(self.full_theta(safe)), torch.nan)
 
+    def matrix_for_kernels(self, theta: Tensor) -> Tensor:
+        """:meth:`matrix`, for those who read a matrix that is not finite as outside themselves,
+        with gradient zero."""
+        return self.matrix(theta)
+
     def from_matrix(self, matrix: Tensor) -> Tensor:
         """The theta of a matrix of this family, the inverse of :meth:`matrix`.
 

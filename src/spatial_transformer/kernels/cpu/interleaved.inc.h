@@ -79,7 +79,7 @@ struct Interleaved {
 
   STN_INLINE void block(int64_t from, int64_t to) {
     low = from, high = to, m = copy_channels<T>(to - from);
-    for (int n = 0; n < kTaps<D, W>; ++n) offsets[n] = tap_offset<T, D, W>(call, n) * m;
+    for (int n = 0; n < kTaps<D, W>; ++n) offsets[n] = tap_offset<D, W>({call.stride(), call.slice()}, n) * m;
   }
   // Channels [from, to) for output rows [first, last).
   STN_INLINE void open(int64_t from, int64_t to, int64_t first, int64_t last) {
@@ -134,6 +134,16 @@ struct Interleaved {
       at[n] = place < 0 ? spare : base + place * m;
     }
   }
+  // Fetches what a pixel soon after pixel k reads. Copies are in the cache.
+  STN_INLINE void foresee(int k, int count) const {
+    constexpr int soon = 3, line = 64 / sizeof(T);
+    if (call.pad || k + soon >= count) return;
+    const T* first = base + int64_t(chunk.index[k + soon]) * m;
+    STN_UNROLL
+    for (int n = 0; n < kTaps<D, W>; n += W) {
+      for (int64_t c = 0; c < W * m; c += line) __builtin_prefetch(first + offsets[n] + c);
+    }
+  }
   // The weights of pixel k, each in all lanes.
   STN_INLINE void weights_of(int k, Vec<T> (*w)[W], Vec<T> (*slope)[W]) const {
     STN_UNROLL
@@ -163,6 +173,7 @@ void interleaved_forward(const Call<T>& call, int64_t b, int64_t first, int64_t 
         }
         T* at[kTaps<D, W>];
         Vec<T> w[D][W];
+        p.foresee(k, count);
         p.taps_of(k, at);
         p.weights_of(k, w, nullptr);
         for (int64_t c = 0; c < m; c += kLanes<T>) {
@@ -187,52 +198,42 @@ void interleaved_map_gradient(const Call<T>& call, int64_t b, int64_t first, int
     const int64_t left_over = call.p.channels - block;
     p.open(block, block + (left_over < call.block ? left_over : call.block), first, last);
     const int64_t m = p.m;
-    MapGradient<T, D> gradient(call, p.points, block > 0);
+    MapGradient<T, D> gradient(call, p.points, b, block > 0);
     p.for_chunks(first, last, true, [&](int64_t r, int64_t j, int count) STN_LAMBDA {
-      if (j == 0) gradient.open_row(b, r);
       p.template exchange<false>(call.grad, r, j, count);
-      const T* grads = p.chunk_of(call.grad, r, j);
-      for (int k = 0; k < count; k += wide) {
-        const int left = count - k < wide ? count - k : wide;
-        T slopes[D][wide] = {};
-        for (int lane = 0; lane < left; ++lane) {
-          const int pixel = k + lane;
-          if (p.chunk.dead[pixel]) continue;
-          const T* grad = grads + pixel * m;
-          T* from[kTaps<D, W>];
-          p.taps_of(pixel, from);
-          Vec<T> sum[D][vectors] = {}, w[D][W], slope[D][W];
-          p.weights_of(pixel, w, slope);
-          for (int64_t c = 0; c < m; c += kGroup) {
+      const T* grad = p.chunk_of(call.grad, r, j);
+      T slopes[D][kChunk + kGroup];
+      for (int k = 0; k < count; ++k, grad += m) {
+        for (int a = 0; a < D; ++a) slopes[a][k] = 0;
+        if (p.chunk.dead[k]) continue;
+        T* from[kTaps<D, W>];
+        p.foresee(k, count);
+        p.taps_of(k, from);
+        Vec<T> sum[D][vectors] = {}, w[D][W], slope[D][W];
+        p.weights_of(k, w, slope);
+        for (int64_t c = 0; c < m; c += kGroup) {
+          STN_UNROLL
+          for (int v = 0; v < vectors; ++v) {
+            const int64_t at = c + v * wide;
+            const Vec<T> g = load<Vec<T>>(grad + at);
+            Vec<T> values[kTaps<D, W>];
             STN_UNROLL
-            for (int v = 0; v < vectors; ++v) {
-              const int64_t at = c + v * wide;
-              const Vec<T> g = load<Vec<T>>(grad + at);
-              Vec<T> values[kTaps<D, W>];
-              STN_UNROLL
-              for (int n = 0; n < kTaps<D, W>; ++n) {
-                values[n] = load<Vec<T>>(from[n] + at);
-              }
-              STN_UNROLL
-              for (int a = 0; a < D; ++a) {
-                sum[a][v] += g * sloped<Vec<T>, D, W>(a, values, w, slope);
-              }
+            for (int n = 0; n < kTaps<D, W>; ++n) values[n] = load<Vec<T>>(from[n] + at);
+            STN_UNROLL
+            for (int a = 0; a < D; ++a) {
+              sum[a][v] += g * sloped<Vec<T>, D, W>(a, values, w, slope);
             }
           }
-          for (int a = 0; a < D; ++a) {
-            T side[kGroup];
-            STN_UNROLL
-            for (int v = 0; v < vectors; ++v) store(side + v * wide, sum[a][v]);
-            slopes[a][lane] = p.chunk.sign[a][pixel] * (((side[0] + side[4]) + (side[1] + side[5])) +
-                                                        ((side[2] + side[6]) + (side[3] + side[7])));
-          }
         }
-        Vec<T> u[D], all[D];
-        p.points.at(j + k, left, u);
-        for (int a = 0; a < D; ++a) all[a] = load<Vec<T>>(slopes[a]);
-        gradient.pixels(j + k, left, u, all);
+        for (int a = 0; a < D; ++a) {
+          T side[kGroup];
+          STN_UNROLL
+          for (int v = 0; v < vectors; ++v) store(side + v * wide, sum[a][v]);
+          slopes[a][k] = p.chunk.sign[a][k] * (((side[0] + side[4]) + (side[1] + side[5])) +
+                                               ((side[2] + side[6]) + (side[3] + side[7])));
+        }
       }
-      if (j + count == call.p.out_size[0]) gradient.close_row(r);
+      gradient.pixels(r, j, count, slopes);
     });
     gradient.close(part);
   }

@@ -161,15 +161,15 @@ struct Indices {
 
 // W neighbours from source[index] on.
 template <class T, int W>
-STN_INLINE void load_run(const T* source, const Indices<T>& index, Vec<T>* out) {
+STN_INLINE void load_run(const T* source, const int32_t* index, Vec<T>* out) {
   if (W == 1) {
     T value[kLanes<T>];
     STN_UNROLL
-    for (int k = 0; k < kLanes<T>; ++k) value[k] = source[index.at[k]];
+    for (int k = 0; k < kLanes<T>; ++k) value[k] = source[index[k]];
     out[0] = load<Vec<T>>(value);
   } else {
     STN_UNROLL
-    for (int w = 0; w < W; w += 2) load_pairs(source + w, index.at, out[w], out[w + 1]);
+    for (int w = 0; w < W; w += 2) load_pairs(source + w, index, out[w], out[w + 1]);
   }
 }
 

@@ -39,7 +39,7 @@ struct Plan {
 constexpr int kGroup = 8;    // pixels handled together, for any width of vectors
 constexpr int64_t kMostChannels = 512, kMostPlanes = 64;  // worked on together
 constexpr int kMostPad = 4;
-constexpr int kAhead = 64;   // pixels between a read and what is fetched meanwhile
+constexpr int kRun = 256;    // pixels of a plane whose places are kept at a time
 constexpr int kChunk = 128;  // pixels of a row that are kept interleaved at a time
 
 // Pixels <-> normalised coordinates, as in coordinates.py.

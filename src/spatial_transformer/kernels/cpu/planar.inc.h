@@ -1,24 +1,41 @@
 // The passes over planes: vectors go along the pixels of a row, the channels one after the other.
 
-// What a vector of pixels is read with: the rows' state, and the planes of a block of channels.
+// Where the pixels of a run read: of whole rows, or of a part of one. They lie side by side in the
+// output, so that vectors go on from row to row.
+template <class T, int D>
+struct Run {
+  struct Group {
+    int at, left;  // its first pixel in the run, and how many
+    int64_t r, j;  // that pixel's row and column
+  };
+  int64_t first, r, j;  // its first pixel in the output: the place, the row, the column
+  int count = 0, careful = 0;
+  int32_t index[kRun + kGroup];  // of the first tap
+  T t[D][kRun + kGroup];         // the fractions
+  Group groups[kRun];            // those with pixels that need care: their indices are of no use
+};
+
+// What pixels are read with: the rows' state, and the planes of a block of channels.
 template <class T, int D, int W>
 struct Planar {
   const Call<T>& call;
-  const int64_t b, width, room;
+  const int64_t b, width;
+  const Strides strides;
   const Finder<T, D, W> finder;
   Points<T, D> points;
+  Run<T, D> run;
   const T* planes = nullptr;  // the tensor's own, or copies
   int64_t step = 0, count = 0;
-  int64_t ahead = 0;  // from a pixel's first tap to that of one to come, about; 0: unknown
+  int64_t ahead = 0;  // from a pixel's first tap to that of the one below, about; 0: unknown
   T fills[kMostPlanes];
-  T *copy, *rows;  // memory for copies, and for rows where they are not read or written in place
+  T *copy, *rows;  // memory for copies, and for runs where they are not read or written in place
 
   STN_INLINE Planar(const Call<T>& call, int64_t b)
-      : call(call), b(b), width(call.p.out_size[0]), room(width + kGroup), finder(call),
-        points(call, b) {
+      : call(call), b(b), width(call.p.out_size[0]), strides{call.stride(), call.slice()},
+        finder(call), points(call, b) {
     const size_t copies = call.pad ? copy_size(call, call.block) : 0;
-    const size_t row = call.as_stored() ? 0 : size_t(room * call.block);
-    copy = static_cast<T*>(scratch((copies + row) * sizeof(T)));
+    const size_t more = call.as_stored() ? 0 : size_t((kRun + kGroup) * call.block);
+    copy = static_cast<T*>(scratch((copies + more) * sizeof(T)));
     rows = copy + copies;
   }
 
@@ -38,51 +55,132 @@ struct Planar {
     for (int64_t c = 0; c < count; ++c) fills[c] = call.fill_of(b, low + c);
   }
 
-  // Row r of the output. Planes that are not copied may be far from the cache, and rows across
-  // their rows are not foreseen by it.
+  // Row r of the output. Planes that are not copied may be far from the cache, which does not
+  // foresee what the next row reads where rows are crossed.
   STN_INLINE void row(int64_t r) {
     points.row(r);
     if (call.pad || call.p.grid || call.p.projective) return;
     double taps = 0;
     for (int k = 0; k < D; ++k) {
-      const double pixels = double(points.slope[k]) * kAhead;
-      if (pixels > -1e6 && pixels < 1e6) taps += rint(pixels) * double(finder.rules[k].step);
+      const double down = points.matrix[k][1];
+      if (down > -1e6 && down < 1e6) taps += rint(down) * double(finder.rules[k].step);
     }
     ahead = int64_t(taps);
   }
-  STN_INLINE void foresee(const T* plane, const Indices<T>& indices) const {
+  STN_INLINE void foresee(const T* plane, const int32_t* index) const {
     if (!ahead) return;
-    const T* first = plane + indices.at[0] + ahead;
-    const T* last = plane + indices.at[kLanes<T> - 1] + ahead;
-    __builtin_prefetch(first);
-    __builtin_prefetch(last + (W > 1 ? call.stride() : 0));
+    __builtin_prefetch(plane + index[0] + ahead);
+    __builtin_prefetch(plane + index[kLanes<T> - 1] + ahead + (W > 1 ? strides.row : 0));
   }
 
-  // Row r of the channels from `low` on of a tensor like the output; where it is, or a copy of it.
-  STN_INLINE const T* row_of(const void* tensor, int64_t low, int64_t r, int64_t& row_step) {
-    if (call.as_stored()) {
-      row_step = call.out_plane();
-      return static_cast<const T*>(tensor) + (b * call.p.channels + low) * row_step + r * width;
+  // The `n` pixels from column j of row r on, as the next of the run. Pixels go with their group of
+  // eight, if one needs care: which ones do does not depend on the vectors' width.
+  STN_INLINE void find(int64_t r, int64_t j, int n) {
+    row(r);
+    if (finder.rules[0].clamps && !call.p.grid && !call.p.projective) return find_all(j, n);
+    for (int first = 0; first < n; first += kGroup) {
+      bool quick = true;
+      STN_UNROLL
+      for (int v = 0; v < kGroup; v += kLanes<T>) {
+        Vec<T> u[D], t[D];
+        Int<T> index;
+        points.at(j + first + v, n - first - v, u);
+        if (!finder.quick(u, index, t)) {
+          quick = false;
+          index = Int<T>{};
+          for (int k = 0; k < D; ++k) t[k] = Vec<T>{};
+        }
+        store(run.index + run.count + first + v, index);
+        STN_UNROLL
+        for (int k = 0; k < D; ++k) store(run.t[k] + run.count + first + v, t[k]);
+      }
+      if (!quick) {
+        const int left = n - first < kGroup ? n - first : kGroup;
+        run.groups[run.careful++] = {run.count + first, left, r, j + first};
+      }
     }
-    stored_pixels<T, false>(call, tensor, call.out_plane(), b, r * width, width, low, low + count,
-                            rows, Steps{1, room});
-    row_step = room;
+    run.count += n;
+  }
+
+  // The same where none does.
+  STN_INLINE void find_all(int64_t j, int n) {
+    const Finder<T, D, W> rules = finder;  // in registers: nothing that is stored can change it
+    Vec<T> slope[D], start[D];
+    STN_UNROLL
+    for (int k = 0; k < D; ++k) slope[k] = splat(points.slope[k]), start[k] = splat(points.start[k]);
+    Vec<T> across = points.lanes + T(j);
+    for (int at = run.count; at < run.count + n; at += kLanes<T>) {
+      Vec<T> u[D], t[D];
+      Int<T> index;
+      STN_UNROLL
+      for (int k = 0; k < D; ++k) u[k] = across * slope[k] + start[k];
+      rules.clamped(u, index, t);
+      store(run.index + at, index);
+      STN_UNROLL
+      for (int k = 0; k < D; ++k) store(run.t[k] + at, t[k]);
+      across += kLanes<T>;
+    }
+    run.count += n;
+  }
+
+  // Calls work() for the runs of rows [first, last).
+  template <class F>
+  STN_INLINE void for_runs(int64_t first, int64_t last, const F& work) {
+    int64_t r = first, j = 0;
+    while (r < last) {
+      run.count = run.careful = 0;
+      run.first = r * width + j, run.r = r, run.j = j;
+      do {
+        const int n = int(width - j < kRun ? width - j : kRun);
+        find(r, j, n);
+        j = j + n < width ? j + n : 0;
+        r += j == 0;
+      } while (r < last && j == 0 && run.count + width <= kRun);
+      // whole vectors read on behind the run
+      store_group(run.index + run.count, 0);
+      work();
+    }
+  }
+  template <class I>
+  static STN_INLINE void store_group(I* to, I value) {
+    for (int k = 0; k < kGroup; ++k) to[k] = value;
+  }
+
+  // Where the run is in channel c of those from `low` on of a tensor like the output, as_stored.
+  STN_INLINE int64_t place(int64_t c) const {
+    return (b * call.p.channels + c) * call.out_plane() + run.first;
+  }
+  // The run in a tensor like the output; where it is, or a copy of it.
+  STN_INLINE const T* run_of(const void* tensor, int64_t low, int64_t& run_step) {
+    if (call.as_stored()) {
+      run_step = call.out_plane();
+      return static_cast<const T*>(tensor) + place(low);
+    }
+    stored_pixels<T, false>(call, tensor, call.out_plane(), b, run.first, run.count, low,
+                            low + count, rows, Steps{1, kRun + kGroup});
+    run_step = kRun + kGroup;
     return rows;
+  }
+  // How many numbers from the run's first pixel on may be read or, as others will be written over,
+  // be written, before row `last`.
+  STN_INLINE int64_t room(int64_t last) const {
+    return call.as_stored() ? last * width - run.first : kRun + kGroup;
   }
 };
 
 template <class T, int D, int W>
-STN_INLINE void forward_quickly(const Planar<T, D, W>& p, const Int<T>& index, const Vec<T>* t,
-                                T* to, int64_t to_step, int left) {
-  const Weights<T, D, W> weights(t, false);
-  const Indices<T> indices(index);
-  for (int64_t c = 0; c < p.count; ++c) {
-    Vec<T> values[kTaps<D, W>];
-    p.foresee(p.planes + c * p.step, indices);
-    load_taps<T, D, W>(p.call, indices, p.planes + c * p.step, values);
-    store_some(to + c * to_step, weighted<Vec<T>, D, W>(values, weights.w), left);
+STN_INLINE void forward_quickly(const Planar<T, D, W>& p, const T* plane, T* to, int64_t room) {
+  for (int n = 0; n < p.run.count; n += kLanes<T>) {
+    Vec<T> t[D], values[kTaps<D, W>];
+    for (int k = 0; k < D; ++k) t[k] = load<Vec<T>>(p.run.t[k] + n);
+    const Weights<T, D, W> weights(t, false);
+    p.foresee(plane, p.run.index + n);
+    load_taps<T, D, W>(p.strides, p.run.index + n, plane, values);
+    const int left = int(room - n < kLanes<T> ? room - n : kLanes<T>);
+    store_some(to + n, weighted<Vec<T>, D, W>(values, weights.w), left);
   }
 }
+// `left` pixels, at most a vector.
 template <class T, int D, int W>
 void forward_carefully(const Planar<T, D, W>& p, const Vec<T>* u, T* to, int64_t to_step,
                        int left) {
@@ -98,7 +196,7 @@ void forward_carefully(const Planar<T, D, W>& p, const Vec<T>* u, T* to, int64_t
   for (int64_t c = 0; c < p.count; ++c) {
     Vec<T> values[kTaps<D, W>];
     if (p.call.pad) {
-      load_taps<T, D, W>(p.call, indices, p.planes + c * p.step, values);
+      load_taps<T, D, W>(p.strides, indices.at, p.planes + c * p.step, values);
     } else {
       load_taps<T, D, W>(at, p.planes + c * p.step, p.fills[c], values);
     }
@@ -107,40 +205,42 @@ void forward_carefully(const Planar<T, D, W>& p, const Vec<T>* u, T* to, int64_t
   }
 }
 
+// Calls work(first pixel in the run, coordinates, pixels) for the vectors that need care.
+template <class T, int D, int W, class F>
+STN_INLINE void for_careful(Planar<T, D, W>& p, const F& work) {
+  for (int k = 0; k < p.run.careful; ++k) {
+    const auto& group = p.run.groups[k];
+    p.points.row(group.r);
+    for (int v = 0; v < group.left; v += kLanes<T>) {
+      const int left = group.left - v < kLanes<T> ? group.left - v : kLanes<T>;
+      Vec<T> u[D];
+      p.points.at(group.j + v, left, u);
+      work(group.at + v, u, left);
+    }
+  }
+}
+
 template <class T, int D, int W>
 void planar_forward(const Call<T>& call, int64_t b, int64_t first, int64_t last, int64_t low,
                     int64_t high) {
   Planar<T, D, W> p(call, b);
-  const int64_t width = p.width;
   for (int64_t block = low; block < high; block += call.block) {
     const int64_t end = block + call.block < high ? block + call.block : high;
     p.open(block, end, first, last);
-    T* to = p.rows;
-    int64_t to_step = p.room;
-    for (int64_t r = first; r < last; ++r) {
-      p.row(r);
-      if (call.as_stored()) {
-        to_step = call.out_plane();
-        to = static_cast<T*>(call.out) + (b * call.p.channels + block) * to_step + r * width;
+    p.for_runs(first, last, [&]() STN_LAMBDA {
+      const bool in_place = call.as_stored();
+      const int64_t step = in_place ? call.out_plane() : kRun + kGroup, room = p.room(last);
+      T* to = in_place ? static_cast<T*>(call.out) + p.place(block) : p.rows;
+      for (int64_t c = 0; c < p.count; ++c) {
+        forward_quickly<T, D, W>(p, p.planes + c * p.step, to + c * step, room);
       }
-      for (int64_t j = 0; j < width; j += kLanes<T>) {
-        const int left = int(width - j < kLanes<T> ? width - j : kLanes<T>);
-        // whole vectors run over the row's end: the next row is written over that
-        const int room = (last - r) * width - j >= kLanes<T> ? kLanes<T> : left;
-        Vec<T> u[D], t[D];
-        Int<T> index;
-        p.points.at(j, left, u);
-        if (p.finder.quick(u, index, t)) {
-          forward_quickly<T, D, W>(p, index, t, to + j, to_step, room);
-        } else {
-          forward_carefully<T, D, W>(p, u, to + j, to_step, room);
-        }
-      }
-      if (!call.as_stored()) {
-        stored_pixels<T, true>(call, call.out, call.out_plane(), b, r * width, width, block, end,
-                               to, Steps{1, to_step});
-      }
-    }
+      for_careful(p, [&](int n, const Vec<T>* u, int left) STN_LAMBDA {
+        forward_carefully<T, D, W>(p, u, to + n, step, left);
+      });
+      if (in_place) return;
+      stored_pixels<T, true>(call, call.out, call.out_plane(), b, p.run.first, p.run.count, block,
+                             end, to, Steps{1, step});
+    });
   }
 }
 
@@ -154,15 +254,20 @@ STN_INLINE void add_slopes(const Vec<T>* values, const Weights<T, D, W>& weights
   }
 }
 template <class T, int D, int W>
-STN_INLINE void slopes_quickly(const Planar<T, D, W>& p, const Int<T>& index, const Vec<T>* t,
-                               const T* grad, int64_t grad_step, int left, Vec<T>* slopes) {
-  const Weights<T, D, W> weights(t, true);
-  const Indices<T> indices(index);
-  for (int64_t c = 0; c < p.count; ++c) {
-    Vec<T> values[kTaps<D, W>];
-    p.foresee(p.planes + c * p.step, indices);
-    load_taps<T, D, W>(p.call, indices, p.planes + c * p.step, values);
-    add_slopes<T, D, W>(values, weights, load_some(grad + c * grad_step, left), c > 0, slopes);
+STN_INLINE void slopes_quickly(const Planar<T, D, W>& p, const T* plane, const T* grad,
+                               int64_t room, bool add, T (*slopes)[kRun + kGroup]) {
+  for (int n = 0; n < p.run.count; n += kLanes<T>) {
+    Vec<T> t[D], values[kTaps<D, W>], slope[D];
+    for (int k = 0; k < D; ++k) {
+      t[k] = load<Vec<T>>(p.run.t[k] + n);
+      if (add) slope[k] = load<Vec<T>>(slopes[k] + n);
+    }
+    const Weights<T, D, W> weights(t, true);
+    p.foresee(plane, p.run.index + n);
+    load_taps<T, D, W>(p.strides, p.run.index + n, plane, values);
+    const int left = int(room - n < kLanes<T> ? room - n : kLanes<T>);
+    add_slopes<T, D, W>(values, weights, load_some(grad + n, left), add, slope);
+    for (int k = 0; k < D; ++k) store(slopes[k] + n, slope[k]);
   }
 }
 template <class T, int D, int W>
@@ -180,7 +285,7 @@ void slopes_carefully(const Planar<T, D, W>& p, const Vec<T>* u, const T* grad, 
   for (int64_t c = 0; c < p.count; ++c) {
     Vec<T> values[kTaps<D, W>];
     if (p.call.pad) {
-      load_taps<T, D, W>(p.call, indices, p.planes + c * p.step, values);
+      load_taps<T, D, W>(p.strides, indices.at, p.planes + c * p.step, values);
     } else {
       load_taps<T, D, W>(at, p.planes + c * p.step, p.fills[c], values);
     }
@@ -193,32 +298,30 @@ template <class T, int D, int W>
 void planar_map_gradient(const Call<T>& call, int64_t b, int64_t first, int64_t last,
                          double* part) {
   Planar<T, D, W> p(call, b);
-  const int64_t width = p.width;
   for (int64_t block = 0; block < call.p.channels; block += call.block) {
     const int64_t left_over = call.p.channels - block;
     p.open(block, block + (left_over < call.block ? left_over : call.block), first, last);
-    MapGradient<T, D> gradient(call, p.points, block > 0);
-    for (int64_t r = first; r < last; ++r) {
-      p.row(r);
-      gradient.open_row(b, r);
+    MapGradient<T, D> gradient(call, p.points, b, block > 0);
+    p.for_runs(first, last, [&]() STN_LAMBDA {
       int64_t grad_step;
-      const T* grad = p.row_of(call.grad, block, r, grad_step);
-      for (int64_t j = 0; j < width; j += kLanes<T>) {
-        const int left = int(width - j < kLanes<T> ? width - j : kLanes<T>);
-        // whole vectors read over the row's end, for nothing
-        const int room = (last - r) * width - j >= kLanes<T> ? kLanes<T> : left;
-        Vec<T> u[D], t[D], slopes[D];
-        Int<T> index;
-        p.points.at(j, left, u);
-        if (p.finder.quick(u, index, t)) {
-          slopes_quickly<T, D, W>(p, index, t, grad + j, grad_step, room, slopes);
-        } else {
-          slopes_carefully<T, D, W>(p, u, grad + j, grad_step, room, slopes);
-        }
-        gradient.pixels(j, left, u, slopes);
+      const T* grad = p.run_of(call.grad, block, grad_step);
+      T slopes[D][kRun + kGroup];
+      for (int64_t c = 0; c < p.count; ++c) {
+        const T* from = grad + c * grad_step;
+        slopes_quickly<T, D, W>(p, p.planes + c * p.step, from, p.room(last), c > 0, slopes);
       }
-      gradient.close_row(r);
-    }
+      for_careful(p, [&](int n, const Vec<T>* u, int left) STN_LAMBDA {
+        Vec<T> slope[D];
+        slopes_carefully<T, D, W>(p, u, grad + n, grad_step, left, slope);
+        for (int k = 0; k < D; ++k) store_some(slopes[k] + n, slope[k], left);
+      });
+      int64_t r = p.run.r, j = p.run.j;
+      for (int n = 0, m; n < p.run.count; n += m, ++r, j = 0) {
+        m = int(p.width - j < p.run.count - n ? p.width - j : p.run.count - n);
+        if (call.p.projective) p.points.row(r);
+        gradient.pixels(r, j, m, slopes, n);
+      }
+    });
     gradient.close(part);
   }
 }
@@ -244,7 +347,7 @@ void scatter_carefully(const Planar<T, D, W>& p, int64_t j, int left, const T* g
     if (!p.call.pad) tap_indices<T, D, W>(p.call, taps, at);
     for (int n = 0; n < count; ++n) {
       store(weights[n] + v, w.product(n));
-      const int32_t offset = int32_t(tap_offset<T, D, W>(p.call, n));
+      const int32_t offset = int32_t(tap_offset<D, W>(p.strides, n));
       if (p.call.pad) store(at[n], taps.dead ? Int<T>{} - 1 : taps.index + offset);
       memcpy(places[n] + v, at[n], sizeof at[n]);
     }
@@ -259,32 +362,39 @@ void scatter_carefully(const Planar<T, D, W>& p, int64_t j, int left, const T* g
   }
 }
 
+// Pixels [from, to) of the run.
 template <class T, int D, int W>
-STN_INLINE void scatter_quickly(const Planar<T, D, W>& p, const int32_t* index, const T (*t)[kGroup],
-                                const T* grad, int64_t grad_step, T* planes, int64_t step) {
-  constexpr int count = kTaps<D, W>, wide = kLanes<T>;
-  int64_t offsets[count];
-  for (int n = 0; n < count; ++n) offsets[n] = tap_offset<T, D, W>(p.call, n);
-  for (int64_t c = 0; c < p.count; ++c) {
-    T amount[count][kGroup];
+STN_INLINE void scatter_quickly(const Planar<T, D, W>& p, int from, int to, const T* grad,
+                                T* plane) {
+  constexpr int taps = kTaps<D, W>, wide = kLanes<T>;
+  int64_t offsets[taps];
+  for (int n = 0; n < taps; ++n) offsets[n] = tap_offset<D, W>(p.strides, n);
+  for (int first = from; first < to; first += kGroup) {
+    T amount[taps][kGroup];
+    STN_UNROLL
     for (int v = 0; v < kGroup; v += wide) {
-      Vec<T> fraction[D];
-      for (int k = 0; k < D; ++k) fraction[k] = load<Vec<T>>(t[k] + v);
-      const Weights<T, D, W> weights(fraction, false);
-      const Vec<T> g = load<Vec<T>>(grad + c * grad_step + v);
+      Vec<T> t[D];
+      for (int k = 0; k < D; ++k) t[k] = load<Vec<T>>(p.run.t[k] + first + v);
+      const Weights<T, D, W> weights(t, false);
+      const Vec<T> g = load_some(grad + first + v, to - first - v);
       STN_UNROLL
-      for (int n = 0; n < count; ++n) store(amount[n] + v, g * weights.product(n));
+      for (int n = 0; n < taps; ++n) store(amount[n] + v, g * weights.product(n));
     }
-    T* plane = planes + c * step;
+    const int32_t* index = p.run.index + first;
     if (p.ahead) {
       __builtin_prefetch(plane + index[0] + p.ahead, 1);
-      __builtin_prefetch(plane + index[kGroup - 1] + p.ahead + offsets[count - 1], 1);
+      __builtin_prefetch(plane + index[kGroup - 1] + p.ahead + offsets[taps - 1], 1);
     }
-    STN_UNROLL
-    for (int i = 0; i < kGroup; ++i) {
-      T* to = plane + index[kOrder[i]];
+    const auto add = [&](int k) STN_LAMBDA {
+      T* at = plane + index[k];
       STN_UNROLL
-      for (int n = 0; n < count; ++n) to[offsets[n]] += amount[n][kOrder[i]];
+      for (int n = 0; n < taps; ++n) at[offsets[n]] += amount[n][k];
+    };
+    if (first + kGroup <= to) {
+      STN_UNROLL
+      for (int k = 0; k < kGroup; ++k) add(kOrder[k]);
+    } else {
+      for (int k = 0; first + k < to; ++k) add(k);
     }
   }
 }
@@ -294,31 +404,21 @@ STN_INLINE void scatter_quickly(const Planar<T, D, W>& p, const int32_t* index, 
 template <class T, int D, int W>
 STN_INLINE void planar_scatter(Planar<T, D, W>& p, int64_t first, int64_t last, int64_t low,
                                T* planes, int64_t step) {
-  constexpr int wide = kLanes<T>;
-  for (int64_t r = first; r < last; ++r) {
-    p.row(r);
+  p.for_runs(first, last, [&]() STN_LAMBDA {
     int64_t grad_step;
-    const T* grad = p.row_of(p.call.grad, low, r, grad_step);
-    for (int64_t j = 0; j < p.width; j += kGroup) {
-      const int left = int(p.width - j < kGroup ? p.width - j : kGroup);
-      int32_t index[kGroup];
-      T fractions[D][kGroup];
-      bool quick = left == kGroup;
-      STN_UNROLL
-      for (int v = 0; v < kGroup; v += wide) {
-        Vec<T> u[D], t[D];
-        Int<T> first_tap;
-        if (!quick) break;
-        p.points.at(j + v, left - v, u);
-        quick = p.finder.quick(u, first_tap, t);
-        store(index + v, first_tap);
-        for (int k = 0; k < D; ++k) store(fractions[k] + v, t[k]);
+    const T* grad = p.run_of(p.call.grad, low, grad_step);
+    int from = 0;
+    for (int k = 0; k <= p.run.careful; ++k) {
+      const bool more = k < p.run.careful;
+      const int to = more ? p.run.groups[k].at : p.run.count;
+      for (int64_t c = 0; c < p.count && from < to; ++c) {
+        scatter_quickly<T, D, W>(p, from, to, grad + c * grad_step, planes + c * step);
       }
-      if (quick) {
-        scatter_quickly<T, D, W>(p, index, fractions, grad + j, grad_step, planes, step);
-      } else {
-        scatter_carefully<T, D, W>(p, j, left, grad + j, grad_step, planes, step);
-      }
+      if (!more) break;
+      const auto& group = p.run.groups[k];
+      p.points.row(group.r);
+      scatter_carefully<T, D, W>(p, group.j, group.left, grad + group.at, grad_step, planes, step);
+      from = group.at + group.left;
     }
-  }
+  });
 }

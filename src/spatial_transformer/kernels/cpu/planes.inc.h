@@ -95,6 +95,10 @@ STN_INLINE void copy_pixels(const T* from, Steps f, T* to, Steps t, int64_t n, i
       T* target = to + c * t.channel;
       int64_t j = 0;  // rows are short, and a call of memcpy takes longer than the copy
       for (; j + kLanes<T> <= n; j += kLanes<T>) store(target + j, load<Vec<T>>(source + j));
+      if (j < n && n >= kLanes<T>) {  // the last ones, some of them again
+        store(target + n - kLanes<T>, load<Vec<T>>(source + n - kLanes<T>));
+        continue;
+      }
       for (; j < n; ++j) target[j] = source[j];
     }
   } else if (f.channel == 1 && t.channel == 1 && f.pixel == m && t.pixel == m) {
@@ -236,6 +240,13 @@ void extend(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t f
     }
     stored_pixels<T, false>(call, call.image, call.plane(), call.image_of(b), on * nx, nx, low,
                             high, start, steps);
+    if (p.padding == kConstant && !call.interleaved) {
+      for (int64_t c = 0; c < m; ++c) {
+        T* at = start + c * steps.channel;
+        for (int64_t k = 0; k < pad; ++k) at[-1 - k] = at[nx + k] = fills[c];
+      }
+      return;
+    }
     for (int64_t c = 0; c < m; ++c) {
       T* at = start + c * steps.channel;
       for (int64_t k = 0; k < 2 * pad; ++k) at[to[k]] = from[k] < 0 ? fills[c] : at[from[k]];

@@ -45,10 +45,14 @@ struct Weights {
 template <int D, int W>
 constexpr int kTaps = D == 3 ? W * W * W : W * W;
 
-// From the first tap to tap n, in pixels.
-template <class T, int D, int W>
-STN_INLINE int64_t tap_offset(const Call<T>& call, int n) {
-  return n % W + n / W % W * call.stride() + (D == 3 ? n / (W * W) * call.slice() : 0);
+// Of the plane that is read, in pixels.
+struct Strides {
+  int64_t row, slice;
+};
+// From the first tap to tap n.
+template <int D, int W>
+STN_INLINE int64_t tap_offset(const Strides& strides, int n) {
+  return n % W + n / W % W * strides.row + (D == 3 ? n / (W * W) * strides.slice : 0);
 }
 
 // Sums over the taps' values.
@@ -99,13 +103,13 @@ STN_INLINE V sloped(int axis, const V* values, const V (*w)[W], const V (*slope)
 
 // The values of all taps, from the plane or its copy.
 template <class T, int D, int W>
-STN_INLINE void load_taps(const Call<T>& call, const Indices<T>& index, const T* plane,
+STN_INLINE void load_taps(const Strides& strides, const int32_t* index, const T* plane,
                           Vec<T>* values) {
   STN_UNROLL
   for (int z = 0; z < (D == 3 ? W : 1); ++z) {
     STN_UNROLL
     for (int y = 0; y < W; ++y) {
-      load_run<T, W>(plane + z * call.slice() + y * call.stride(), index,
+      load_run<T, W>(plane + z * strides.slice + y * strides.row, index,
                      values + (z * W + y) * W);
     }
   }
@@ -129,72 +133,79 @@ template <class T, int D>
 struct MapGradient {
   const Call<T>& call;
   const Points<T, D>& points;
+  const int64_t b;
+  const bool add;                           // to what other channels have left in a grid's gradient
   double total[D + 1][D + 1][kGroup] = {};  // row of the matrix by column
-  T now[D + 1][2][kGroup];                  // of the row at hand: times 1, times x
-  T* grid = nullptr;
-  bool add;
 
-  STN_INLINE MapGradient(const Call<T>& call, const Points<T, D>& points, bool add)
-      : call(call), points(points), add(add) {}
+  STN_INLINE MapGradient(const Call<T>& call, const Points<T, D>& points, int64_t b, bool add)
+      : call(call), points(points), b(b), add(add) {}
 
-  STN_INLINE void open_row(int64_t b, int64_t r) {
+  // dL/du, in pixels of the image, of `count` pixels of row r from column j on. `points` is at that
+  // row; what lies behind the pixels, to a whole group, is anything.
+  template <int N>
+  STN_INLINE void pixels(int64_t r, int64_t j, int count, const T (*slopes)[N], int from = 0) {
     if (call.p.grid) {
-      grid = call.grad_map + (b * call.out_plane() + r * call.p.out_size[0]) * D;
-    } else {
-      memset(now, 0, sizeof now);
-    }
-  }
-
-  // dL/du of the pixels from column j on, in pixels of the image.
-  STN_INLINE void pixels(int64_t j, int left, const Vec<T>* u, const Vec<T>* slopes) {
-    if (call.p.grid) {
+      T* grid = call.grad_map + (b * call.out_plane() + r * call.p.out_size[0] + j) * D;
       for (int k = 0; k < D; ++k) {
         const T half = T(call.axis(k).half);
-        for (int n = 0; n < left && n < kLanes<T>; ++n) {
-          T& to = grid[(j + n) * D + k];
-          to = slopes[k][n] * half + (add ? to : T(0));
+        for (int n = 0; n < count; ++n) {
+          T& to = grid[n * D + k];
+          to = slopes[k][from + n] * half + (add ? to : T(0));
         }
       }
       return;
     }
-    const Vec<T> across = points.lanes + T(j);
-    const int lane = int(j % kGroup);
-    Vec<T> rows[D + 1], depth = {};
-    if (call.p.projective) {
-      const Vec<T> divisor = across * points.slope[D] + points.start[D];
-      const Vec<T> in_front = divisor > kEpsilon<T> ? 1 / divisor : Vec<T>{};
-      for (int k = 0; k < D; ++k) {
-        rows[k] = slopes[k] * in_front;
-        const Vec<T> change = rows[k] * (u[k] - T(points.middle[k]));
-        depth -= slopes[k] == 0 ? Vec<T>{} : change;  // u may not be finite
+    constexpr int wide = kLanes<T>, vectors = kGroup / wide;
+    const bool projective = call.p.projective;
+    Vec<T> sums[D + 1][2][vectors] = {};  // times 1, times x
+    for (int n = 0; n < count; n += kGroup) {
+      STN_UNROLL
+      for (int v = 0; v < vectors; ++v) {
+        const int first = n + v * wide, left = count - first;
+        const Vec<T> across = points.lanes + T(j + first);
+        Vec<T> rows[D + 1] = {};
+        STN_UNROLL
+        for (int k = 0; k < D; ++k) {
+          const Vec<T> slope = load<Vec<T>>(slopes[k] + from + first);
+          rows[k] = left < wide ? first_lanes<T>(slope, left) : slope;
+        }
+        if (projective) {
+          Vec<T> u[D];
+          points.at(j + first, left, u);
+          const Vec<T> divisor = across * points.slope[D] + points.start[D];
+          const Vec<T> in_front = divisor > kEpsilon<T> ? 1 / divisor : Vec<T>{};
+          for (int k = 0; k < D; ++k) {
+            const Mask<T> none = rows[k] == 0;
+            rows[k] *= in_front;
+            const Vec<T> change = rows[k] * (u[k] - T(points.middle[k]));
+            rows[D] -= none ? Vec<T>{} : change;  // u may not be finite
+          }
+        }
+        STN_UNROLL
+        for (int k = 0; k < D + 1; ++k) {
+          if (k == D && !projective) break;
+          sums[k][0][v] += rows[k];
+          sums[k][1][v] += rows[k] * across;
+        }
       }
-      rows[D] = depth;
-    } else {
-      for (int k = 0; k < D; ++k) rows[k] = slopes[k];
     }
+    const double y = points.y_of(r), z = points.z_of(r);
     STN_UNROLL
     for (int k = 0; k < D + 1; ++k) {
-      if (k == call.matrix_rows()) break;
-      const Vec<T> part = left < kLanes<T> ? first_lanes<T>(rows[k], left) : rows[k];
-      store(now[k][0] + lane, load<Vec<T>>(now[k][0] + lane) + part);
-      store(now[k][1] + lane, load<Vec<T>>(now[k][1] + lane) + part * across);
-    }
-  }
-
-  STN_INLINE void close_row(int64_t r) {
-    if (call.p.grid) return;
-    const double y = double(r % call.p.out_size[1]) - call.axis(1).out_centre;
-    const double z = double(r / call.p.out_size[1]) - call.axis(2).out_centre;
-    STN_UNROLL
-    for (int k = 0; k < D + 1; ++k) {
-      if (k == call.matrix_rows()) break;
+      if (k == D && !projective) break;
+      T once[kGroup], times_x[kGroup];
+      STN_UNROLL
+      for (int v = 0; v < vectors; ++v) {
+        store(once + v * wide, sums[k][0][v]);
+        store(times_x + v * wide, sums[k][1][v]);
+      }
       STN_UNROLL
       for (int n = 0; n < kGroup; n += kLanes<double>) {
-        const Vec<double> plain = load_as_double(now[k][0] + n);
+        const Vec<double> plain = load_as_double(once + n);
         const auto sum = [&](int j, const Vec<double>& more) STN_LAMBDA {
           store(total[k][j] + n, load<Vec<double>>(total[k][j] + n) + more);
         };
-        sum(0, load_as_double(now[k][1] + n));
+        sum(0, load_as_double(times_x + n));
         sum(1, plain * y);
         if (D == 3) sum(2, plain * z);
         sum(D, plain);

@@ -1,5 +1,7 @@
 """The C++ kernels on tensors: a plan of the call, pointers, and nothing else."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -55,33 +57,49 @@ def _plan(
     fill: Tensor | None,
     grid: bool,
 ) -> Plan:
+    """A plan is read only, so that calls alike can have the same one."""
+    return _plan_of_shapes(
+        *(image.shape, maps.shape, size, options, None if fill is None else fill.shape, grid),
+        *(_HALVES.get(image.dtype, 0), is_channels_last(image), torch.get_num_threads(), LEVEL),
+    )
+
+
+@lru_cache(maxsize=256)
+def _plan_of_shapes(
+    image: torch.Size,
+    maps: torch.Size,
+    size: tuple[int, ...],
+    options: tuple[str, str, bool],
+    fill: torch.Size | None,
+    grid: bool,
+    *rest: int,
+) -> Plan:
     kernel, padding, align_corners = options
     if padding == "reflection" and align_corners:
         padding = "mirror"
-    images, channels, *spatial = image.shape
+    images, channels, *spatial = image
     dims = len(spatial)
-    count = maps.shape[0]
+    count = maps[0]
     batch = max(images, count)
-    fills = 0 if fill is None else fill.shape[0]
+    fills = 0 if fill is None else fill[0]
     # the C++ side believes these shapes
     if batch % images or batch % count or (fills and batch % fills):
         raise ShapeError(
             f"the batches of image ({images}), {'grid' if grid else 'matrix'} ({count}) "
             f"and fill ({fills}) do not divide that of the output ({batch})"
         )
-    projective = not grid and dims == 2 and maps.shape[1] == 3
-    if tuple(maps.shape[1:]) != ((*size, dims) if grid else (dims + projective, dims + 1)):
-        raise ShapeError(f"{'grid' if grid else 'matrix'} has the shape {tuple(maps.shape)}")
+    projective = not grid and dims == 2 and maps[1] == 3
+    if tuple(maps[1:]) != ((*size, dims) if grid else (dims + projective, dims + 1)):
+        raise ShapeError(f"{'grid' if grid else 'matrix'} has the shape {tuple(maps)}")
     if fill is not None and fill.numel() != fills * channels:
-        raise ShapeError(f"fill {tuple(fill.shape)} is not one value per channel ({channels})")
+        raise ShapeError(f"fill {tuple(fill)} is not one value per channel ({channels})")
     flat = (1,) if dims == 2 else ()  # z comes last, as x is first
     return Plan(
         *(grid, projective, images, count, fills, batch, channels, dims),
         (*spatial[::-1], *flat),
         (*size[::-1], *flat),
         *(KERNELS[kernel], PADDINGS[padding], align_corners),
-        *(_HALVES.get(image.dtype, 0), is_channels_last(image)),
-        *(torch.get_num_threads(), LEVEL),
+        *rest,
     )
 
 

@@ -15,11 +15,14 @@ struct Points {
   const T* map;
   double matrix[D + 1][D + 1];  // in pixels, about the output's centre; the last row is the depth
   double middle[D];             // what projection adds, the image's centre
+  double centre_y, centre_z;    // the output's
   T slope[D + 1], start[D + 1];
   Vec<T> lanes;
   const T* grid;
 
-  STN_INLINE Points(const Call<T>& call, int64_t b) : call(call), map(call.map_of(b)) {
+  STN_INLINE Points(const Call<T>& call, int64_t b)
+      : call(call), map(call.map_of(b)), centre_y(call.axis(1).out_centre),
+        centre_z(call.axis(2).out_centre) {
     if (call.p.grid) return;
     // It is exact for the identity, and offsets from the centre are halves and wholes, exact too.
     for (int k = 0; k < call.matrix_rows(); ++k) {
@@ -37,14 +40,20 @@ struct Points {
     lanes = __builtin_convertvector(count_up<T>(), Vec<T>) - T(call.axis(0).out_centre);
   }
 
-  // Rows of all slices are counted through.
+  // Where row r is, about the output's centre. Rows of all slices are counted through.
+  STN_INLINE double y_of(int64_t r) const {
+    return double(D == 3 ? r % call.p.out_size[1] : r) - centre_y;
+  }
+  STN_INLINE double z_of(int64_t r) const {
+    return D == 3 ? double(r / call.p.out_size[1]) - centre_z : 0.0;
+  }
+
   STN_INLINE void row(int64_t r) {
     if (call.p.grid) {
       grid = map + r * call.p.out_size[0] * D;
       return;
     }
-    const double y = double(r % call.p.out_size[1]) - call.axis(1).out_centre;
-    const double z = double(r / call.p.out_size[1]) - call.axis(2).out_centre;
+    const double y = y_of(r), z = z_of(r);
     for (int k = 0; k < call.matrix_rows(); ++k) {
       const double* m = matrix[k];
       slope[k] = T(m[0]);
@@ -52,13 +61,20 @@ struct Points {
     }
   }
 
-  // From column j on, `left` of them; others are anything, or not finite.
+  // From column j on where there is neither a grid nor projection.
+  STN_INLINE void straight(int64_t j, Vec<T>* u) const {
+    const Vec<T> across = lanes + T(j);
+    STN_UNROLL
+    for (int k = 0; k < D; ++k) u[k] = across * slope[k] + start[k];
+  }
+
+  // From column j on, `left` of them; others are anything.
   STN_INLINE void at(int64_t j, int left, Vec<T>* u) const {
     if (call.p.grid) {
       const T* g = grid + j * D;
       T value[D][kLanes<T>];
       for (int n = 0; n < kLanes<T>; ++n) {
-        for (int k = 0; k < D; ++k) value[k][n] = n < left ? g[n * D + k] : T(NAN);
+        for (int k = 0; k < D; ++k) value[k][n] = n < left ? g[n * D + k] : T(0);
       }
       for (int k = 0; k < D; ++k) {
         const Axis axis = call.axis(k);
@@ -66,10 +82,9 @@ struct Points {
       }
       return;
     }
-    const Vec<T> across = lanes + T(j);
-    STN_UNROLL
-    for (int k = 0; k < D; ++k) u[k] = across * slope[k] + start[k];
+    straight(j, u);
     if (!call.p.projective) return;
+    const Vec<T> across = lanes + T(j);
     const Vec<T> depth = across * slope[D] + start[D];
     for (int k = 0; k < D; ++k) {
       u[k] = depth > kEpsilon<T> ? u[k] / depth + T(middle[k]) : splat<T>(T(NAN));
@@ -184,29 +199,32 @@ struct Finder {
   template <size_t... K>
   STN_INLINE Finder(const Call<T>& call, std::index_sequence<K...>) : rules{{call, K}...} {}
 
-  // The first tap's place in memory and the fractions, if all taps of all lanes are in memory.
+  // The first tap's place in memory and the fractions, if all taps of all lanes are in memory. In
+  // copies with a constant around them they are: what is far away, or not a number, reads that.
   STN_INLINE bool quick(const Vec<T>* u, Int<T>& index, Vec<T>* t) const {
-    Vec<T> near[D];
     if (rules[0].clamps) {
-      Vec<T> nothing = u[0] - u[0];  // or NaN: where one axis is not finite none is
-      STN_UNROLL
-      for (int k = 1; k < D; ++k) nothing += u[k] - u[k];
-      STN_UNROLL
-      for (int k = 0; k < D; ++k) near[k] = rules[k].clamped(u[k] + nothing);
-    } else {
-      Mask<T> inside = rules[0].inside(u[0]);
-      STN_UNROLL
-      for (int k = 1; k < D; ++k) inside &= rules[k].inside(u[k]);
-      if (any(~inside)) return false;
-      STN_UNROLL
-      for (int k = 0; k < D; ++k) near[k] = u[k];
+      clamped(u, index, t);
+      return true;
     }
-    index = rules[0].quick(near[0], t[0]) - kBefore<W>;
+    Mask<T> inside = rules[0].inside(u[0]);
+    STN_UNROLL
+    for (int k = 1; k < D; ++k) inside &= rules[k].inside(u[k]);
+    if (any(~inside)) return false;
+    near(u, index, t);
+    return true;
+  }
+  STN_INLINE void clamped(const Vec<T>* u, Int<T>& index, Vec<T>* t) const {
+    Vec<T> in[D];
+    STN_UNROLL
+    for (int k = 0; k < D; ++k) in[k] = rules[k].clamped(u[k]);
+    near(in, index, t);
+  }
+  STN_INLINE void near(const Vec<T>* u, Int<T>& index, Vec<T>* t) const {
+    index = rules[0].quick(u[0], t[0]) - kBefore<W>;
     STN_UNROLL
     for (int k = 1; k < D; ++k) {
-      index += (rules[k].quick(near[k], t[k]) - kBefore<W>) * int32_t(rules[k].step);
+      index += (rules[k].quick(u[k], t[k]) - kBefore<W>) * int32_t(rules[k].step);
     }
-    return true;
   }
 
   // Any coordinates whatever.

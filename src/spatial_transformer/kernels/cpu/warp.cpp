@@ -161,7 +161,7 @@ void in_parallel(const Call<T>& call, int64_t tasks, const Work& work) {
 void prepare(void* memory, size_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   constexpr uintptr_t page = 2 << 20;
-  if (bytes < (32 << 20)) return;
+  if (bytes < (4 << 20)) return;
   const uintptr_t start = (reinterpret_cast<uintptr_t>(memory) + page - 1) / page * page;
   const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + bytes) / page * page;
   madvise(reinterpret_cast<void*>(start), end - start, MADV_HUGEPAGE);
