@@ -26,7 +26,8 @@ from spatial_transformer.samplers import KERNELS
 from spatial_transformer.samplers.padding import PADDINGS
 from spatial_transformer.transforms import TRANSFORMS
 from spatial_transformer.transforms.basis import ControlPointTransform
-from spatial_transformer.viz.sheet import GRID, draw_image, grid_lines
+from spatial_transformer.viz.lines import grid_lines
+from spatial_transformer.viz.style import ORANGE, draw_image
 
 #: the cat Chelsea, by Stefan van der Walt, CC0
 PICTURE = Path(__file__).parents[1] / "images" / "cat.jpg"
@@ -117,20 +118,27 @@ def panels(*titles: str) -> tuple[Figure, list[Any]]:
     return figure, cells
 
 
+def draw_square(axes: Any, image: Tensor) -> None:
+    """``(C, H, W)`` in its own pixels, without ticks."""
+    height, width = image.shape[-2:]
+    draw_image(axes, image, (-0.5, width - 0.5, height - 0.5, -0.5))
+    axes.set(xticks=[], yticks=[], aspect="equal")
+
+
 def draw_grid(axes: Any, transform: stn.Transform, theta: Tensor, size: tuple[int, int]) -> None:
     for line in grid_lines(transform, theta, size, lines=9, points=65):
-        axes.plot(*line.numpy().T, color=GRID, linewidth=1)
+        axes.plot(*line.numpy().T, color=ORANGE, linewidth=1)
 
 
 def draw_transform(name: str) -> Figure:
     transform = TRANSFORMS.make(name)
     theta = example(transform)
     figure, (left, right) = panels("input, and where it is read", "output")
-    draw_image(left, cat()[0])
+    draw_square(left, cat()[0])
     draw_grid(left, transform, theta, (192, 192))
     left.set_xlim(-0.5, 191.5)
     left.set_ylim(191.5, -0.5)
-    draw_image(right, stn.warp(cat(), theta[None], transform)[0])
+    draw_square(right, stn.warp(cat(), theta[None], transform)[0])
     draw_grid(right, stn.Affine(), stn.Affine().identity(), (192, 192))
     return figure
 
@@ -150,12 +158,12 @@ def draw_sampler(name: str) -> Figure:
     curve.tick_params(labelsize=7)
     curve.set_box_aspect(1)
     near = torch.tensor([[0.3, 0.125, *EYE]])
-    draw_image(eye, stn.warp(cat(), near, "similarity", 192, kernel=name)[0])
+    draw_square(eye, stn.warp(cat(), near, "similarity", 192, kernel=name)[0])
     step = torch.tensor([[math.pi / 12, 0.0, 0.0]])
     image = cat()
     for _ in range(24):
         image = stn.warp(image, step, "rigid", kernel=name)
-    draw_image(turned, image[0])
+    draw_square(turned, image[0])
     inside = (slice(None), slice(None), slice(48, 144), slice(48, 144))  # never turned out of it
     turned.set_xlabel(f"{psnr(image[inside], cat()[inside]):.1f} dB", fontsize=9)
     return figure
@@ -165,11 +173,11 @@ def draw_padding(name: str) -> Figure:
     theta = torch.tensor([[0.35, 2.2, 0.0, 0.0]])
     fill = [0.0, 0.45, 0.7] if name == "fill" else None
     figure, (axes,) = panels(f'padding="{name}"')
-    draw_image(axes, stn.warp(cat(), theta, "similarity", padding=name, fill=fill)[0])
+    draw_square(axes, stn.warp(cat(), theta, "similarity", padding=name, fill=fill)[0])
     frame = torch.tensor([[[-1.0, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]])
     similarity = stn.Similarity()
     corners = similarity.points(similarity.inverse(theta), frame)[0]
-    axes.plot(*(corners * 96 + 95.5).T.numpy(), color=GRID, linewidth=1.2)
+    axes.plot(*(corners * 96 + 95.5).T.numpy(), color=ORANGE, linewidth=1.2)
     return figure
 
 
@@ -182,9 +190,9 @@ def rings(size: int) -> Tensor:
 def draw_antialias() -> Figure:
     figure, cells = panels("input, 192 pixels", "48 pixels", "48 pixels, antialias=True")
     same = torch.zeros(1, 2)
-    draw_image(cells[0], rings(192)[0])
+    draw_square(cells[0], rings(192)[0])
     for axes, antialias in zip(cells[1:], (False, True), strict=True):
-        draw_image(axes, stn.warp(rings(192), same, "translation", 48, antialias=antialias)[0])
+        draw_square(axes, stn.warp(rings(192), same, "translation", 48, antialias=antialias)[0])
     return figure
 
 

@@ -170,4 +170,4 @@ def check_size(size: object, dims: int) -> tuple[int, ...]:
         out, whole = (), False
     if not whole or len(out) != dims or any(n < 1 for n in out):
         raise ShapeError(f"size must be {names} of {dims} positive whole numbers, got {size!r}")
-    return out
+    return out  # type: ignore[return-value]
