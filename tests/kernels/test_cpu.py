@@ -253,9 +253,7 @@ def test_the_same_bits_from_run_to_run_and_for_any_number_of_threads(padding):
 @pytest.mark.parametrize("out", [(35, 33), (6, 517), (19, 1)])  # rows in a run, and runs in a row
 @pytest.mark.parametrize("size", [(29, 31), (300, 301)])  # padded copies; in place
 @pytest.mark.parametrize("channels", [3, 9])  # vectors along pixels; along channels
-def test_the_same_bits_from_every_instruction_set(
-    monkeypatch, channels, size, out, dtype, padding
-):
+def test_the_same_bits_from_every_instruction_set(monkeypatch, channels, size, out, dtype, padding):
     image, theta, _ = case((2, channels, size, out), dtype)
     found = []
     for level in range(load.LIBRARY.stn_level() + 1):
