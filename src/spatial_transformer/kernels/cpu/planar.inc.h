@@ -10,6 +10,7 @@ struct Run {
   };
   int64_t first, r, j;  // its first pixel in the output: the place, the row, the column
   int count = 0, careful = 0;
+  bool quick = false;            // some do not need care; else planes may be too small to be read
   int32_t index[kRun + kGroup];  // of the first tap
   T t[D][kRun + kGroup];         // the fractions
   Group groups[kRun];            // those with pixels that need care: their indices are of no use
@@ -94,6 +95,7 @@ struct Planar {
         STN_UNROLL
         for (int k = 0; k < D; ++k) store(run.t[k] + run.count + first + v, t[k]);
       }
+      run.quick |= quick;
       if (!quick) {
         const int left = n - first < kGroup ? n - first : kGroup;
         run.groups[run.careful++] = {run.count + first, left, r, j + first};
@@ -121,6 +123,7 @@ struct Planar {
       across += kLanes<T>;
     }
     run.count += n;
+    run.quick = true;
   }
 
   // Calls work() for the runs of rows [first, last).
@@ -129,6 +132,7 @@ struct Planar {
     int64_t r = first, j = 0;
     while (r < last) {
       run.count = run.careful = 0;
+      run.quick = false;
       run.first = r * width + j, run.r = r, run.j = j;
       do {
         const int n = int(width - j < kRun ? width - j : kRun);
@@ -231,7 +235,7 @@ void planar_forward(const Call<T>& call, int64_t b, int64_t first, int64_t last,
       const bool in_place = call.as_stored();
       const int64_t step = in_place ? call.out_plane() : kRun + kGroup, room = p.room(last);
       T* to = in_place ? static_cast<T*>(call.out) + p.place(block) : p.rows;
-      for (int64_t c = 0; c < p.count; ++c) {
+      for (int64_t c = 0; c < p.count && p.run.quick; ++c) {
         forward_quickly<T, D, W>(p, p.planes + c * p.step, to + c * step, room);
       }
       for_careful(p, [&](int n, const Vec<T>* u, int left) STN_LAMBDA {
@@ -306,7 +310,7 @@ void planar_map_gradient(const Call<T>& call, int64_t b, int64_t first, int64_t 
       int64_t grad_step;
       const T* grad = p.run_of(call.grad, block, grad_step);
       T slopes[D][kRun + kGroup];
-      for (int64_t c = 0; c < p.count; ++c) {
+      for (int64_t c = 0; c < p.count && p.run.quick; ++c) {
         const T* from = grad + c * grad_step;
         slopes_quickly<T, D, W>(p, p.planes + c * p.step, from, p.room(last), c > 0, slopes);
       }
