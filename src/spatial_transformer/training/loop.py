@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from spatial_transformer.errors import CheckpointError
 from spatial_transformer.training.checkpoint import load_checkpoint, save_checkpoint
-from spatial_transformer.training.progress import Measured, Watcher
+from spatial_transformer.training.progress import Measured, Onlooker, Watcher
 from spatial_transformer.training.recipe import Recipe
 
 #: how much a step counts in the smoothed loss and error that are shown
@@ -138,7 +138,8 @@ def fit(
             stack.enter_context(watcher)
         network.train()
         for k in range(start, end):
-            loss, error = objective(network, batches(k))
+            batch = batches(k)
+            loss, error = objective(network, batch)
             fabric.backward(loss)
             if recipe.clip:
                 fabric.clip_gradients(network, optimiser, max_norm=recipe.clip)
@@ -152,6 +153,8 @@ def fit(
             error_seen += weight * (float(error) - error_seen)
             for watcher in watchers:
                 watcher.step(k + 1, loss_seen, error_seen)
+                if isinstance(watcher, Onlooker):
+                    watcher.look(k + 1, model, batch[0])
             if (k + 1) % checkpoint_every == 0 or k + 1 == end:
                 save(k + 1)
     best = model if averaged is None else averaged.module
