@@ -122,10 +122,8 @@ def test_stn_train_logs_all_of_it(tiny, tmp_path, capsys, monkeypatch):
 
     def train(out, *more):
         monkeypatch.setattr(sys, "argv", ["stn", *map(str, [*words, "--out", out, *more])])
-        try:
+        with pytest.raises(SystemExit, match="0"):
             main()
-        except SystemExit as end:
-            assert not end.code
         return out / "table1" / "r--st_fcn_affine--seed0"
 
     folder = train(tmp_path / "a", "--tensorboard")
@@ -140,6 +138,16 @@ def test_stn_train_logs_all_of_it(tiny, tmp_path, capsys, monkeypatch):
     plain = train(tmp_path / "b")
     states = [torch.load(f / "checkpoint.pt")["model"] for f in (folder, plain)]
     assert all(torch.equal(states[0][n], states[1][n]) for n in states[0])
+
+
+def test_pairs_of_images_are_logged_one_by_one(tmp_path):
+    from spatial_transformer.training.progress import TensorBoard
+
+    with TensorBoard(tmp_path) as board:
+        layer = stn.SpatialTransformer("fully_connected", "affine")
+        board.look(1, layer, torch.rand(2, 3, 1, 8, 8))
+        board.look(1, nn.Flatten(), torch.rand(2, 8))
+    assert picture(events(tmp_path), "transformer/input").shape == (8, 6 * 9 - 1)
 
 
 LIGHTNING = """

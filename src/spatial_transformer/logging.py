@@ -30,9 +30,10 @@ class Writer(Protocol):
     def add_image(self, tag: str, img_tensor: Any, global_step: int) -> None: ...
 
 
-def has_transformer(model: nn.Module) -> bool:
-    """Whether there is a spatial transformer in a model."""
-    return any(isinstance(m, SpatialTransformer) for m in model.modules())
+def transformers(model: nn.Module) -> dict[SpatialTransformer, str]:
+    """The spatial transformers of a model and their names; the model itself is "transformer"."""
+    named = model.named_modules()
+    return {m: n or "transformer" for n, m in named if isinstance(m, SpatialTransformer)}
 
 
 def log_losses(writer: Writer, part: str, step: int, **losses: float) -> None:
@@ -76,7 +77,7 @@ def log_transformer(
     transformer/input (1, 8, 17)
     transformer/warped (1, 8, 17)
     """
-    if not has_transformer(module):
+    if not transformers(module):
         raise OptionError("the model has no spatial transformer to log")
     with torch.no_grad(), _evaluating(module):
         for name, layer, image in _inputs(module, images):
@@ -92,10 +93,10 @@ def log_transformer(
 
 def _inputs(module: nn.Module, images: Tensor) -> Iterator[tuple[str, SpatialTransformer, Tensor]]:
     """Every transformer of a model with its name and what it is given."""
-    layers = {m: n for n, m in module.named_modules() if isinstance(m, SpatialTransformer)}
-    given: dict[nn.Module, Tensor] = {}
+    layers = transformers(module)
+    given: dict[SpatialTransformer, Tensor] = {}
 
-    def keep(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def keep(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given[layer] = args[0] if args else kwargs["image"]
 
     hooks = [m.register_forward_pre_hook(keep, with_kwargs=True) for m in layers]
@@ -105,8 +106,7 @@ def _inputs(module: nn.Module, images: Tensor) -> Iterator[tuple[str, SpatialTra
         for hook in hooks:
             hook.remove()
     for layer, image in given.items():
-        assert isinstance(layer, SpatialTransformer)
-        yield layers[layer] or "transformer", layer, image.detach()
+        yield layers[layer], layer, image.detach()
 
 
 @contextmanager

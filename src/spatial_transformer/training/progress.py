@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from spatial_transformer.errors import OptionError
-from spatial_transformer.logging import has_transformer, log_losses, log_transformer
+from spatial_transformer.logging import log_losses, log_transformer, transformers
 
 
 @dataclass(frozen=True)
@@ -128,5 +128,8 @@ class TensorBoard:
         log_losses(self.writer, part, iteration, **errors)
 
     def look(self, iteration: int, model: nn.Module, images: Tensor) -> None:
-        if (iteration == 1 or iteration % self.every == 0) and has_transformer(model):
+        layers = transformers(model)
+        if layers and (iteration == 1 or iteration % self.every == 0):
+            dims = next(iter(layers)).transform.dims
+            images = images.flatten(0, images.dim() - dims - 2)  # pairs of images, one by one
             log_transformer(self.writer, model, images, iteration)
