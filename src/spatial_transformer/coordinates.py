@@ -164,7 +164,10 @@ def check_size(size: object, dims: int) -> tuple[int, ...]:
     names = "(H', W')" if dims == 2 else "(D', H', W')"
     try:
         # a size that is traced stays a symbol
-        out = tuple(n if isinstance(n, torch.SymInt) else int(n) for n in size)  # type: ignore[attr-defined]
+        out: tuple[int, ...] = tuple(
+            n if isinstance(n, torch.SymInt) else int(n)  # type: ignore[misc]
+            for n in size  # type: ignore[attr-defined]
+        )
         whole = all(a == b for a, b in zip(out, size, strict=True))  # type: ignore[call-overload]
     except (TypeError, ValueError):
         out, whole = (), False

@@ -196,6 +196,43 @@ def test_pretrained_makes_a_folder_that_eval_and_show_take(tiny, tmp_path, capsy
     assert "r--st_fcn_affine--seed0.json: not a record" in log
 
 
+@pytest.mark.slow
+def test_export_writes_networks_and_warps(tiny, tmp_path, capsys):
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    common = ["--data-root", tiny]
+    stn(capsys, "train", "--model", "st_fcn", *SMALL, *common, "--out", tmp_path)
+    run = tmp_path / "table1" / "r--st_fcn_affine--seed0"
+    code, text, log = stn(capsys, "export", run, "--out", tmp_path / "digits.onnx", *common)
+    assert code == 0, log
+    assert "digits.onnx: 0." in text
+    assert float(text.split("largest difference ")[1]) <= 1e-5
+    model = onnx.load(tmp_path / "digits.onnx")
+    assert [o.name for o in model.graph.output] == ["scores", "warped", "theta"]
+    about = {p.key: p.value for p in model.metadata_props}
+    assert about["dataset"] == "r"
+    assert json.loads(about["labels"]) == list("0123456789")
+
+    warp = tmp_path / "warp.onnx"
+    words = ["--sampler", "bspline3", "--padding", "border", "--output-size", 8]
+    code, _, log = stn(capsys, "export", "attention", *words, "--input-size", 12, "--out", warp)
+    assert code == 0, log
+    (shape,) = [i.type.tensor_type.shape for i in onnx.load(warp).graph.input if i.name == "image"]
+    assert [d.dim_param or d.dim_value for d in shape.dim] == ["batch", "channels", 12, 12]
+    for more, message in [
+        (["attention", *words, "--out", tmp_path / "x.onnx"], "for a fixed size"),
+        (["attention", "--out", tmp_path / "x.pb"], "must end in .onnx or .pt2"),
+        (
+            ["log_polar", "--padding", "edge", "--out", tmp_path / "x.onnx"],
+            "unknown padding 'edge'",
+        ),
+        (["nothing", "--out", tmp_path / "x.onnx"], "no such folder, nor a name"),
+    ]:
+        code, _, log = stn(capsys, "export", *more)
+        assert code == 1, more
+        assert message in log
+    assert not list(tmp_path.glob("x*"))
+
+
 def test_reproduce_plans_and_names_what_it_does_not_know(tiny, tmp_path, capsys):
     words = ["reproduce", "table1", "--out", tmp_path, "--dry-run"]
     code, text, _ = stn(capsys, *words, "--datasets", "rts,r", "--models", "cnn, st_cnn_affine")

@@ -49,8 +49,8 @@ def export_program(
                     f"example {name} {tuple(tensor.shape)}: axis {axis} ({label}) is to have any "
                     "size, so the example's must be 2 or more"
                 )
-    called = dict.fromkeys(c for a in axes.values() for c in a.values())
-    symbols: dict[str, Any] = {c: Dim(c) if c == "batch" else Dim(c, min=2) for c in called}
+    every = {c for a in axes.values() for c in a.values()}
+    symbols: dict[str, Any] = {c: Dim(c) if c == "batch" else Dim(c, min=2) for c in every}
     shapes = {n: {k: symbols[c] for k, c in axes.get(n, {}).items()} for n in names}
     # without gradients, layers take the plainest way through
     still = copy.deepcopy(module).eval().requires_grad_(False)

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from spatial_transformer.errors import CheckpointError
 from spatial_transformer.training.checkpoint import load_checkpoint, save_checkpoint
 from spatial_transformer.training.history import History
-from spatial_transformer.training.progress import Measured, Watcher
+from spatial_transformer.training.progress import Measured, Onlooker, Watcher
 from spatial_transformer.training.recipe import Recipe
 
 #: how much a step counts in the smoothed loss and error that are shown
@@ -151,7 +151,8 @@ def fit(
         if start == 0:
             keep(0)
         for k in range(start, end):
-            loss, error = objective(network, batches(k))
+            batch = batches(k)
+            loss, error = objective(network, batch)
             fabric.backward(loss)
             if recipe.clip:
                 fabric.clip_gradients(network, optimiser, max_norm=recipe.clip)
@@ -166,6 +167,8 @@ def fit(
             keep(k + 1)
             for watcher in watchers:
                 watcher.step(k + 1, loss_seen, error_seen)
+                if isinstance(watcher, Onlooker):
+                    watcher.look(k + 1, model, batch[0])
             if (k + 1) % checkpoint_every == 0 or k + 1 == end:
                 save(k + 1)
     best = model if averaged is None else averaged.module

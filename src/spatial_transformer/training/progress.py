@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
 
 from spatial_transformer.errors import OptionError
+from spatial_transformer.logging import log_losses, log_transformer, transformers
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,14 @@ class Watcher(Protocol):
 
     def evaluated(self, iteration: int, part: str, measured: Measured) -> None:
         """Loss and error on the whole of ``part``."""
+
+
+@runtime_checkable
+class Onlooker(Protocol):
+    """A watcher that is shown the network and the batch as well."""
+
+    def look(self, iteration: int, model: nn.Module, images: Tensor) -> None:
+        """The network after ``iteration`` steps, and the images of the last."""
 
 
 class ProgressBar:
@@ -86,9 +96,10 @@ class ProgressBar:
 
 
 class TensorBoard:
-    """Losses and errors for TensorBoard. Raises: OptionError where it is not installed."""
+    """Losses and errors for TensorBoard, and ``every`` so many steps what the spatial transformers
+    do with the batch. Raises: OptionError where it is not installed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, every: int = 100) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
@@ -96,6 +107,7 @@ class TensorBoard:
                 "TensorBoard is not installed: pip install 'spatial-transformer[tensorboard]'"
             ) from error
         self.writer = SummaryWriter(str(folder))
+        self.every = every
 
     def __enter__(self) -> Self:
         return self
@@ -109,11 +121,15 @@ class TensorBoard:
         self.writer.close()
 
     def step(self, iteration: int, loss: float, error_percent: float) -> None:
-        self._write(iteration, "train", loss, error_percent)
+        log_losses(self.writer, "train", iteration, loss=loss, error_percent=error_percent)
 
     def evaluated(self, iteration: int, part: str, measured: Measured) -> None:
-        self._write(iteration, part, measured.loss, measured.error_percent)
+        errors = {"loss": measured.loss, "error_percent": measured.error_percent}
+        log_losses(self.writer, part, iteration, **errors)
 
-    def _write(self, iteration: int, part: str, loss: float, error_percent: float) -> None:
-        self.writer.add_scalar(f"loss/{part}", loss, iteration)
-        self.writer.add_scalar(f"error_percent/{part}", error_percent, iteration)
+    def look(self, iteration: int, model: nn.Module, images: Tensor) -> None:
+        layers = transformers(model)
+        if layers and (iteration == 1 or iteration % self.every == 0):
+            dims = next(iter(layers)).transform.dims
+            images = images.flatten(0, images.dim() - dims - 2)  # pairs of images, one by one
+            log_transformer(self.writer, model, images, iteration)

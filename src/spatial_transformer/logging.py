@@ -1,0 +1,229 @@
+"""What spatial transformers do, into TensorBoard: thetas, how much lies outside, what they show.
+
+One implementation, :func:`log_transformer`, behind three doors: itself, for any loop; the callback
+for Lightning; and ``stn train --tensorboard``.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from spatial_transformer.errors import OptionError
+from spatial_transformer.functional import warp
+from spatial_transformer.modules.spatial_transformer import SpatialTransformer
+from spatial_transformer.transforms.regularisers import outside_fraction
+
+#: thetas of more parameters than that have one histogram, not one a parameter
+MOST_PARAMETERS = 32
+
+
+class Writer(Protocol):
+    """The part of ``torch.utils.tensorboard.SummaryWriter`` that is used here."""
+
+    def add_scalar(self, tag: str, scalar_value: Any, global_step: int) -> None: ...
+    def add_histogram(self, tag: str, values: Any, global_step: int) -> None: ...
+    def add_image(self, tag: str, img_tensor: Any, global_step: int) -> None: ...
+
+
+def transformers(model: nn.Module) -> dict[SpatialTransformer, str]:
+    """The spatial transformers of a model and their names; the model itself is "transformer"."""
+    named = model.named_modules()
+    return {m: n or "transformer" for n, m in named if isinstance(m, SpatialTransformer)}
+
+
+def log_losses(writer: Writer, part: str, step: int, **losses: float) -> None:
+    """Scalars ``<name>/<part>``, such as ``loss/train``."""
+    for name, value in losses.items():
+        writer.add_scalar(f"{name}/{part}", value, step)
+
+
+def log_transformer(
+    writer: Writer, module: nn.Module, images: Tensor, step: int, *, count: int = 8
+) -> None:
+    """Run a model on images and log what each of its spatial transformers does with them.
+
+    For a transformer of the name ``t`` in the model ("transformer" for the model itself), of each
+    parameter p: ``t/theta/p`` (histogram), ``t/theta_mean/p``, ``t/theta_std/p``; of more than 32
+    parameters together, as "all". ``t/outside`` is which part of what it samples lies outside its
+    image; ``t/input`` and ``t/warped`` are the first images side by side (of a volume the middle
+    slice). N transforms of an image are ``t/0`` to ``t/N-1``.
+
+    The model runs in eval mode without gradients and is left as it was.
+
+    Args:
+        writer: a ``SummaryWriter``.
+        images: a batch ``(B, C, H, W)`` or ``(B, C, D, H, W)`` that ``module`` takes.
+        count: how many images are drawn.
+    Raises: OptionError if the model has no spatial transformer.
+
+    >>> class Print:
+    ...     def add_scalar(self, tag, value, step): print(tag, float(value))
+    ...     def add_histogram(self, tag, values, step): pass
+    ...     def add_image(self, tag, image, step): print(tag, tuple(image.shape))
+    >>> layer = SpatialTransformer("fully_connected", "attention")
+    >>> log_transformer(Print(), layer, torch.rand(4, 1, 8, 8), step=0, count=2)
+    transformer/theta_mean/s 1.0
+    transformer/theta_std/s 0.0
+    transformer/theta_mean/tx 0.0
+    transformer/theta_std/tx 0.0
+    transformer/theta_mean/ty 0.0
+    transformer/theta_std/ty 0.0
+    transformer/outside 0.0
+    transformer/input (1, 8, 17)
+    transformer/warped (1, 8, 17)
+    """
+    if not transformers(module):
+        raise OptionError("the model has no spatial transformer to log")
+    with torch.no_grad(), _evaluating(module):
+        for name, layer, image in _inputs(module, images):
+            _, theta = layer(image, return_theta=True)
+            warped = warp(image, theta, layer.transform, layer.size, **layer.sampler.options())
+            if theta.dim() == 2:
+                theta, warped = theta[:, None], warped[:, None]
+            for k in range(theta.shape[1]):
+                tag = name if theta.shape[1] == 1 else f"{name}/{k}"
+                _log_theta(writer, tag, layer, theta[:, k], step)
+                _log_images(writer, tag, image[:count], warped[:count, k], step)
+
+
+def _inputs(module: nn.Module, images: Tensor) -> Iterator[tuple[str, SpatialTransformer, Tensor]]:
+    """Every transformer of a model with its name and what it is given."""
+    layers = transformers(module)
+    given: dict[SpatialTransformer, Tensor] = {}
+
+    def keep(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given[layer] = args[0] if args else kwargs["image"]
+
+    hooks = [m.register_forward_pre_hook(keep, with_kwargs=True) for m in layers]
+    try:
+        module(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for layer, image in given.items():
+        yield layers[layer], layer, image.detach()
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """In eval mode, every part afterwards in the mode in which it was."""
+    modes = {m: m.training for m in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+def _log_theta(
+    writer: Writer, tag: str, layer: SpatialTransformer, theta: Tensor, step: int
+) -> None:
+    theta = theta.detach().float().cpu()
+    transform = layer.transform
+    names = getattr(transform, "param_names", tuple(map(str, range(transform.num_params))))
+    columns = dict(zip(names, theta.unbind(1), strict=True))
+    if len(columns) > MOST_PARAMETERS:
+        columns = {"all": theta.flatten()}
+    for name, values in columns.items():
+        finite = values[torch.isfinite(values)]
+        if len(finite):  # a histogram of nothing there is not
+            writer.add_histogram(f"{tag}/theta/{name}", finite, step)
+            writer.add_scalar(f"{tag}/theta_mean/{name}", finite.mean(), step)
+            writer.add_scalar(f"{tag}/theta_std/{name}", finite.std(correction=0), step)
+    grid = transform.grid(theta, (8,) * transform.dims)
+    writer.add_scalar(f"{tag}/outside", outside_fraction(grid).mean(), step)
+
+
+def _log_images(writer: Writer, tag: str, image: Tensor, warped: Tensor, step: int) -> None:
+    low, high = image.min(), image.max()
+    if low >= 0 and high <= 1:
+        low, high = torch.zeros_like(low), torch.ones_like(high)
+    for name, batch in (("input", image), ("warped", warped)):
+        pixels = ((batch - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
+        writer.add_image(f"{tag}/{name}", _side_by_side(pixels.float().cpu()), step)
+
+
+def _side_by_side(batch: Tensor) -> Tensor:
+    """``(B, C, [D,] H, W)`` -> ``(1 or 3, H, B * (W + 1) - 1)``, a white line between."""
+    if batch.dim() == 5:
+        batch = batch[:, :, batch.shape[2] // 2]
+    if batch.shape[1] not in (1, 3):
+        batch = batch[:, :1]
+    padded = torch.nn.functional.pad(batch, (0, 1), value=1.0)
+    return torch.cat(padded.unbind(), dim=-1)[..., :-1]
+
+
+class SpatialTransformerCallback:
+    """A Lightning callback that logs the training loss and, every so many steps, what
+    :func:`log_transformer` logs of the training batch, to every TensorBoard logger of the trainer.
+
+    It is a callback of ``lightning.pytorch`` and of ``pytorch_lightning``, whichever is there.
+    Batches are a tensor of images, or a tuple, list or dict whose first entry that is; otherwise
+    override :meth:`images`. The model's ``forward`` must take the images.
+
+    Args:
+        every: steps; count: images drawn.
+    Raises: OptionError where neither is installed.
+    """
+
+    def __new__(cls, every: int = 100, count: int = 8) -> "SpatialTransformerCallback":
+        # Lightning takes children of its own class alone, which is not imported before it is asked
+        kind = type(cls.__name__, (cls, *_lightning_callbacks()), {"_plain": cls})
+        made: SpatialTransformerCallback = object.__new__(kind)
+        return made
+
+    def __init__(self, every: int = 100, count: int = 8) -> None:
+        super().__init__()
+        if every < 1:
+            raise OptionError(f"every must be a positive number of steps, got {every!r}")
+        self.every, self.count = every, count
+
+    def __reduce__(self) -> Any:
+        return self._plain, (self.every, self.count)  # type: ignore[attr-defined]
+
+    def images(self, batch: Any) -> Tensor:
+        """The images of a batch. Raises: OptionError."""
+        if isinstance(batch, dict):
+            batch = list(batch.values())
+        first = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+        if not isinstance(first, Tensor) or first.dim() not in (4, 5):
+            raise OptionError(
+                "the batch does not start with images (B, C, H, W): override "
+                "SpatialTransformerCallback.images"
+            )
+        return first
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Lightning's hook."""
+        step = trainer.global_step
+        if step % self.every or not trainer.is_global_zero:
+            return
+        writers = [logger.experiment for logger in trainer.loggers]
+        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+        for writer in writers:
+            if hasattr(writer, "add_histogram"):
+                if loss is not None:
+                    log_losses(writer, "train", step, loss=float(loss))
+                log_transformer(writer, pl_module, self.images(batch), step, count=self.count)
+
+
+def _lightning_callbacks() -> list[type]:
+    """The callback classes of the Lightnings in use; else of the first that is installed."""
+    names = ("lightning.pytorch", "pytorch_lightning")
+    for name in names:
+        if any(sys.modules.get(n) for n in names):
+            break
+        with suppress(ImportError):
+            import_module(name)
+    found = [sys.modules[n].Callback for n in names if sys.modules.get(n)]
+    if not found:
+        raise OptionError("Lightning is not installed: pip install lightning")
+    return list(dict.fromkeys(found))
