@@ -65,11 +65,12 @@ def draw_theta(theta: Tensor, transform: Transform, *, title: str = "") -> Figur
         return figure
     names, values, identity = theta_values(transform, theta)
     figure, panels = _panels(names, title)
+    bins = min(40, max(8, round(len(theta) ** 0.5)))
     for k, axes in enumerate(panels):
         low, high = values[..., k].min().item(), values[..., k].max().item()
         for n in range(values.shape[1]):
             axes.hist(
-                values[:, n, k].numpy(), bins=40, range=(low, high) if high > low else None,
+                values[:, n, k].numpy(), bins=bins, range=(low, high) if high > low else None,
                 color=_colour(n, values.shape[1]), alpha=0.75 if values.shape[1] > 1 else 1,
             )  # fmt: skip
         axes.axvline(float(identity[k]), color="black", linewidth=1, linestyle="--")
