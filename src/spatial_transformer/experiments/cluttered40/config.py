@@ -4,7 +4,13 @@ from spatial_transformer.experiments.experiment import Experiment
 from spatial_transformer.training.recipe import Recipe
 
 #: what differs for networks with convolutions, as in table 1
-CONVOLUTIONAL = {"iterations": 12_000, "batch_size": 64, "lr": 3e-3, "average": 0.998}
+CONVOLUTIONAL = {
+    "iterations": 12_000,
+    "batch_size": 64,
+    "lr": 3e-3,
+    "localisation_lr_scale": 0.3,
+    "average": 0.998,
+}
 
 CLUTTERED40 = Experiment(
     name="cluttered40",
