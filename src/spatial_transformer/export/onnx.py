@@ -1,7 +1,6 @@
 """A module as an ONNX model, checked against ONNX Runtime before it is written."""
 
-import logging
-import warnings
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,9 @@ from spatial_transformer.export.program import (
     argument_names,
     as_tuple,
     compare,
+    dynamic_axes,
     export_program,
+    quietly,
     save_program,
 )
 from spatial_transformer.files import write_whole
@@ -56,7 +57,8 @@ def export_onnx(
         with torch.no_grad():
             count = len(as_tuple(module.eval()(*inputs)))
         outputs = ["output"] if count == 1 else [f"output{k}" for k in range(count)]
-    model = translate(program, outputs)
+    names = argument_names(module, inputs)
+    model = translate(program, outputs, dynamic_axes(names, dynamic))
     for key, value in (metadata or {}).items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
@@ -65,7 +67,6 @@ def export_onnx(
         session = onnxruntime.InferenceSession(data, _quiet(), ["CPUExecutionProvider"])
     except Exception as error:  # its own kinds, which it does not name in public
         raise ExportError(f"ONNX Runtime does not take the model: {error}") from error
-    names = argument_names(module, inputs)
 
     def run(given: Sequence[Tensor]) -> list[Tensor]:
         feed = {n: t.numpy() for n, t in zip(names, given, strict=True)}
@@ -111,29 +112,46 @@ def require_onnx() -> None:
             ) from error
 
 
-def translate(program: ExportedProgram, outputs: Sequence[str]) -> Any:
+def translate(program: ExportedProgram, outputs: Sequence[str], dynamic: Dynamic) -> Any:
     """A program as an ``onnx.ModelProto``. Raises: ExportError with the exporter's reason."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # it tells of packages that are not there and not needed
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quietly():
             found = torch.onnx.export(
-                program, (), output_names=list(outputs), opset_version=OPSET, dynamo=True,
+                program,
+                (),
+                output_names=list(outputs),
+                opset_version=OPSET,
+                dynamo=True,
                 verbose=False,
-            )  # fmt: skip
+            )
     except Exception as error:  # torch.onnx.errors and others
         reason = str(error.__cause__ or error).strip().split("\n")[0]
         raise ExportError(f"ONNX cannot express it: {reason}") from error
-    finally:
-        logger.setLevel(level)
     assert found is not None
     model = found.model_proto
     version = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
     if version != OPSET:
         raise ExportError(f"the model came out in opset {version}, not {OPSET}")
+    _name_axes(model, dynamic)
     return model
+
+
+def _name_axes(model: Any, dynamic: Dynamic) -> None:
+    """Give axes of any size the names that ``dynamic`` has, where the tracer numbers them."""
+    values = {v.name: v.type.tensor_type.shape.dim for v in model.graph.input}
+    names = {
+        values[name][axis].dim_param: called
+        for name, axes in dynamic.items()
+        if name in values
+        for axis, called in axes.items()
+    }
+    graph = model.graph
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                dim.dim_param = re.sub(
+                    r"\w+", lambda word: names.get(word[0], word[0]), dim.dim_param
+                )
 
 
 def _quiet() -> Any:

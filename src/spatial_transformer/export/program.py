@@ -2,7 +2,10 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +44,7 @@ def export_program(
     torch.Size([5, 1, 8, 8])
     """
     names = argument_names(module, inputs)
-    axes = {n: {0: "batch"} for n in names} if dynamic is None else dynamic
+    axes = dynamic_axes(names, dynamic)
     for name, tensor in zip(names, inputs, strict=True):
         for axis, label in axes.get(name, {}).items():
             if tensor.shape[axis] < 2:
@@ -55,7 +58,7 @@ def export_program(
     # without gradients, layers take the plainest way through
     still = copy.deepcopy(module).eval().requires_grad_(False)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), quietly():
             program = torch.export.export(still, tuple(inputs), dynamic_shapes=shapes, strict=False)
             program = program.run_decompositions(dict(DECOMPOSITIONS))
     except SpatialTransformerError:
@@ -67,6 +70,26 @@ def export_program(
     if ours:
         raise ExportError(f"operators of ours are left in the graph: {', '.join(ours)}")
     return program
+
+
+def dynamic_axes(names: Sequence[str], dynamic: Dynamic | None) -> Dynamic:
+    """Which axes of each argument may have any size; the first of each if it is not said."""
+    return {n: {0: "batch"} for n in names} if dynamic is None else dynamic
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without what torch's exporters tell of themselves: their deprecations, and packages that are
+    not there and not needed."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def argument_names(module: nn.Module, inputs: Sequence[Tensor]) -> list[str]:
@@ -97,8 +120,9 @@ def save_program(
 
     def write(file: Path) -> None:
         nonlocal difference
-        torch.export.save(program, str(file))
-        loaded = torch.export.load(str(file)).module()
+        with quietly():
+            torch.export.save(program, str(file))
+            loaded = torch.export.load(str(file)).module()
         difference = compare(module, lambda given: as_tuple(loaded(*given)), [inputs, *more])
 
     write_whole(Path(path), write)
