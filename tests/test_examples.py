@@ -9,7 +9,7 @@ import torch
 
 import spatial_transformer as stn
 from spatial_transformer.data.stream import Digits
-from spatial_transformer.report.tutorial import collapse_table
+from spatial_transformer.report.tutorial import COLLAPSED, collapse_table
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -82,5 +82,4 @@ def test_at_a_high_learning_rate_it_collapses_and_at_a_tenth_it_does_not(collaps
     for variant in (collapse.VARIANTS[0], collapse.VARIANTS[-1]):
         model = collapse.train(hard, variant, 1, train)
         outside[variant.name] = collapse.measure(model, images, labels)["outside_percent"]
-    assert outside["as the tutorial"] > 95
-    assert outside["fill, localisation x 0.1"] < 60
+    assert outside["as the tutorial"] > COLLAPSED > outside["fill, localisation x 0.1"]

@@ -6,9 +6,9 @@ from typing import Any
 from spatial_transformer.report.benchmarks import distinct
 from spatial_transformer.report.table import markdown, summarise
 
-#: the part of the output that lies outside, in percent, beyond which a transformer has collapsed:
-#: it shows next to nothing of the image
-COLLAPSED = 95.0
+#: the part of the output outside the image, in percent, beyond which a transformer is said
+#: to collapse: where ``CollapseMonitor`` warns
+COLLAPSED = 50.0
 
 
 def collapse_table(rows: Sequence[dict[str, Any]]) -> str:
