@@ -72,6 +72,34 @@ class TestMonitor:
         model(torch.rand(2, 1, 8, 8))
         assert not good.localisation._forward_hooks
 
+    def test_warns_once_of_a_localisation_network_that_has_died(self):
+        torch.manual_seed(0)
+        alive = stn.SpatialTransformer("fully_connected", "affine")
+        dead = stn.SpatialTransformer("fully_connected", "affine")
+        fresh = stn.SpatialTransformer("fully_connected", "affine")
+        images = torch.rand(4, 1, 8, 8)
+        for layer in (alive, dead):
+            layer(images)
+            with torch.no_grad():
+                layer.localisation.head.weight.normal_(std=0.01)
+        with torch.no_grad():
+            # as one step that is too long leaves it: no rectifier gives anything any more
+            dead.localisation.body[-2].bias.fill_(-100)
+            dead.localisation.head.bias.add_(0.1)
+        model = nn.ModuleDict({"alive": alive, "dead": dead, "fresh": fresh})
+        with CollapseMonitor(model, every=2), warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            for _ in range(39):
+                for layer in model.values():
+                    layer(images)
+            assert not told
+            for _ in range(40):
+                for layer in model.values():
+                    layer(images)
+        (one,) = told
+        assert issubclass(one.category, CollapseWarning)
+        assert "transformer 'dead': it predicts the same theta for every image" in str(one.message)
+
     def test_needs_a_transformer(self):
         with pytest.raises(OptionError, match="no spatial transformer to watch"):
             CollapseMonitor(nn.Linear(1, 1))

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from spatial_transformer.data.catalogue import make_dataset
 from spatial_transformer.errors import BackendError, CheckpointError
 from spatial_transformer.hub import Pretrained, from_pretrained
 from spatial_transformer.models.build import ModelConfig, build_model, count_parameters
+from spatial_transformer.models.look import find_transformer
+from spatial_transformer.modules.monitor import CollapseMonitor
 from spatial_transformer.training.checkpoint import load_checkpoint
 from spatial_transformer.training.history import History
 from spatial_transformer.training.loop import Fitted, evaluate, fit
@@ -101,17 +104,20 @@ def run(
     seed_everything(config.seed)
     model = build_model(config.model)
     batches = dataset.batches(config.recipe.batch_size, config.seed, **where)
-    fitted = fit(
-        fabric,
-        model,
-        batches,
-        config.recipe,
-        checkpoint=config.checkpoint(out),
-        checkpoint_every=checkpoint_every,
-        identity=config.identity(),
-        watchers=watchers,
-        history=make_history(config, data_root, fabric.device),
-    )
+    # rarely, for it waits for the device
+    monitor = CollapseMonitor(model, every=50) if find_transformer(model) else nullcontext()
+    with monitor:
+        fitted = fit(
+            fabric,
+            model,
+            batches,
+            config.recipe,
+            checkpoint=config.checkpoint(out),
+            checkpoint_every=checkpoint_every,
+            identity=config.identity(),
+            watchers=watchers,
+            history=make_history(config, data_root, fabric.device),
+        )
     measured = {}
     for part in ("validation", "test"):
         measured[part] = evaluate(fitted.model, dataset.fixed(part, **where))

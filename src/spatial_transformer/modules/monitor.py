@@ -1,6 +1,8 @@
-"""Says when a transformer collapses: when what it shows leaves the image."""
+"""Says when a transformer collapses: when what it shows leaves the image, or is the same part of
+every image."""
 
 import warnings
+from collections import Counter
 from typing import Any
 
 import torch
@@ -10,20 +12,28 @@ from spatial_transformer.errors import OptionError
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.transforms.regularisers import outside_fraction
 
+#: looks in a row at the same theta for every image before that is told
+PATIENCE = 20
+
 
 class CollapseWarning(UserWarning):
-    """Most of what a spatial transformer samples lies outside its image."""
+    """Most of what a spatial transformer samples lies outside its image, or it predicts the same
+    theta for every image."""
 
 
 class CollapseMonitor:
     """Watches every spatial transformer of a model while it trains.
 
     It keeps a running mean of the part of each output that lies outside the image, and warns once
-    a transformer when that passes ``threshold``. Use it as a context manager, or ``close()`` it.
+    a transformer when that passes ``threshold``. It also warns once when a theta that was learnt is
+    exactly the same for every image of a batch, for a while: the localisation network is dead (its
+    rectifiers give nothing but zero), and will not come back. Use it as a context manager, or
+    ``close()`` it.
 
     Args:
         threshold: part of the output, 0 to 1.
         smoothing: weight of the newest batch in the running mean.
+        every: look at every n-th batch only.
     Raises: OptionError if the model has no spatial transformer.
 
     >>> model = nn.Sequential(SpatialTransformer("fully_connected", "affine"))
@@ -33,11 +43,17 @@ class CollapseMonitor:
     {'0': 0.0}
     """
 
-    def __init__(self, model: nn.Module, threshold: float = 0.5, smoothing: float = 0.05) -> None:
-        self.threshold, self.smoothing = threshold, smoothing
+    def __init__(
+        self, model: nn.Module, threshold: float = 0.5, smoothing: float = 0.05, every: int = 1
+    ) -> None:
+        if every < 1:
+            raise OptionError(f"every must be a positive number of batches, got {every}")
+        self.threshold, self.smoothing, self.every = threshold, smoothing, every
         #: the running mean by the transformer's name in the model
         self.outside: dict[str, float] = {}
-        self._warned: set[str] = set()
+        self._warned: set[tuple[str, str]] = set()
+        self._calls: Counter[nn.Module] = Counter()
+        self._same: Counter[nn.Module] = Counter()
         found = [(n, m) for n, m in model.named_modules() if isinstance(m, SpatialTransformer)]
         if not found:
             raise OptionError("the model has no spatial transformer to watch")
@@ -51,7 +67,10 @@ class CollapseMonitor:
 
     def _hook(self, name: str) -> Any:
         def hook(module: nn.Module, args: Any, theta: Tensor) -> None:
-            self._see(name, theta.detach())
+            self._calls[module] += 1
+            if self._calls[module] % self.every == 0:
+                self._see(name, theta.detach())
+                self._compare(name, module, theta.detach())
 
         return hook
 
@@ -62,14 +81,35 @@ class CollapseMonitor:
             now = outside_fraction(grid.flatten(0, -layer.transform.dims - 2)).mean().item()
         old = self.outside.get(name)
         self.outside[name] = now if old is None else old + self.smoothing * (now - old)
-        if self.outside[name] > self.threshold and name not in self._warned:
-            self._warned.add(name)
+        if self.outside[name] > self.threshold:
+            self._warn(
+                name,
+                f"{self.outside[name]:.0%} of what it samples lies outside the image",
+                "Lower localisation_lr_scale, bound the transform, or choose padding='border' or "
+                "'fill'",
+            )
+
+    def _compare(self, name: str, network: nn.Module, theta: Tensor) -> None:
+        if len(theta) < 2:
+            return
+        identity = self._layers[name].transform.identity().to(theta)
+        # which it should be for every image before the first step
+        learnt = bool((theta[0] != identity).any())
+        same = learnt and torch.equal(theta, theta[:1].expand_as(theta))
+        self._same[network] = self._same[network] + 1 if same else 0
+        if self._same[network] >= PATIENCE:
+            self._warn(
+                name,
+                "it predicts the same theta for every image",
+                "Its localisation network is dead: train anew with a lower localisation_lr_scale, "
+                "or a longer warm-up",
+            )
+
+    def _warn(self, name: str, what: str, cure: str) -> None:
+        if (name, cure) not in self._warned:
+            self._warned.add((name, cure))
             warnings.warn(
-                f"spatial transformer {name!r}: {self.outside[name]:.0%} of what it samples lies "
-                "outside the image. Lower localisation_lr_scale, bound the transform, or choose "
-                "padding='border' or 'fill'",
-                CollapseWarning,
-                stacklevel=2,
+                f"spatial transformer {name!r}: {what}. {cure}", CollapseWarning, stacklevel=2
             )
 
     def close(self) -> None:
