@@ -97,7 +97,7 @@ class LinearBasis(Transform):
             raise OptionError(
                 "no theta of this basis is the identity: give identity= (the theta to start from)"
             )
-        return theta.float().round(decimals=6)
+        return theta.float().round(decimals=6) + 0.0  # and not -0.0, which some machines find
 
     @property
     def num_params(self) -> int:
