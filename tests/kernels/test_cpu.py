@@ -375,6 +375,22 @@ def test_any_theta_whatever_is_read_in_bounds(padding, bad):
             assert torch.equal(to_image[1], torch.zeros_like(image[1]))
 
 
+@pytest.mark.parametrize("kernel", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("channels", [1, 2, 9])
+def test_one_coordinate_that_is_not_finite_reads_the_fill_value_itself(kernel, bad, channels):
+    torch.manual_seed(0)
+    image, fill = torch.randn(1, channels, 5, 7), torch.linspace(0.1, 0.9, channels)
+    grid = 2 * torch.rand(1, 9, 11, 2) - 1
+    grid[..., 0] = bad
+    options = {"kernel": kernel, "padding": "fill", "fill": fill, "backend": "cpu"}
+    wanted = fill[:, None, None].expand(channels, 9, 11)
+    # and not a sum of it times weights that add up to 1 within rounding
+    assert torch.equal(stn.sample(image, grid, **options)[0], wanted)
+    theta = torch.tensor([[bad, 0.0, 0.0, 0.3, 0.7, 0.1]])
+    assert torch.equal(stn.warp(image, theta, "affine", (9, 11), **options)[0], wanted)
+
+
 def test_only_the_gradients_asked_for_are_computed():
     image, theta, out = case(SHAPES[4])
     theta.requires_grad_()

@@ -214,9 +214,11 @@ struct Finder {
     return true;
   }
   STN_INLINE void clamped(const Vec<T>* u, Int<T>& index, Vec<T>* t) const {
-    Vec<T> in[D];
+    Vec<T> in[D], nothing = u[0] - u[0];  // or NaN: where one axis is not finite none is
     STN_UNROLL
-    for (int k = 0; k < D; ++k) in[k] = rules[k].clamped(u[k]);
+    for (int k = 1; k < D; ++k) nothing += u[k] - u[k];
+    STN_UNROLL
+    for (int k = 0; k < D; ++k) in[k] = rules[k].clamped(u[k] + nothing);
     near(in, index, t);
   }
   STN_INLINE void near(const Vec<T>* u, Int<T>& index, Vec<T>* t) const {
