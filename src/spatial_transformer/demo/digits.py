@@ -16,7 +16,7 @@ from spatial_transformer.demo.pictures import DIGIT, decode_image, encode_image,
 from spatial_transformer.demo.scene import MOST_PATCHES, Pose, draw_canvas
 from spatial_transformer.errors import DataError, OptionError
 from spatial_transformer.hub import Pretrained
-from spatial_transformer.models.transformed import Transformed
+from spatial_transformer.models.look import find_transformer, look
 from spatial_transformer.viz.lines import grid_lines
 
 #: the canvas where no network is chosen, in pixels
@@ -85,17 +85,14 @@ class DigitsTab:
 def see(network: Pretrained, canvas: Tensor) -> dict[str, Any]:
     """What a network makes of a canvas ``(1, 1, H, W)``: probabilities, and for each of its
     transforms the grid's lines on the canvas (in pixels) and what it passes on."""
+    seen, transformer = look(network.model, canvas), find_transformer(network.model)
     views = []
-    if isinstance(network.model, Transformed):
-        logits, warped, theta = network.model(canvas, return_warped=True)
-        transform = network.model.transformer.transform
-        outputs = warped.flatten(0, 1).unsqueeze(1)  # N transforms are stacked in the channels
-        for one, output in zip(theta.flatten(0, -2), outputs, strict=True):
-            lines = grid_lines(transform, one, (canvas.shape[-2], canvas.shape[-1]))
+    if transformer is not None and seen.theta is not None and seen.warped is not None:
+        for one, output in zip(seen.theta[0], seen.warped[0], strict=True):
+            lines = grid_lines(transformer.transform, one, (canvas.shape[-2], canvas.shape[-1]))
             views.append({"grid": plain_lines(lines), "output": encode_image(output)})
-    else:
-        logits = network.model(canvas)
-    probabilities = logits.softmax(1)[0]
+    assert seen.scores is not None  # `find_networks` takes classifiers only
+    probabilities = seen.scores.softmax(1)[0]
     return {
         "name": network.name,
         "prediction": int(probabilities.argmax()),
