@@ -13,9 +13,9 @@ from spatial_transformer.errors import ExportError, OptionError
 from spatial_transformer.export.program import (
     Dynamic,
     argument_names,
-    as_tuple,
     compare,
     dynamic_axes,
+    examples,
     export_program,
     quietly,
     save_program,
@@ -38,8 +38,9 @@ def export_onnx(
 ) -> float:
     """Write a module as an ONNX model of opset 20. Its inputs have the names of the arguments.
 
-    ONNX Runtime runs the model on ``inputs`` and ``more``, and on the first of each batch alone;
-    where an output differs from the module's by more than 1e-5, nothing is written.
+    ONNX Runtime runs the model on ``inputs`` and ``more`` and, where the batch is dynamic, on the
+    first of each alone; where an output differs from the module's by more than 1e-5, nothing is
+    written.
 
     Args:
         inputs, dynamic: as for :func:`export_program`.
@@ -54,8 +55,7 @@ def export_onnx(
 
     program = export_program(module, inputs, dynamic=dynamic)
     if outputs is None:
-        with torch.no_grad():
-            count = len(as_tuple(module.eval()(*inputs)))
+        count = len(program.graph_signature.user_outputs)
         outputs = ["output"] if count == 1 else [f"output{k}" for k in range(count)]
     names = argument_names(module, inputs)
     model = translate(program, outputs, dynamic_axes(names, dynamic))
@@ -72,7 +72,7 @@ def export_onnx(
         feed = {n: t.numpy() for n, t in zip(names, given, strict=True)}
         return [torch.from_numpy(array) for array in session.run(None, feed)]
 
-    difference = compare(module, run, [inputs, *more])
+    difference = compare(module, run, examples(module, inputs, more, dynamic))
     write_whole(Path(path), lambda p: p.write_bytes(data))
     return difference
 

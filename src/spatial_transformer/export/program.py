@@ -123,7 +123,8 @@ def save_program(
         with quietly():
             torch.export.save(program, str(file))
             loaded = torch.export.load(str(file)).module()
-        difference = compare(module, lambda given: as_tuple(loaded(*given)), [inputs, *more])
+        given = examples(module, inputs, more, dynamic)
+        difference = compare(module, lambda given: as_tuple(loaded(*given)), given)
 
     write_whole(Path(path), write)
     return difference
@@ -134,29 +135,47 @@ def as_tuple(output: Any) -> tuple[Tensor, ...]:
     return tuple(output) if isinstance(output, (tuple, list)) else (output,)
 
 
+def examples(
+    module: nn.Module,
+    inputs: Sequence[Tensor],
+    more: Sequence[Sequence[Tensor]],
+    dynamic: Dynamic | None,
+) -> list[Sequence[Tensor]]:
+    """What an exported module is checked on: all inputs and, where the batch is dynamic, the first
+    of each alone."""
+    every = [inputs, *more]
+    axes = dynamic_axes(argument_names(module, inputs), dynamic)
+    if all(0 in axes.get(name, {}) for name in argument_names(module, inputs)):
+        every += [[tensor[:1] for tensor in given] for given in every]
+    return every
+
+
 def compare(
     module: nn.Module,
     exported: Callable[[Sequence[Tensor]], Sequence[Tensor]],
     inputs: Sequence[Sequence[Tensor]],
 ) -> float:
-    """The largest difference between a module and what was exported of it, on some inputs and on
-    the first of each batch alone.
+    """The largest difference between a module and what was exported of it, on some inputs.
 
-    Raises: ExportError naming the figure where it is more than 1e-5.
+    Raises: ExportError naming the figure where it is more than 1e-5, or why it does not run.
     """
     module = copy.deepcopy(module).eval()
     worst = 0.0
     for given in inputs:
-        for part in (given, [t[:1] for t in given]):
-            with torch.no_grad():
-                wanted = as_tuple(module(*part))
-            for a, b in zip(wanted, exported(part), strict=True):
-                if a.shape != b.shape:
-                    shapes = f"{tuple(b.shape)} instead of {tuple(a.shape)}"
-                    raise ExportError(f"{type(module).__name__}: the exported graph gives {shapes}")
-                if not torch.equal(a.isnan(), b.isnan()):
-                    raise ExportError(f"{type(module).__name__}: exported, it gives other NaN")
-                worst = max(worst, float((a.double() - b.double()).nan_to_num().abs().max()))
+        with torch.no_grad():
+            wanted = as_tuple(module(*given))
+        try:
+            found = exported(given)
+        except Exception as error:  # each run time has its own kinds
+            shapes = ", ".join(str(tuple(t.shape)) for t in given)
+            raise ExportError(f"exported, it does not run on {shapes}: {error}") from error
+        for a, b in zip(wanted, found, strict=True):
+            if a.shape != b.shape:
+                shapes = f"{tuple(b.shape)} instead of {tuple(a.shape)}"
+                raise ExportError(f"{type(module).__name__}: the exported graph gives {shapes}")
+            if not torch.equal(a.isnan(), b.isnan()):
+                raise ExportError(f"{type(module).__name__}: exported, it gives other NaN")
+            worst = max(worst, float((a.double() - b.double()).nan_to_num().abs().max()))
     if worst > TOLERANCE:
         raise ExportError(
             f"{type(module).__name__}: exported, it differs by {worst:.2g}, which is more than "
