@@ -4,6 +4,7 @@ import base64
 import io
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -282,5 +283,7 @@ def test_networks_are_found_by_their_folders(tmp_path):
 def test_a_transformer_comes_first_and_a_plain_network_beside_it():
     plain, looking = untrained("plain", model="cnn"), untrained("looking")
     assert first_choice([plain, looking], "rts") == ["looking", "plain"]
+    wider = replace(looking, name="wider", config=replace(looking.config, parameters=40_000))
+    assert first_choice([wider, plain, looking], "rts") == ["looking", "plain"]
     assert first_choice([plain], "rts") == ["plain"]
     assert first_choice([plain], "r") == []

@@ -75,10 +75,13 @@ def title(network: Pretrained) -> str:
 
 def first_choice(networks: Sequence[Pretrained], dataset: str) -> list[str]:
     """The names of the two of a data set that are shown first: one with a transformer, one
-    without."""
+    without, of equal size if there are."""
     here = [n for n in networks if n.dataset == dataset]
     looking = [n for n in here if n.config.has_transformer]
     plain = [n for n in here if not n.config.has_transformer]
+    sizes = {n.config.parameters for n in plain}
+    looking.sort(key=lambda n: n.config.parameters not in sizes)
     first = (looking or plain)[:1]
+    plain.sort(key=lambda n: n.config.parameters != first[0].config.parameters)
     second = [n for n in plain + looking if n not in first][:1]
     return [n.name for n in first + second]
