@@ -253,7 +253,7 @@ def resolve_backend(backend: str, image: Tensor, kernel: Kernel, fill: Tensor | 
     lacking = _lacking(use, image, kernel, fill)
     if lacking is None:
         available, why = ops.KERNELS[use].available()
-        if available:
+        if available or ops.TRACED_ONLY.get():
             return use
         _warn_once(why)
     elif backend != "auto":

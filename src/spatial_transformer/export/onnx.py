@@ -39,8 +39,8 @@ def export_onnx(
     """Write a module as an ONNX model of opset 20. Its inputs have the names of the arguments.
 
     ONNX Runtime runs the model on ``inputs`` and ``more`` and, where the batch is dynamic, on the
-    first of each alone; where an output differs from the module's by more than 1e-5, nothing is
-    written.
+    first of each alone; where an output differs from the module's by more than 1e-5 (of its
+    largest value, if that is more than 1), nothing is written.
 
     Args:
         inputs, dynamic: as for :func:`export_program`.

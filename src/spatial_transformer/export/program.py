@@ -16,11 +16,13 @@ from torch.export import Dim, ExportedProgram
 from spatial_transformer.errors import ExportError, OptionError, SpatialTransformerError
 from spatial_transformer.export.sampling import DECOMPOSITIONS
 from spatial_transformer.files import write_whole
+from spatial_transformer.kernels.ops import TRACED_ONLY
 
 #: by input, the axes that may have any size, and what they are called
 Dynamic = Mapping[str, Mapping[int, str]]
 
-#: largest difference between a module and what was exported of it
+#: largest difference between a module and what was exported of it; of an output with values
+#: beyond 1, relative to the largest of them
 TOLERANCE = 1e-5
 
 
@@ -57,6 +59,7 @@ def export_program(
     shapes = {n: {k: symbols[c] for k, c in axes.get(n, {}).items()} for n in names}
     # without gradients, layers take the plainest way through
     still = copy.deepcopy(module).eval().requires_grad_(False)
+    traced_only = TRACED_ONLY.set(True)
     try:
         with torch.no_grad(), quietly():
             program = torch.export.export(still, tuple(inputs), dynamic_shapes=shapes, strict=False)
@@ -66,6 +69,8 @@ def export_program(
     except Exception as error:  # torch.export's are of many kinds
         reason = str(error).strip().split("\n\n")[0]
         raise ExportError(f"{type(module).__name__} cannot be exported: {reason}") from error
+    finally:
+        TRACED_ONLY.reset(traced_only)
     ours = sorted({str(n.target) for n in program.graph.nodes if str(n.target).startswith("stn.")})
     if ours:
         raise ExportError(f"operators of ours are left in the graph: {', '.join(ours)}")
@@ -155,7 +160,8 @@ def compare(
     exported: Callable[[Sequence[Tensor]], Sequence[Tensor]],
     inputs: Sequence[Sequence[Tensor]],
 ) -> float:
-    """The largest difference between a module and what was exported of it, on some inputs.
+    """The largest difference between a module and what was exported of it, on some inputs; of an
+    output with values beyond 1, such as scores, relative to the largest of them.
 
     Raises: ExportError naming the figure where it is more than 1e-5, or why it does not run.
     """
@@ -175,7 +181,9 @@ def compare(
                 raise ExportError(f"{type(module).__name__}: the exported graph gives {shapes}")
             if not torch.equal(a.isnan(), b.isnan()):
                 raise ExportError(f"{type(module).__name__}: exported, it gives other NaN")
-            worst = max(worst, float((a.double() - b.double()).nan_to_num().abs().max()))
+            scale = max(1.0, float(a.double().nan_to_num(0, 0, 0).abs().max()))
+            difference = (a.double() - b.double()).nan_to_num().abs().max()
+            worst = max(worst, float(difference) / scale)
     if worst > TOLERANCE:
         raise ExportError(
             f"{type(module).__name__}: exported, it differs by {worst:.2g}, which is more than "

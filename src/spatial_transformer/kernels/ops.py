@@ -5,6 +5,7 @@ Both return what ``samplers.eager`` returns; a double backward differentiates th
 ``backend`` says whose kernels do it.
 """
 
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -20,6 +21,9 @@ from spatial_transformer.transforms.matrix import grid_from_matrix
 
 #: by the name of the backend
 KERNELS: dict[str, Any] = {"cpu": cpu, "triton": triton}
+
+#: whether operators are only traced, to be replaced: then no kernels are needed
+TRACED_ONLY: ContextVar[bool] = ContextVar("traced_only", default=False)
 
 _LIBRARY = torch.library.Library("stn", "DEF")
 _OPTIONS = "str kernel, str padding, Tensor? fill, bool align_corners, str backend"
