@@ -70,6 +70,7 @@ def test_rounds_fit_the_time_and_alternate_in_direction():
     assert alternate({"a": lambda: None}, 10, most=9)["a"]["repeats"] == 9
 
 
+@pytest.mark.slow
 def test_speed_and_memory_rows_are_what_the_tables_are_made_of(tmp_path, capsys):
     rows = bench_warp.run(TINY, THREADS, seconds=0, compiled=False)
     text = capsys.readouterr().out

@@ -274,6 +274,7 @@ def test_usage(capsys):
         assert name in text
 
 
+@pytest.mark.slow
 def test_the_installed_command_works():
     done = subprocess.run(
         [sys.executable, "-m", "spatial_transformer.cli.app", "list"],

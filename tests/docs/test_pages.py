@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(python|pycon)\n(.*?)^```", re.S | re.M)
 #: runs as a notebook instead
 NOTEBOOK = "docs/quickstart.md"
-#: those that train networks
-SLOW = ("docs/your_network.md",)
+#: those that train networks, or export them
+SLOW = ("docs/your_network.md", "docs/export.md")
 #: pages with blocks of another library
 NEEDS = {"docs/migrating.md": ("kornia", "cv2", "scipy")}
 

@@ -253,6 +253,7 @@ def test_the_same_picture_is_the_same_file(tmp_path, suffix):
         viz.save_figure(viz.draw_sheet(images), tmp_path / "a.bmp")
 
 
+@pytest.mark.slow
 def test_viz_is_reached_by_name_and_not_before():
     code = (
         "import sys, spatial_transformer as stn; assert 'matplotlib' not in sys.modules; "
