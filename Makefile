@@ -9,7 +9,7 @@ SOURCES := pyproject.toml setup.py constraints.txt $(wildcard src/spatial_transf
 DEMO := demo
 TRAIN := $(BIN)/stn train --data rts --recipe demo --device cpu --out $(DEMO)
 
-.PHONY: help demo browser test fast check format bench docs clean
+.PHONY: help demo browser test fast check format bench docs pairs clean
 
 help:
 	@echo "make demo    train ST-CNN and CNN on distorted digits, show errors, write a picture"
@@ -17,6 +17,7 @@ help:
 	@echo "make test    all tests"
 	@echo "make fast    the tests that take no time"
 	@echo "make check   format, lint, types, layers, then all tests"
+	@echo "make pairs   every transform, sampler and padding against ONNX Runtime"
 	@echo "make bench   measure speed and memory side by side with torch, kornia and OpenCV"
 	@echo "make docs    build the documentation into site/"
 
@@ -74,6 +75,10 @@ docs: $(DEV)
 	$(BIN)/python -m docs.site.notebook
 	$(BIN)/python -m mkdocs build --strict --quiet
 	@echo "See it with: $(BIN)/python -m http.server -d site"
+
+pairs: $(DEV)
+	$(BIN)/python -m benchmarks.export_pairs
+	$(BIN)/stn report results --readme docs/export.md
 
 clean:
 	rm -rf $(VENV) build demo site

@@ -4,7 +4,7 @@ A warp's graph is that of its grid, followed by that of its sampler. Each transf
 sampler under each padding is exported once, with dynamic sizes where it can be; for a pair the two
 run one after the other on real digits, against `stn.warp`. Thetas are the identity's plus noise.
 
-    python -m benchmarks.export_pairs           writes results/benchmarks/export.json
+    python -m benchmarks.export_pairs       writes results/benchmarks/export.json; half an hour
 """
 
 import tempfile
@@ -140,8 +140,10 @@ def measure(dims: int, found: Found) -> None:
 
 
 def main() -> None:
-    # goes on where it was stopped
     found: Found = load_results(OUT) if OUT.is_file() else {}
+    cells = [cell for by_padding in found.get("3", {}).values() for cell in by_padding.values()]
+    if len(cells) == len(stn.list_samplers()) * len(PADDINGS):
+        found = {}  # all there: anew; else it goes on where it was stopped
     for dims in (2, 3):
         measure(dims, found)
 
