@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from spatial_transformer.errors import CheckpointError, OptionError
-from spatial_transformer.experiments.run import load_trained
+from spatial_transformer.experiments.run import is_run, load_trained
 from spatial_transformer.hub import Pretrained, from_pretrained, list_pretrained
 from spatial_transformer.training.records import load_record
 
@@ -45,7 +45,7 @@ def _load(path: Path) -> Pretrained:
     weights."""
     if not path.exists():
         raise CheckpointError(f"{path}: no such folder or file")
-    if path.is_dir() and not (path / "checkpoint.pt").is_file():
+    if not is_run(str(path)):
         return from_pretrained(path)
     trained = load_trained(path)
     config, results = trained.config, (path if path.is_dir() else path.parent).parents[1]
