@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 import spatial_transformer as stn
 from spatial_transformer.localisation import Localisation
+from spatial_transformer.models.cnn import FirstConv2d
 
 #: conv[N,5,1,2] one after the other; after which of them max[2] comes
 FILTERS = (48, 64, 128, 160, 192, 192, 192, 192)
@@ -36,7 +37,8 @@ class House(nn.Module):
                     "fully_connected", "affine", units=(32, 32), in_shape=(channels, size, size)
                 )
                 layers.append(stn.SpatialTransformer(localisation, "affine"))
-            layers += [nn.Conv2d(channels, wide, 5, padding=2), nn.ReLU()]
+            convolution = nn.Conv2d if k else FirstConv2d  # in both networks
+            layers += [convolution(channels, wide, 5, padding=2), nn.ReLU()]
             layers += [nn.MaxPool2d(2)] if k in POOLED else []
             layers += [nn.Dropout()] if k else []
             size, channels = size // (2 if k in POOLED else 1), wide

@@ -5,7 +5,7 @@ import torch
 
 from spatial_transformer.errors import OptionError, ShapeError
 from spatial_transformer.models.build import MODELS, ModelConfig, build_model, count_parameters
-from spatial_transformer.models.cnn import CNN, convolve_rows
+from spatial_transformer.models.cnn import CNN, FirstConv2d, convolve_rows
 from spatial_transformer.models.fcn import FCN
 from spatial_transformer.models.transformed import Project
 
@@ -54,6 +54,14 @@ def test_rows_convolve_as_torch_does():
     for a, b in zip(*(torch.autograd.grad((y * head).sum(), [image, weight, bias])
                       for y in (ours, theirs)), strict=True):  # fmt: skip
         torch.testing.assert_close(a, b)
+
+
+def test_a_first_convolution_pads_with_zeros():
+    ours = FirstConv2d(2, 5, 3, padding=2).double()
+    image = torch.rand(3, 2, 6, 7, dtype=torch.double, requires_grad=True)
+    expected = torch.conv2d(image, ours.weight, ours.bias, padding=2)
+    torch.testing.assert_close(ours(image), expected)
+    torch.testing.assert_close(ours(image.detach()), expected)
 
 
 def test_a_cnn_gives_the_same_numbers_with_and_without_the_images_gradient():

@@ -24,12 +24,16 @@ def convolve_rows(image: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
 
 
 class FirstConv2d(nn.Conv2d):
-    """A convolution (stride 1, no padding) of an image of few channels, fast on a CPU where the
-    image's own gradient is wanted."""
+    """A convolution (stride 1) of an image of few channels, fast on a CPU where the image's own
+    gradient is wanted. ``padding`` is of zeros, in pixels on every side."""
+
+    def __init__(self, channels: int, filters: int, size: int, padding: int = 0) -> None:
+        super().__init__(channels, filters, size, padding=padding)
+        self.border = (padding,) * 4
 
     def forward(self, image: Tensor) -> Tensor:
         if image.requires_grad and image.device.type == "cpu":
-            return convolve_rows(image, self.weight, self.bias)
+            return convolve_rows(F.pad(image, self.border), self.weight, self.bias)
         return super().forward(image)
 
 
