@@ -30,7 +30,7 @@ class Experiment:
         first: labels of models and data sets whose cells tell the most; they are run first.
         sampled: what the transformer samples to, in pixels, by data set; else the input's size.
         parameters: of the whole network, by recipe; else 400k.
-        changes: to the first recipe, by model; such as other ``iterations``.
+        changes: to recipes, by recipe and model; such as other ``iterations``.
         run: runs one cell, as :func:`spatial_transformer.experiments.run.run`.
     """
 
@@ -44,12 +44,16 @@ class Experiment:
     first: tuple[Sequence[str], Sequence[str]] = ((), ())
     sampled: Mapping[str, int] = field(default_factory=dict)
     parameters: Mapping[str, int] = field(default_factory=dict)
-    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    changes: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     run: Callable[..., Record] = run
 
     def labels(self) -> tuple[str, ...]:
         """The models' names in records and tables, from the top row down."""
         return tuple(ModelConfig(m, transform=t).label for m, t in self.models)
+
+    def recorded_as(self, recipe: str) -> str:
+        """The experiment's name in the records of a recipe."""
+        return self.name if recipe == next(iter(self.recipes)) else f"{self.name}-{recipe}"
 
     def table(self, records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
         """Header and rows of paper / ours, from the records of this experiment."""
@@ -72,8 +76,7 @@ class Experiment:
 
         Raises: UnknownNameError.
         """
-        usual = next(iter(self.recipes))
-        recipe = recipe or usual
+        recipe = recipe or next(iter(self.recipes))
         _check("recipe", [recipe], self.recipes)
         made = make_dataset(dataset)
         config = ModelConfig(
@@ -84,11 +87,8 @@ class Experiment:
             size=self.sampled.get(dataset),
             parameters=self.parameters.get(recipe, PARAMETERS),
         )
-        training = self.recipes[recipe]
-        if recipe == usual:
-            training = replace(training, **self.changes.get(model, {}))
-        name = self.name if recipe == usual else f"{self.name}-{recipe}"
-        return RunConfig(name, dataset, config, seed, training)
+        training = replace(self.recipes[recipe], **self.changes.get(recipe, {}).get(model, {}))
+        return RunConfig(self.recorded_as(recipe), dataset, config, seed, training)
 
     def plan(
         self,

@@ -45,5 +45,5 @@ ADDITION = Experiment(
     ],
     # the paper transforms 42x42 and then average-pools by 2
     sampled={"addition": 21},
-    changes={"cnn": {"iterations": 3_000}},
+    changes={"default": {"cnn": {"iterations": 3_000}}},
 )

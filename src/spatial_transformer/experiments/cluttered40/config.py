@@ -29,5 +29,5 @@ CLUTTERED40 = Experiment(
         )
     },
     sampled={"cluttered40": 28},
-    changes={"cnn": CONVOLUTIONAL | SHORTER, "st_cnn": TRANSFORMER | SHORTER},
+    changes={"default": {"cnn": CONVOLUTIONAL | SHORTER, "st_cnn": TRANSFORMER | SHORTER}},
 )
