@@ -51,8 +51,10 @@ def test_every_experiment_is_whole(name):
     assert {(m, d) for m, d in table.paper} <= {(m, d) for m in labels for d in table.datasets}
     assert set(table.first[0]) <= set(labels)
     assert set(table.first[1]) <= set(table.datasets)
-    for recipe, folder in zip(table.recipes, (name, f"{name}-paper", f"{name}-demo"), strict=False):
+    for k, recipe in enumerate(table.recipes):
+        folder = f"{name}-{recipe}" if k else name
         assert {c.experiment for c in table.plan(recipe=recipe)} == {folder}
+    assert set(table.changes) <= set(table.recipes)
 
 
 def small_plan():

@@ -37,6 +37,26 @@ def test_the_papers_networks_have_the_papers_sizes():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("name", "dims", "options"),
+    [("fully_connected", 2, {}), ("convolutional", 2, {"downsample": 1}),
+     ("convolutional", 3, {"downsample": 1})],
+)  # fmt: skip
+@pytest.mark.parametrize("sized", [True, False])
+def test_features_tell_images_apart(name, dims, options, sized):
+    """With torch's own initial weights they differ by 0.04 here, of images that differ by 1."""
+    torch.manual_seed(0)
+    image = torch.randn(64, 1, *(30,) * dims)
+    transform = stn.make_transform("affine", **({"dims": 3} if dims == 3 else {}))
+    in_shape = image.shape[1:] if sized else None
+    net = stn.make_localisation(name, transform, in_shape=in_shape, **options)
+    net(image[:1])
+    assert 0.3 < net.body(image).std(0).mean() < 1
+    for layer in net.body:
+        if hasattr(layer, "bias"):
+            assert torch.equal(layer.bias, torch.zeros_like(layer.bias))
+
+
 def test_the_head_learns():
     net = stn.make_localisation("fully_connected", "affine", in_shape=(1, 8, 8))
     net(torch.rand(4, 1, 8, 8)).square().sum().backward()

@@ -33,7 +33,7 @@ def report(
         stn report results --plot docs/images/benchmark.png
     """
     from spatial_transformer.errors import DataError
-    from spatial_transformer.experiments.catalogue import EXPERIMENTS, TABLES
+    from spatial_transformer.experiments.catalogue import TABLES, find_recorded
     from spatial_transformer.report.benchmarks import distinct, load_results, speed_panels
     from spatial_transformer.report.readme import fill_readme
     from spatial_transformer.report.table import error_table, markdown
@@ -54,8 +54,9 @@ def report(
     if not records:
         raise DataError(f"{results / experiment if experiment else results}: no records there")
     header, rows = error_table(records)
-    if experiment in EXPERIMENTS:
-        header, rows = EXPERIMENTS[experiment].table(records)
+    table = find_recorded(experiment) if experiment else None
+    if table is not None:
+        header, rows = table.table(records)
     if as_markdown:
         print(markdown(header, rows))
     else:

@@ -32,27 +32,32 @@ def find_experiment(name: str) -> Experiment:
     return EXPERIMENTS[name]
 
 
-def experiment_table(name: str, results: Path) -> str:
-    """An experiment's table of paper / ours as Markdown, from its records below ``results``.
+def find_recorded(name: str) -> Experiment | None:
+    """The experiment that records of this name are of, by whichever recipe; None: of none.
 
-    Raises: UnknownNameError, CheckpointError.
+    >>> find_recorded("table1-quick").name
+    'table1'
     """
-    table = find_experiment(name)
-    return markdown(*table.table(load_records(results, name)))
+    for experiment in EXPERIMENTS.values():
+        if name in map(experiment.recorded_as, experiment.recipes):
+            return experiment
+    return None
 
 
-def claims_table(name: str, results: Path) -> str:
-    """What the records say of the paper's claims, as Markdown.
+def _errors(experiment: Experiment, name: str, results: Path) -> str:
+    """Paper / ours as Markdown, from the records of that name below ``results``."""
+    return markdown(*experiment.table(load_records(results, name)))
 
-    Raises: UnknownNameError, CheckpointError.
-    """
-    table = find_experiment(name)
-    return markdown(*orderings_table(table.orderings(load_records(results, name))))
+
+def _claims(experiment: Experiment, name: str, results: Path) -> str:
+    """What the records say of the paper's claims, as Markdown."""
+    return markdown(*orderings_table(experiment.orderings(load_records(results, name))))
 
 
 #: every table that a Markdown file can have, for :func:`fill_readme`
-TABLES: dict[str, Callable[[Path], str]] = {
-    **README_TABLES,
-    **{name: partial(experiment_table, name) for name in EXPERIMENTS},
-    **{f"{e.name} claims": partial(claims_table, e.name) for e in EXPERIMENTS.values() if e.claims},
-}
+TABLES: dict[str, Callable[[Path], str]] = dict(README_TABLES)
+for _experiment in EXPERIMENTS.values():
+    for _name in map(_experiment.recorded_as, _experiment.recipes):
+        TABLES[_name] = partial(_errors, _experiment, _name)
+        if _experiment.claims:
+            TABLES[f"{_name} claims"] = partial(_claims, _experiment, _name)

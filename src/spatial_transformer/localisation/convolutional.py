@@ -6,12 +6,13 @@ from torch import Tensor, nn
 
 from spatial_transformer.errors import OptionError, ShapeError
 from spatial_transformer.localisation.base import Localisation
+from spatial_transformer.localisation.layers import LazyConv2d, LazyConv3d, LazyLinear
 from spatial_transformer.transforms import Transform, as_transform
 
 #: by the number of spatial dimensions
 _LAYERS: dict[int, tuple[type[nn.Module], ...]] = {
-    2: (nn.AvgPool2d, nn.MaxPool2d, nn.LazyConv2d),
-    3: (nn.AvgPool3d, nn.MaxPool3d, nn.LazyConv3d),
+    2: (nn.AvgPool2d, nn.MaxPool2d, LazyConv2d),
+    3: (nn.AvgPool3d, nn.MaxPool3d, LazyConv3d),
 }
 
 
@@ -43,7 +44,7 @@ class Convolutional(Localisation):
         for i, n in enumerate(filters):
             layers += [maximum(2)] if i else []
             layers += [convolution(n, kernel_size), nn.ReLU()]
-        layers += [nn.Flatten(), nn.LazyLinear(units), nn.ReLU()]
+        layers += [nn.Flatten(), LazyLinear(units), nn.ReLU()]
         self.downsample = downsample
         self.kernel_size = kernel_size
         self.depth = len(filters)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from spatial_transformer.localisation.base import Localisation
+from spatial_transformer.localisation.layers import LazyLinear
 from spatial_transformer.transforms import Transform
 
 
@@ -24,5 +25,5 @@ class FullyConnected(Localisation):
     ) -> None:
         layers: list[nn.Module] = [nn.Flatten()]
         for n in units:
-            layers += [nn.LazyLinear(n), nn.ReLU()]
+            layers += [LazyLinear(n), nn.ReLU()]
         super().__init__(nn.Sequential(*layers), transform, count, in_shape)

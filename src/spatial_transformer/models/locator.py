@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from spatial_transformer.localisation import Localisation
+from spatial_transformer.localisation.layers import LazyConv2d, LazyLinear
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.transforms import Attention, Bounded
 
@@ -23,13 +24,13 @@ class Locator(SpatialTransformer):
     def __init__(self, in_shape: Sequence[int], size: int) -> None:
         window = Bounded(Attention(), {"s": (0.2, 1.1), "tx": (-0.7, 0.7), "ty": (-0.7, 0.7)})
         body = nn.Sequential(
-            nn.Conv2d(in_shape[0], 8, 9, stride=4),
+            LazyConv2d(8, 9, stride=4),
             nn.ReLU(),
             nn.MaxPool2d(2),
             nn.Flatten(),
-            nn.LazyLinear(8),
+            LazyLinear(8),
             nn.ReLU(),
-            nn.Linear(8, 8),
+            LazyLinear(8),
             nn.ReLU(),
         )
         shape = (in_shape[0], in_shape[1], in_shape[2])

@@ -28,10 +28,11 @@ ADDITION = Experiment(
     datasets=("addition",),
     recipes={
         "default": Recipe(
-            iterations=12_000,
-            lr=4e-3,
-            localisation_lr_scale=1.0,
-            average=0.995,
+            iterations=30_000,
+            batch_size=64,
+            lr=2e-3,
+            localisation_lr_scale=0.3,
+            average=0.998,
             clip=1.0,
             precision="bf16-mixed",
             channels_last=True,
@@ -45,5 +46,5 @@ ADDITION = Experiment(
     ],
     # the paper transforms 42x42 and then average-pools by 2
     sampled={"addition": 21},
-    changes={"default": {"cnn": {"iterations": 3_000}}},
+    changes={"default": {"cnn": {"iterations": 6_000}}},
 )

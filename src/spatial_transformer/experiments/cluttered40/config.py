@@ -1,7 +1,7 @@
 """Its cells; the paper has none."""
 
 from spatial_transformer.experiments.experiment import Experiment
-from spatial_transformer.experiments.table1.config import CONVOLUTIONAL, TRANSFORMER
+from spatial_transformer.experiments.table1.config import CONVOLUTIONAL, LOCALISATION
 from spatial_transformer.training.recipe import Recipe
 
 #: to both of table 1's recipes for networks with convolutions: there are fewer images to see
@@ -29,5 +29,11 @@ CLUTTERED40 = Experiment(
         )
     },
     sampled={"cluttered40": 28},
-    changes={"default": {"cnn": CONVOLUTIONAL | SHORTER, "st_cnn": TRANSFORMER | SHORTER}},
+    changes={
+        "default": {
+            "cnn": CONVOLUTIONAL | SHORTER,
+            "st_fcn": LOCALISATION["st_fcn"],
+            "st_cnn": CONVOLUTIONAL | SHORTER | LOCALISATION["st_cnn"],
+        }
+    },
 )
