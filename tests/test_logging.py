@@ -140,7 +140,7 @@ def test_stn_train_logs_all_of_it(tiny, tmp_path, capsys, monkeypatch):
     assert all(torch.equal(states[0][n], states[1][n]) for n in states[0])
 
 
-def test_pairs_of_images_are_logged_one_by_one(tmp_path):
+def test_stacked_images_are_logged_one_by_one(tmp_path):
     from spatial_transformer.training.progress import TensorBoard
 
     with TensorBoard(tmp_path) as board:

@@ -51,12 +51,15 @@ def test_a_set_has_one_class_and_true_boxes(digits, kind):
     assert not torch.equal(images, next(make_dataset(f"{kind}0").fixed("test", seed=2))[0])
 
 
-def test_pairs_are_two_images_and_crops_lie_in_the_canvas(digits):
+def test_no_image_is_twice_in_a_batch_and_crops_lie_in_the_canvas(digits):
     batches = make_dataset("t4").batches(50, 0)
-    pairs, theta = batches(3)
-    assert pairs.shape == (2, 50, 1, 84, 84)
-    assert not (pairs[0] == pairs[1]).flatten(1).all(1).any()
-    assert torch.equal(pairs, batches(3)[0])
+    images, theta = batches(3)
+    assert images.shape == (50, 1, 84, 84)
+    assert len(images.flatten(1).unique(dim=0)) == 50
+    assert torch.equal(images, batches(3)[0])
+    assert not torch.equal(images, batches(4)[0])
+    # more than there are: all of them
+    assert len(make_dataset("t4").batches(128, 0)(0)[0]) == 100
     edges = boxes(stn.Attention(), theta, 84)
     assert edges.min() >= -1e-4
     assert edges.max() <= 84 + 1e-4
@@ -83,31 +86,42 @@ def test_features_are_the_three_layers():
 
 
 def test_the_loss_by_hand():
-    """With the pixels' own values as features: crops of brightness a, b and of a random place."""
+    """With the pixels' own values as features: three crops of one brightness each, and of random
+    places of the same images."""
     pixels = nn.Sequential(nn.Flatten(), nn.Linear(4, 4, bias=False))
     pixels[1].weight.data = torch.eye(4)
-    canvas = torch.zeros(2, 1, 1, 8, 8)
-    canvas[0, :, :, 2:6, 2:6], canvas[1, :, :, 2:6, 2:6] = 1.0, 0.5
+    brightness, random = [1.0, 0.5, 0.25], [0.0, 0.75, 0.0]
+    canvas = torch.zeros(3, 1, 8, 8)
+    for image, inside, outside in zip(canvas, brightness, random, strict=True):
+        image[0, 2:6, 2:6] = inside
+        image[0, :2, :2] = outside
 
     class Middle(nn.Module):
         def forward(self, images):
             return images[:, :, 3:5, 3:5]
 
-    corner = torch.tensor([[0.125, -0.875, -0.875]])  # a black crop
-    near, far = 4 * 0.25, 4 * 1.0
-    for weight, margin in ((1.0, 1.0), (1.0, 5.0), (0.5, 5.0)):
+    corner = torch.tensor([[0.01, -0.75, -0.75]]).expand(3, 3)
+    for weight, margin in ((1.0, 1.0), (1.0, 5.0), (0.5, 0.0)):
         loss, share = triplet(pixels, margin, weight)(Middle(), (canvas, corner))
-        wanted = max(0.0, weight * near - far + margin)
-        assert float(loss) == pytest.approx(wanted)
-        assert float(share) == (100 if wanted else 0)
+        hinges = [
+            max(0.0, weight * 4 * (a - b) ** 2 - 4 * (a - r) ** 2 + margin)
+            for i, a in enumerate(brightness)
+            for j, b in enumerate(brightness)
+            for r in random
+            if i != j
+        ]
+        assert float(loss) == pytest.approx(sum(hinges) / len(hinges), abs=1e-5)
+        assert float(share) == pytest.approx(100 * sum(h > 0 for h in hinges) / len(hinges))
     assert not any(p.requires_grad for p in pixels.parameters())
 
 
 def test_a_digit_is_found_where_boxes_overlap_by_more_than_half():
-    locator = build_model(ModelConfig("locator", (1, 84, 84), size=28))  # looks at 21 .. 63
+    locator = build_model(ModelConfig("locator", (1, 84, 84), size=28))
     images = torch.rand(3, 1, 84, 84)
-    truth = torch.tensor([[21.0, 21, 63, 63], [21, 21, 63, 43], [21, 21, 63, 41]])
-    assert overlap(truth, truth[:1]).tolist() == pytest.approx([1, 22 / 42, 20 / 42])
+    left, right = 42 - 0.4 * 42, 42 + 0.4 * 42  # where it looks at first
+    middle = [left + (right - left) * part for part in (0.51, 0.49)]
+    truth = torch.tensor([[left, left, right, end] for end in (right, *middle)])
+    assert overlap(truth, truth[:1]).tolist() == pytest.approx([1, 0.51, 0.49])
     assert found(locator, images, truth).tolist() == [True, True, False]
     assert float(overlap(truth[:1], truth[:1] + 50)) == 0
     with pytest.raises(OptionError, match="not Linear"):
@@ -115,7 +129,7 @@ def test_a_digit_is_found_where_boxes_overlap_by_more_than_half():
 
 
 def test_from_set_to_record(tiny, tmp_path):
-    encoder = TABLE1.cell("p", "cnn")
+    encoder = TABLE1.cell("p", "cnn", recipe="quick")
     encoder = replace(
         encoder,
         recipe=replace(encoder.recipe, iterations=2, batch_size=8),
@@ -132,7 +146,7 @@ def test_from_set_to_record(tiny, tmp_path):
         assert record.validation_error_percent is None
         assert record.test_images == 100
         assert record.test_error_percent == round(record.test_error_percent)
-    assert (tmp_path / "table1" / "p--cnn--seed0.json").is_file()
+    assert (tmp_path / "table1-quick" / "p--cnn--seed0.json").is_file()
     assert reproduce(plan, tmp_path, data_root=tiny, console=console, run_one=run_one) == []
 
     pictures = open_pictures(str(plan[0].folder(tmp_path)), count=3, data_root=tiny)

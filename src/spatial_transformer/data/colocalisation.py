@@ -33,9 +33,9 @@ class Colocalisation(Dataset):
 
     Source: the paper's appendix A.2.
 
-    A batch is what its loss takes: pairs of images ``(2, B, 1, 84, 84)`` and the attention thetas
-    ``(B, 3)`` of random crops of the first of each pair. The only fixed part, "test", is the set
-    itself, with the digits' boxes ``(100, 4)``: left, top, right, bottom edge in pixels.
+    A batch is what its loss takes: images of the set, none of them twice, ``(B, 1, 84, 84)``, and
+    the attention theta of a random crop of each, ``(B, 3)``. The only fixed part, "test", is the
+    set itself, with the digits' boxes ``(100, 4)``: left, top, right, bottom edge in pixels.
     """
 
     in_shape = (1, CANVAS, CANVAS)
@@ -74,10 +74,9 @@ class Colocalisation(Dataset):
         images, _ = self.images(seed, data_root, device)
 
         def batch(k: int) -> Batch:
-            source = generator(device, seed, "pairs", k)
-            first = whole(source, (batch_size,), COUNT)
-            second = (first + 1 + whole(source, (batch_size,), COUNT - 1)) % COUNT
-            return images[torch.stack([first, second])], random_crops(batch_size, source)
+            source = generator(device, seed, "images and crops", k)
+            chosen = torch.randperm(COUNT, generator=source, device=device)[:batch_size]
+            return images[chosen], random_crops(len(chosen), source)
 
         return batch
 

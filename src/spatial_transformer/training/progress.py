@@ -131,5 +131,5 @@ class TensorBoard:
         layers = transformers(model)
         if layers and (iteration == 1 or iteration % self.every == 0):
             dims = next(iter(layers)).transform.dims
-            images = images.flatten(0, images.dim() - dims - 2)  # pairs of images, one by one
+            images = images.flatten(0, images.dim() - dims - 2)  # stacked ones, one by one
             log_transformer(self.writer, model, images, iteration)

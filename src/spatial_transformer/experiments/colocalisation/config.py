@@ -87,7 +87,7 @@ COLOCALISATION = Experiment(
         "default": Recipe(
             iterations=1_500,
             batch_size=32,
-            lr=1e-2,
+            lr=3e-3,
             weight_decay=0.0,
             average=0.0,
             clip=1.0,

@@ -15,7 +15,7 @@ from spatial_transformer.transforms import Transform
 MARGIN = 4_000.0
 #: weight of the distance between two crops. At 1, the paper's, crops that are off their digits in
 #: different ways are worse than empty ones, and no path leads from there to the digits.
-NEAR = 0.1
+NEAR = 0.3
 #: a digit is found where the overlap is greater
 OVERLAP = 0.5
 
@@ -38,19 +38,20 @@ def triplet(classifier: nn.Module, margin: float = MARGIN, weight: float = NEAR)
 
         max(0, weight * |e(a) - e(b)|^2 - |e(a) - e(random)|^2 + margin)
 
-    The second number of the objective is how many triplets, in percent, do not fulfil it.
+    The mean over all triplets of a batch: every two images with every random crop. The second
+    number of the objective is how many of them, in percent, do not fulfil it.
     """
     classifier = classifier.eval().requires_grad_(False)
 
     def objective(network: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        pairs, theta = batch
-        crops = network(pairs.flatten(0, 1))
-        size = crops.shape[-2:]
-        random = warp(pairs[0], theta, "attention", size)
-        first, second = features(classifier, crops).chunk(2)
-        near = (first - second).square().sum(1)
-        far = (first - features(classifier, random)).square().sum(1)
-        hinge = F.relu(weight * near - far + margin)
+        images, theta = batch
+        crops = network(images)
+        random = warp(images, theta, "attention", crops.shape[-2:])
+        found, others = (features(classifier, x).float() for x in (crops, random))
+        near = torch.cdist(found, found).square()
+        far = torch.cdist(found, others).square()
+        hinge = F.relu(weight * near[:, :, None] - far[:, None, :] + margin)
+        hinge = hinge[~torch.eye(len(images), dtype=torch.bool, device=hinge.device)]
         return hinge.mean(), 100 * (hinge.detach() > 0).float().mean()
 
     return objective
