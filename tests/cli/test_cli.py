@@ -103,7 +103,7 @@ def test_wrong_names_and_files_are_told_in_one_line(tiny, tmp_path, capsys):
         (["train", "--data", "rst", *root], "unknown data set 'rst'. Did you mean 'rts'?"),
         (["train", "--model", "stcnn", *root], "unknown model 'stcnn'. Did you mean 'st_cnn'?"),
         (["train", "--transform", "afine", *SMALL, *root], "unknown transform 'afine'"),
-        (["train", "--recipe", "slow", *root], "unknown recipe 'slow'. Known here: default, paper"),
+        (["train", "--recipe", "slow", *root], "unknown recipe 'slow'. Known here: default, quick"),
         (["train", "--device", "cuda:9", *root], "device 'cuda:9' is not available here"),
         (["train", "--data-root", tmp_path / "no"], "no: no such folder"),
         (["eval", tmp_path / "no"], "no: no such folder, nor a name of trained weights"),

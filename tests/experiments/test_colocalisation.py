@@ -27,6 +27,7 @@ from spatial_transformer.experiments.reproduce import reproduce
 from spatial_transformer.experiments.table1.config import TABLE1
 from spatial_transformer.models.build import ModelConfig, build_model
 from spatial_transformer.models.cnn import CNN
+from spatial_transformer.models.locator import SIZES, Window
 
 
 @pytest.fixture
@@ -118,7 +119,8 @@ def test_the_loss_by_hand():
 def test_a_digit_is_found_where_boxes_overlap_by_more_than_half():
     locator = build_model(ModelConfig("locator", (1, 84, 84), size=28))
     images = torch.rand(3, 1, 84, 84)
-    left, right = 42 - 0.4 * 42, 42 + 0.4 * 42  # where it looks at first
+    half = 42 * sum(SIZES) / 2  # where it looks at first
+    left, right = 42 - half, 42 + half
     middle = [left + (right - left) * part for part in (0.51, 0.49)]
     truth = torch.tensor([[left, left, right, end] for end in (right, *middle)])
     assert overlap(truth, truth[:1]).tolist() == pytest.approx([1, 0.51, 0.49])
@@ -126,6 +128,18 @@ def test_a_digit_is_found_where_boxes_overlap_by_more_than_half():
     assert float(overlap(truth[:1], truth[:1] + 50)) == 0
     with pytest.raises(OptionError, match="not Linear"):
         found(nn.Linear(1, 1), images, truth)
+
+
+def test_a_window_keeps_its_bounds():
+    window = Window()
+    theta = torch.tensor([[0.0, 0.0, 0.0], [0.7, -0.4, 2.0], [-1e9, 1e9, -1e9], [1e9, -1e9, 1e9]])
+    s, tx, ty = stn.Attention().from_matrix(window.matrix(theta)).unbind(1)
+    assert s.tolist() == pytest.approx([0.385, *s[1:2].tolist(), 0.35, 0.42])
+    assert (tx.tolist()[2:], ty.tolist()[2:]) == (
+        pytest.approx([0.7, -0.7]),
+        pytest.approx([-0.7, 0.7]),
+    )
+    torch.testing.assert_close(window.from_matrix(window.matrix(theta[:2])), theta[:2])
 
 
 def test_from_set_to_record(tiny, tmp_path):

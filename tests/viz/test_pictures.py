@@ -203,7 +203,7 @@ class TestStages:
         smooth = nn.functional.interpolate(torch.rand(2, 1, 4, 4), 32, mode="bicubic").clamp(0, 1)
         model(smooth)
         for layer in layers:
-            nn.init.normal_(layer.localisation.head.weight, std=0.1)
+            nn.init.normal_(layer.localisation.head.weight, std=0.03)
         first, both = viz.find_stages(model, smooth)
         assert (first.name, both.name) == ("0", "1")
         point = torch.tensor([[[0.3, -0.4]]]).expand(2, 1, 2)

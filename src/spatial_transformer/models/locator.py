@@ -3,17 +3,52 @@
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from spatial_transformer.localisation import Localisation
 from spatial_transformer.localisation.layers import LazyConv2d, LazyLinear
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
-from spatial_transformer.transforms import Attention, Bounded
+from spatial_transformer.transforms import Attention
+from spatial_transformer.transforms.matrix import MatrixTransform
+
+#: a window's size, of the canvas. The digit's own, a third, is left out: there the window reads
+#: whole pixels, interpolates nothing, and is sharper than everywhere else wherever it is.
+SIZES = (0.35, 0.42)
+#: how far its centre goes from the canvas's
+REACH = 0.7
+
+
+class Window(MatrixTransform):
+    """Attention within bounds: s in ``SIZES``, tx and ty within ``REACH``. Zero theta is the middle
+    of them, not the identity: the whole canvas is out of bounds."""
+
+    name = "window"
+    supported_dims = (2,)
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        low, high = SIZES
+        self._middle = torch.tensor([(low + high) / 2, 0.0, 0.0])
+        self._half = torch.tensor([(high - low) / 2, REACH, REACH])
+        self._attention = Attention()
+
+    def _names(self) -> tuple[str, ...]:
+        return ("s", "tx", "ty")
+
+    def _full_identity(self) -> list[float]:
+        return [0.0, 0.0, 0.0]
+
+    def _matrix(self, full: Tensor) -> Tensor:
+        values = self._middle.to(full) + self._half.to(full) * torch.tanh(full)
+        return self._attention.matrix(values)
+
+    def _from_matrix(self, matrix: Tensor) -> Tensor:
+        values = self._attention.from_matrix(matrix)
+        return torch.atanh((values - self._middle.to(values)) / self._half.to(values))
 
 
 class Locator(SpatialTransformer):
-    """An attention transformer that crops ``size`` pixels out of a canvas. Its window starts at
-    0.4 of the canvas, somewhat larger than a digit, and can neither leave the canvas nor vanish.
+    """A :class:`Window` that crops ``size`` pixels out of a canvas; at first, out of its middle.
 
     Source: the paper's appendix A.2: eight 9x9 filters of stride 4, 2x2 max-pooling, two dense
     layers of 8 units, and the regression of theta. (These layers have 6k parameters, not the 100k
@@ -21,7 +56,6 @@ class Locator(SpatialTransformer):
     """
 
     def __init__(self, in_shape: Sequence[int], size: int) -> None:
-        window = Bounded(Attention(), {"s": (0.2, 1.1), "tx": (-0.7, 0.7), "ty": (-0.7, 0.7)})
         body = nn.Sequential(
             LazyConv2d(8, 9, stride=4),
             nn.ReLU(),
@@ -33,8 +67,5 @@ class Locator(SpatialTransformer):
             nn.ReLU(),
         )
         shape = (in_shape[0], in_shape[1], in_shape[2])
-        network = Localisation(body, window, in_shape=shape)
-        super().__init__(network, window, size)
-        start = window.from_matrix(torch.tensor([[[0.4, 0.0, 0.0], [0.0, 0.4, 0.0]]]))
-        with torch.no_grad():
-            network.head.bias.copy_(start[0])
+        window = Window()
+        super().__init__(Localisation(body, window, in_shape=shape), window, size)
