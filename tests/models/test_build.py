@@ -85,12 +85,12 @@ def test_two_transformers_see_both_channels_and_learn_apart():
     assert not torch.equal(one.body[1].weight, two.body[1].weight)
 
 
-def test_the_locator_starts_with_the_middle_half_of_the_canvas():
+def test_the_locator_starts_with_the_middle_of_the_canvas():
     model = build_model(ModelConfig("locator", (1, 84, 84), size=28))
     crop, theta = model(torch.rand(2, 1, 84, 84), return_theta=True)
     assert crop.shape == (2, 1, 28, 28)
-    half = torch.tensor([[0.5, 0, 0], [0, 0.5, 0]])
-    torch.testing.assert_close(model.transform.matrix(theta), half.expand(2, 2, 3))
+    middle = torch.tensor([[0.385, 0, 0], [0, 0.385, 0]])
+    torch.testing.assert_close(model.transform.matrix(theta), middle.expand(2, 2, 3))
 
 
 def test_volumes_are_projected_and_transformed_in_3d():

@@ -7,33 +7,38 @@ with the same theta for every image.
 """
 
 from torch import nn
-from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.parameter import is_lazy
 
 
-class _ForRectifier(LazyModuleMixin):
+def _start(layer: nn.Linear | nn.Conv2d | nn.Conv3d) -> None:
     """Weights of variance 2 / fan_in, biases of zero: what a rectifier passes on varies as much as
     what came in.
 
     Source: He et al., "Delving deep into rectifiers" (2015), equation (10).
     """
-
-    weight: nn.Parameter
-    bias: nn.Parameter
-
-    def reset_parameters(self) -> None:
-        if self.has_uninitialized_params() or not self.weight.numel():
-            return  # the input's width is not known yet
-        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
-        nn.init.zeros_(self.bias)
+    if is_lazy(layer.weight) or not layer.weight.numel():
+        return  # the input's width is not known yet
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
-class LazyLinear(_ForRectifier, nn.LazyLinear):
+class LazyLinear(nn.LazyLinear):
     """:class:`torch.nn.LazyLinear`, to be followed by a rectifier."""
 
+    def reset_parameters(self) -> None:
+        _start(self)
 
-class LazyConv2d(_ForRectifier, nn.LazyConv2d):
+
+class LazyConv2d(nn.LazyConv2d):
     """:class:`torch.nn.LazyConv2d`, to be followed by a rectifier."""
 
+    def reset_parameters(self) -> None:
+        _start(self)
 
-class LazyConv3d(_ForRectifier, nn.LazyConv3d):
+
+class LazyConv3d(nn.LazyConv3d):
     """:class:`torch.nn.LazyConv3d`, to be followed by a rectifier."""
+
+    def reset_parameters(self) -> None:
+        _start(self)
