@@ -14,6 +14,7 @@ from spatial_transformer.demo.page import ASSETS, build_page, page_options
 from spatial_transformer.demo.payload import as_object
 from spatial_transformer.demo.pictures import MOST_BYTES
 from spatial_transformer.errors import BackendError, DataError, OptionError, SpatialTransformerError
+from spatial_transformer.extras import require
 from spatial_transformer.transforms import list_transforms
 
 HOST = "127.0.0.1"
@@ -46,20 +47,15 @@ def setup(digits: DigitsTab) -> dict[str, Any]:
 def build_app(digits: DigitsTab, images: ImagesTab) -> Any:
     """The demo as an ASGI application (FastAPI).
 
-    Raises: BackendError if Gradio is not installed.
+    Raises: OptionError if Gradio is not installed.
     """
-    try:
-        import gradio
-        from fastapi import FastAPI
-        from starlette.concurrency import run_in_threadpool
-        from starlette.middleware.trustedhost import TrustedHostMiddleware
-        from starlette.requests import Request
-        from starlette.responses import JSONResponse, Response
-        from starlette.staticfiles import StaticFiles
-    except ImportError as error:
-        raise BackendError(
-            'the demo needs Gradio: pip install "spatial-transformer[demo]"'
-        ) from error
+    gradio = require("gradio", "demo")  # and what comes with it:
+    from fastapi import FastAPI
+    from starlette.concurrency import run_in_threadpool
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse, Response
+    from starlette.staticfiles import StaticFiles
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     # names other than these are another site's that points here

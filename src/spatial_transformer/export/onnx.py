@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from spatial_transformer.errors import ExportError, OptionError
+from spatial_transformer.errors import ExportError
 from spatial_transformer.export.program import (
     Dynamic,
     argument_names,
@@ -20,6 +20,7 @@ from spatial_transformer.export.program import (
     quietly,
     save_program,
 )
+from spatial_transformer.extras import require
 from spatial_transformer.files import write_whole
 
 #: the first with GridSample in 3-D
@@ -104,12 +105,7 @@ def export_module(
 def require_onnx() -> None:
     """Raises: OptionError naming the package that is missing."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
-        try:
-            __import__(package)
-        except ImportError as error:
-            raise OptionError(
-                f'{package} is not installed: pip install "spatial-transformer[export]"'
-            ) from error
+        require(package, "export")
 
 
 def translate(program: ExportedProgram, outputs: Sequence[str], dynamic: Dynamic) -> Any:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from spatial_transformer.errors import BackendError, CheckpointError, DataError, OptionError
+from spatial_transformer.extras import require
 from spatial_transformer.files import write_whole
 from spatial_transformer.hub.card import model_card
 from spatial_transformer.hub.weights import FORMAT, check_format, load_weights, save_weights
@@ -136,13 +137,10 @@ def _read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
 def _download(repository: str, file: str) -> Path:
     """A file of the Hugging Face hub, out of its own cache if it is there."""
     try:
-        from huggingface_hub import hf_hub_download
-    except ImportError as error:
-        raise OptionError(
-            f"{repository}: there is no such folder, and huggingface_hub, which would look on the "
-            'Hugging Face hub, is not installed: pip install "spatial-transformer[hub]"'
-        ) from error
+        hub = require("huggingface_hub", "hub")
+    except OptionError as error:
+        raise OptionError(f"{repository}: no such folder; to look on a hub, {error}") from error
     try:
-        return Path(hf_hub_download(repository, file))
+        return Path(hub.hf_hub_download(repository, file))
     except Exception as error:  # its errors are of many kinds, of the network and of its own
         raise DataError(f"{repository}: no {file} from the Hugging Face hub: {error}") from error

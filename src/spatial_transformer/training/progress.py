@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from spatial_transformer.errors import OptionError
+from spatial_transformer.extras import require
 from spatial_transformer.logging import log_losses, log_transformer, transformers
 
 
@@ -100,13 +100,8 @@ class TensorBoard:
     do with the batch. Raises: OptionError where it is not installed."""
 
     def __init__(self, folder: Path, every: int = 100) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise OptionError(
-                "TensorBoard is not installed: pip install 'spatial-transformer[tensorboard]'"
-            ) from error
-        self.writer = SummaryWriter(str(folder))
+        require("tensorboard", "tensorboard")
+        self.writer = require("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(folder))
         self.every = every
 
     def __enter__(self) -> Self:

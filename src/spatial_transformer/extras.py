@@ -1,0 +1,23 @@
+"""Packages that only some features need: the extras of the package."""
+
+from importlib import import_module
+from types import ModuleType
+
+from spatial_transformer.errors import OptionError
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """The module, imported.
+
+    Raises: OptionError that says how to install it, where it is not.
+
+    >>> require("json", "hub").__name__
+    'json'
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise OptionError(
+            f'{package} is not installed ({error}): pip install "spatial-transformer[{extra}]"'
+        ) from error
