@@ -41,8 +41,9 @@ def evaluate(
     measured = measure(
         trained.model, dataset.fixed("test", seed=seed, data_root=data_root, device=at)
     )
+    steps = f" after {trained.run.iteration} steps" if trained.run else ""
     Console().print(
-        f"{trained.name}: {dataset.name} test error "
+        f"{trained.name}{steps}: {dataset.name} test error "
         f"{measured.error_percent:.2f} %, loss {measured.loss:.4f}, on {measured.images:,} images",
         highlight=False,
         soft_wrap=True,

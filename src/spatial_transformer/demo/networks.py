@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from spatial_transformer.errors import CheckpointError, OptionError
-from spatial_transformer.experiments.run import is_run, load_trained
+from spatial_transformer.experiments.run import find_model
 from spatial_transformer.hub import Pretrained, from_pretrained, list_pretrained
-from spatial_transformer.training.records import load_record
 
 #: what to do where there are no weights at all
 ADVICE = """stn train --data rts --model st_cnn --recipe demo
@@ -22,37 +21,26 @@ def find_networks(paths: Sequence[Path] = ()) -> list[Pretrained]:
 
     Raises: CheckpointError; OptionError for one of ``paths`` that the demo cannot show.
     """
-    found = [_load(path) for path in paths]
-    for network in found:
+    found: list[Pretrained] = []
+    for path in paths:
+        if not path.exists():
+            raise CheckpointError(f"{path}: no such folder or file")
+        network: Pretrained = find_model(path)
         if not is_shown(network):
             raise OptionError(
                 f"{network.name}: the demo shows networks that read one digit in a square image; "
                 f"this one reads {network.config.in_shape} into {network.config.classes} classes"
             )
+        found.append(network)
     shipped = [n for n in map(from_pretrained, list_pretrained()) if is_shown(n)]
     found += sorted(shipped, key=lambda n: n.dataset != "rts")  # the most telling ones first
     seen: Counter[str] = Counter()
-    named = []
+    named: list[Pretrained] = []
     for network in found:
         seen[network.name] += 1
         count = seen[network.name]
         named.append(network if count == 1 else replace(network, name=f"{network.name} ({count})"))
     return named
-
-
-def _load(path: Path) -> Pretrained:
-    """A run's checkpoint, with the error in its record if it is finished; else a folder of
-    weights."""
-    if not path.exists():
-        raise CheckpointError(f"{path}: no such folder or file")
-    if not is_run(str(path)):
-        return from_pretrained(path)
-    trained = load_trained(path)
-    config, results = trained.config, (path if path.is_dir() else path.parent).parents[1]
-    error = None
-    if trained.iteration == config.recipe.iterations and config.is_recorded(results):
-        error = load_record(config.record(results)).test_error_percent
-    return Pretrained(trained.model, config.model, config.dataset, config.name, error)
 
 
 def is_shown(network: Pretrained) -> bool:

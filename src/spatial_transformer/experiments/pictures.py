@@ -18,9 +18,8 @@ from spatial_transformer.data.motion import move
 from spatial_transformer.data.stream import generator
 from spatial_transformer.errors import DataError, OptionError
 from spatial_transformer.experiments.colocalisation.locate import OVERLAP, boxes, overlap
-from spatial_transformer.experiments.run import is_run, load_trained
+from spatial_transformer.experiments.run import find_model
 from spatial_transformer.functional import warp
-from spatial_transformer.hub import from_pretrained
 from spatial_transformer.models.look import find_transformer, look
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.viz.curves import draw_curves
@@ -263,19 +262,14 @@ def open_pictures(name: str, *, device: torch.device | str = "cpu", **options: A
 
     Raises: CheckpointError; as :func:`spatial_transformer.hub.from_pretrained`.
     """
-    if is_run(name):
-        trained = load_trained(Path(name), device)
-        model, config = trained.model, trained.config
-        dataset, name = config.dataset, config.name
+    found = find_model(name, device)
+    if found.run is not None:
         options |= {
-            "iteration": trained.iteration,
-            "history": trained.history,
-            "trained_seed": config.seed,
+            "iteration": found.run.iteration,
+            "history": found.run.history,
+            "trained_seed": found.run.config.seed,
         }
-    else:
-        found = from_pretrained(name, device)
-        model, dataset, name = found.model, found.dataset, found.name
-    return Pictures(model, make_dataset(dataset), name, device=device, **options)
+    return Pictures(found.model, make_dataset(found.dataset), found.name, device=device, **options)
 
 
 #: kind of picture -> how it is drawn

@@ -215,14 +215,26 @@ def is_run(name: str) -> bool:
     return Path(name).is_file() or (Path(name) / "checkpoint.pt").is_file()
 
 
-def find_model(name: str, device: torch.device | str = "cpu") -> Pretrained:
+@dataclass(frozen=True)
+class Found(Pretrained):
+    """A trained network, out of a run or of a folder of weights."""
+
+    #: None where it comes from weights
+    run: Trained | None = None
+
+
+def find_model(name: str | Path, device: torch.device | str = "cpu") -> Found:
     """A trained model by a run's folder, a checkpoint file, or what :func:`from_pretrained` takes.
+    A run's error is that of its record, if it is finished and has one.
 
     Raises: CheckpointError; as :func:`from_pretrained`.
     """
-    if is_run(name):
-        trained = load_trained(Path(name), device)
-        config = trained.config
-        label = f"{config.name} after {trained.iteration} steps"
-        return Pretrained(trained.model, config.model, config.dataset, label, None)
-    return from_pretrained(name, device)
+    if not is_run(str(name)):
+        return Found(**vars(from_pretrained(name, device)))
+    path = Path(name).absolute()
+    trained = load_trained(path, device)
+    config, results = trained.config, (path if path.is_dir() else path.parent).parents[1]
+    error = None
+    if trained.iteration == config.recipe.iterations and config.is_recorded(results):
+        error = load_record(config.record(results)).test_error_percent
+    return Found(trained.model, config.model, config.dataset, config.name, error, trained)
