@@ -85,7 +85,7 @@ COLOCALISATION = Experiment(
     datasets=[f"{kind}{k}" for kind in DISTRACTORS for k in range(10)],
     recipes={
         "default": Recipe(
-            iterations=1_500,
+            iterations=3_000,
             batch_size=32,
             lr=3e-3,
             weight_decay=0.0,
