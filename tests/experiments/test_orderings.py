@@ -23,12 +23,17 @@ def record(model: str, seed: int, error: float, images: int = 10_000) -> Record:
 NAMES = [e.recorded_as(recipe) for e in EXPERIMENTS.values() if e.claims for recipe in e.recipes]
 
 
+#: where the records say the opposite, as the experiment's page does: (name, data set, better)
+CONTRADICTED = {("table1-quick", "tc", "st_cnn_affine")}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_claims_hold_in_the_records(name):
     found = find_recorded(name).orderings(load_records(RESULTS, name))
     if not found:
         pytest.skip(f"results/{name} has no two records that a claim compares")
-    assert [o for o in found if o.difference <= 0] == []
+    contradicted = {(name, o.dataset, o.better) for o in found if o.difference <= 0}
+    assert contradicted == {c for c in CONTRADICTED if c[0] == name}
     assert any(o.holds for o in found)
 
 
