@@ -15,7 +15,7 @@ def test_what_is_there_is_imported():
 
 def test_what_is_not_there_is_named_with_its_extra():
     with pytest.raises(
-        OptionError, match=r"no_such_package is not installed.*pip install"
+        OptionError, match=r"no_such_package.inner is not installed.*pip install"
     ) as error:
         require("no_such_package.inner", "demo")
     assert 'pip install "spatial-transformer[demo]"' in str(error.value)

@@ -17,7 +17,6 @@ def require(module: str, extra: str) -> ModuleType:
     try:
         return import_module(module)
     except ImportError as error:
-        package = module.partition(".")[0]
         raise OptionError(
-            f'{package} is not installed ({error}): pip install "spatial-transformer[{extra}]"'
+            f'{module} is not installed ({error}): pip install "spatial-transformer[{extra}]"'
         ) from error

@@ -1,7 +1,6 @@
 """Training: it learns, it goes on exactly where it stopped, its files are whole or not there."""
 
 import json
-import sys
 from dataclasses import replace
 
 import pytest
@@ -16,7 +15,6 @@ from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.training.checkpoint import load_checkpoint, save_checkpoint
 from spatial_transformer.training.history import History, kept_steps
 from spatial_transformer.training.loop import evaluate, fit
-from spatial_transformer.training.progress import TensorBoard
 from spatial_transformer.training.recipe import PAPER, Recipe, seed_everything
 from spatial_transformer.training.records import Record, load_record, load_records
 
@@ -154,12 +152,6 @@ class TestRecords:
         path.write_text(json.dumps(values))
         with pytest.raises(CheckpointError, match=r"missing \['commit'\], unknown \[\]"):
             load_record(path)
-
-
-def test_tensorboard_is_optional_and_says_how_to_get_it(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(OptionError, match=r"pip install 'spatial-transformer\[tensorboard\]'"):
-        TensorBoard(tmp_path)
 
 
 def test_watchers_are_told_of_every_step_and_closed():

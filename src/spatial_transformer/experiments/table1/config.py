@@ -20,7 +20,7 @@ DEFAULT = Recipe(
     precision="bf16-mixed",
     channels_last=True,
 )
-#: a fiftieth to a hundredth of the paper's training: minutes a cell, so that every cell can have seeds
+#: a fiftieth to a hundredth of the paper's training: minutes a cell, so that cells can have seeds
 QUICK = replace(DEFAULT, iterations=3_000, average=0.99)
 
 RECIPES = {
