@@ -1,7 +1,10 @@
 """The cells of Table 4."""
 
+from dataclasses import replace
+
 from spatial_transformer.experiments.experiment import Experiment
-from spatial_transformer.training.recipe import PAPER, Recipe
+from spatial_transformer.experiments.table1.config import DEFAULT
+from spatial_transformer.training.recipe import PAPER
 
 _TRANSFORMS = ("affine", "projective", "thin_plate_spline")
 
@@ -27,15 +30,13 @@ ADDITION = Experiment(
     ],
     datasets=("addition",),
     recipes={
-        "default": Recipe(
+        "default": replace(
+            DEFAULT,
             iterations=30_000,
             batch_size=64,
             lr=2e-3,
             localisation_lr_scale=0.3,
             average=0.998,
-            clip=1.0,
-            precision="bf16-mixed",
-            channels_last=True,
         ),
         "paper": PAPER,
     },

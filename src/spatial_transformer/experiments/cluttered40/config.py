@@ -1,8 +1,9 @@
 """Its cells; the paper has none."""
 
+from dataclasses import replace
+
 from spatial_transformer.experiments.experiment import Experiment
-from spatial_transformer.experiments.table1.config import CONVOLUTIONAL, LOCALISATION
-from spatial_transformer.training.recipe import Recipe
+from spatial_transformer.experiments.table1.config import CONVOLUTIONAL, DEFAULT, LOCALISATION
 
 #: to both of table 1's recipes for networks with convolutions: there are fewer images to see
 SHORTER = {"iterations": 12_000, "average": 0.998}
@@ -17,17 +18,7 @@ CLUTTERED40 = Experiment(
         ("st_cnn_affine", "cnn"),
         ("st_cnn_affine", "st_fcn_affine"),
     ],
-    recipes={
-        "default": Recipe(
-            iterations=6_000,
-            lr=4e-3,
-            localisation_lr_scale=2.0,
-            average=0.995,
-            clip=1.0,
-            precision="bf16-mixed",
-            channels_last=True,
-        )
-    },
+    recipes={"default": replace(DEFAULT, iterations=6_000)},
     sampled={"cluttered40": 28},
     changes={
         "default": {
