@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from spatial_transformer.experiments.experiment import Experiment
-from spatial_transformer.experiments.table1.config import DEFAULT
+from spatial_transformer.experiments.table1.config import CONVOLUTIONAL, DEFAULT, SHORT
 from spatial_transformer.training.recipe import PAPER
 
 _TRANSFORMS = ("affine", "projective", "thin_plate_spline")
@@ -32,11 +32,8 @@ ADDITION = Experiment(
     recipes={
         "default": replace(
             DEFAULT,
-            iterations=30_000,
-            batch_size=64,
-            lr=2e-3,
+            iterations=15_000,
             localisation_lr_scale=0.3,
-            average=0.998,
         ),
         "paper": PAPER,
     },
@@ -47,5 +44,5 @@ ADDITION = Experiment(
     ],
     # the paper transforms 42x42 and then average-pools by 2
     sampled={"addition": 21},
-    changes={"default": {"cnn": {"iterations": 6_000}}},
+    changes={"default": {"cnn": CONVOLUTIONAL | SHORT}},
 )

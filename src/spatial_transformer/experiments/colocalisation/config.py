@@ -96,6 +96,8 @@ COLOCALISATION = Experiment(
         )
     },
     paper=PAPER_ERRORS,
+    # among distractors digits are found later
+    changes={"default": {f"tc{k}": {"iterations": 12_000, "lr": 6e-3} for k in range(10)}},
     sampled={f"{kind}{k}": 28 for kind in DISTRACTORS for k in range(10)},
     run=colocalise,
 )
