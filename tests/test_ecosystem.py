@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 from tests.conformance import build, dims_of
+from torch.autograd import forward_ad
 from torch.testing._internal.common_methods_invocations import op_db
 
 import spatial_transformer as stn
@@ -98,6 +99,46 @@ class TestCompile:
         image = torch.rand(2, 1, 28, 28)
         wanted = layer(image)
         torch.testing.assert_close(self.compiled(layer)(image), wanted, rtol=0, atol=1e-5)
+
+
+class TestCompiledFunc:
+    """Derivatives inside of compiled functions and around them."""
+
+    image = torch.arange(16.0).reshape(1, 1, 4, 4)
+
+    def summed(self, theta):
+        return stn.warp(self.image, theta, "translation", padding="border").sum()
+
+    def compiled(self, function):
+        torch._dynamo.reset()
+        return torch.compile(function, backend="aot_eager")
+
+    @pytest.mark.parametrize("make", [torch.func.grad, torch.func.jacfwd, torch.func.jacrev])
+    def test_functions_of_torch_func(self, make):
+        theta = torch.full((1, 2), 0.1)
+        wanted = torch.tensor([[24.0, 96.0]])  # the slopes, 1 and 4 a pixel, times 12 inner pixels
+        torch.testing.assert_close(make(self.summed)(theta), wanted)
+        torch.testing.assert_close(self.compiled(make(self.summed))(theta), wanted)
+
+    def test_jvp_vmap_and_grid(self):
+        theta, along = torch.full((1, 2), 0.1), torch.tensor([[1.0, 0.0]])
+        jvp = self.compiled(lambda x: torch.func.jvp(self.summed, (x,), (along,))[1])
+        torch.testing.assert_close(jvp(theta), torch.tensor(24.0))
+        each = torch.func.vmap(torch.func.grad(lambda x: self.summed(x[None])))
+        found = self.compiled(each)(theta.repeat(3, 1))
+        torch.testing.assert_close(found, torch.tensor([[24.0, 96.0]]).repeat(3, 1))
+        grid = stn.Affine().grid(stn.Affine().identity()[None], (3, 3))
+        sampled = lambda g: stn.sample(self.image, g).sum()  # noqa: E731
+        wanted = torch.func.grad(sampled)(grid)
+        torch.testing.assert_close(self.compiled(torch.func.grad(sampled))(grid), wanted)
+
+    def test_dual_numbers_through_a_compiled_function(self):
+        theta, along = torch.full((1, 2), 0.1), torch.tensor([[1.0, 0.0]])
+        warp = self.compiled(self.summed)
+        warp(theta)  # compiled without them
+        with forward_ad.dual_level():
+            out = warp(forward_ad.make_dual(theta, along))
+            torch.testing.assert_close(forward_ad.unpack_dual(out).tangent, torch.tensor(24.0))
 
 
 class TestFunc:

@@ -11,6 +11,7 @@ module computes either direction by itself.
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -118,9 +119,16 @@ def grid_from_pixels(pixels: Tensor, size: Sequence[int], align_corners: bool = 
     """A grid out of pixel coordinates of the input: ``(B, ..., d)`` in (x, y[, z]), 0 being the
     first pixel's centre. ``size`` is the input's, ``(H, W)`` or ``(D, H, W)``.
 
+    Raises: ShapeError.
+
     >>> grid_from_pixels(torch.tensor([[[[0.0, 1.5]]]]), (4, 4))
     tensor([[[[-0.7500,  0.0000]]]])
     """
+    if pixels.dim() == 0 or pixels.shape[-1] != len(size):
+        raise ShapeError(
+            f"pixels must be (..., {len(size)}) for an input of {tuple(size)}, "
+            f"got {tuple(pixels.shape)}"
+        )
     parts = pixels.to(coordinate_dtype(pixels)).unbind(-1)
     ends = zip(parts, reversed(tuple(size)), strict=True)
     return torch.stack([to_normalised(u, n, align_corners) for u, n in ends], dim=-1)
@@ -130,11 +138,15 @@ def grid_from_flow(flow: Tensor, align_corners: bool = False) -> Tensor:
     """A grid out of a residual flow in pixels: ``(B, H, W, 2)`` or ``(B, D, H, W, 3)``; output
     pixel p reads the input of the same size at p + flow(p).
 
+    Raises: ShapeError.
+
     >>> grid_from_flow(torch.zeros(1, 1, 2, 2))
     tensor([[[[-0.5000,  0.0000],
               [ 0.5000,  0.0000]]]])
     """
     size = flow.shape[1:-1]
+    if len(size) not in (2, 3) or flow.shape[-1] != len(size):
+        raise ShapeError(f"flow must be (B, H, W, 2) or (B, D, H, W, 3), got {tuple(flow.shape)}")
     dtype = coordinate_dtype(flow)
     steps = [torch.arange(n, dtype=dtype, device=flow.device) for n in size]
     here = torch.stack(torch.meshgrid(*steps, indexing="ij")[::-1], dim=-1)
@@ -159,7 +171,7 @@ def check_size(size: object, dims: int) -> tuple[int, ...]:
 
     Raises: ShapeError.
     """
-    if isinstance(size, (int, torch.SymInt)) and not isinstance(size, bool):
+    if isinstance(size, (Integral, torch.SymInt)) and not isinstance(size, bool):
         size = (size,) * dims
     names = "(H', W')" if dims == 2 else "(D', H', W')"
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spatial_transformer.coordinates import check_size
+from spatial_transformer.coordinates import check_size, coordinate_dtype
 from spatial_transformer.errors import BackendError, DTypeError, OptionError, ShapeError
 from spatial_transformer.kernels import ops
 from spatial_transformer.kernels.cpu.run import layout_of
@@ -18,7 +18,13 @@ from spatial_transformer.samplers import KERNELS, as_kernel
 from spatial_transformer.samplers.antialias import check_points, footprints, sample_antialiased
 from spatial_transformer.samplers.bicubic import KEYS_A, Bicubic
 from spatial_transformer.samplers.bilinear import Bilinear
-from spatial_transformer.samplers.check import check_batch, check_fill, check_grid, check_image
+from spatial_transformer.samplers.check import (
+    check_batch,
+    check_fill,
+    check_fill_option,
+    check_grid,
+    check_image,
+)
 from spatial_transformer.samplers.eager import sample_eager
 from spatial_transformer.samplers.kernel import Kernel
 from spatial_transformer.samplers.nearest import Nearest
@@ -51,7 +57,7 @@ def sample(
 
     Args:
         image: ``(B, C, H, W)`` or ``(B, C, D, H, W)``, floating point; with kernel="nearest" of
-            any dtype.
+            any dtype (integers up to 2^53 exactly).
         grid: ``(B, H', W', 2)`` or ``(B, D', H', W', 3)``; its batch or the image's may be 1.
         kernel: a name of :func:`list_samplers`, a ``Kernel``, or a callable k(d) with ``support``.
         padding: zeros, fill, border, reflection, mirror or wrap.
@@ -72,7 +78,7 @@ def sample(
     tensor([[[[0.5000]]]])
     """
     options = check_options(image, kernel, padding, fill, align_corners, backend)
-    check_grid(grid, image)
+    check_grid(grid, image, options.fill)
     if not antialias:
         return _sample(image, grid, options)
     steps = footprints(grid)
@@ -128,9 +134,13 @@ def _sample_antialiased(
     if not image.is_floating_point():
         raise DTypeError(f"antialias averages: image must be floating point, got {image.dtype}")
     points = None if antialias is True else check_points(antialias)
-    return sample_antialiased(
-        image, grid, steps, o.align_corners, points, lambda im, g: _sample(im, g, o)
+    wide = coordinate_dtype(image)  # a sum of many values is too much for half precision
+    fill = None if o.fill is None else o.fill.to(wide)
+    averaged = sample_antialiased(
+        *(image.to(wide), grid, steps, o.align_corners, points, fill),
+        lambda some, points, level: _sample(some, points, replace(o, fill=level)),
     )
+    return averaged.to(image.dtype)
 
 
 def like_layout(warped: Tensor, image: Tensor) -> Tensor:
@@ -177,29 +187,41 @@ def warp(
     named = SHARED.get(transform) if isinstance(transform, str) else None
     transform = named or as_transform(transform)
     options = check_options(image, kernel, padding, fill, align_corners, backend)
-    dims = image.dim() - 2
-    if transform.dims != dims:
-        raise ShapeError(
-            f"transform {transform.name!r} has dims={transform.dims}, "
-            f"but image is {tuple(image.shape)}"
-        )
-    size = check_size(image.shape[2:] if size is None else size, dims)
+    check_dims(image, transform)
+    size = check_size(image.shape[2:] if size is None else size, transform.dims)
     theta = transform.check_theta(theta)
-    check_batch(image, theta, "theta")
+    check_batch(image, theta, "theta", options.fill)
+    if image.is_floating_point():  # where it is read as exactly as the image asks for
+        theta = theta.to(coordinate_dtype(image, theta))
     many = theta.shape[1] if theta.dim() == 3 else None
     if isinstance(transform, MatrixTransform) and image.is_floating_point() and not antialias:
         use = resolve_backend(backend, image, options.kernel, options.fill)
         if use in ops.KERNELS:
             return _warp_fused(image, transform.matrix_for_kernels(theta), size, options, use)
     grid = transform.grid(theta, size, align_corners)
-    steps = _footprints(transform, theta, grid, size, align_corners) if antialias else []
-    if many:  # the N grids are stacked along the first spatial axis, so no image is copied
-        grid, steps = grid.flatten(1, 2), [s.flatten(1, 2) for s in steps]
     if antialias:
-        warped = _sample_antialiased(image, grid, steps, options, antialias)
-    else:
-        warped = _sample(image, grid, options)
-    return warped.unflatten(2, (many, size[0])).movedim(2, 1) if many else warped
+        steps = _footprints(transform, theta, grid, size, align_corners)
+        if many is None:
+            return _sample_antialiased(image, grid, steps, options, antialias)
+        each = [
+            _sample_antialiased(image, grid[:, n], [s[:, n] for s in steps], options, antialias)
+            for n in range(many)
+        ]
+        return torch.stack(each, dim=1)
+    if many is None:
+        return _sample(image, grid, options)
+    # the N grids are stacked along the first spatial axis, so no image is copied
+    warped = _sample(image, grid.flatten(1, 2), options)
+    return warped.unflatten(2, (many, size[0])).movedim(2, 1)
+
+
+def check_dims(image: Tensor, transform: Transform) -> None:
+    """Raises: ShapeError if the transform is for images of another dimension."""
+    if image.dim() - 2 != transform.dims:
+        raise ShapeError(
+            f"transform {transform.name!r} has dims={transform.dims}, "
+            f"but image is {tuple(image.shape)}"
+        )
 
 
 def _footprints(
@@ -212,7 +234,8 @@ def _footprints(
         if n == 1:  # the whole of the output is one pixel: from its one edge to the other
             ends = transform.grid(theta, [2 if k == axis else m for k, m in enumerate(size)], True)
             ends = ends.flatten(0, -transform.dims - 2)
-            steps[axis] = ends.narrow(axis + 1, 1, 1) - ends.narrow(axis + 1, 0, 1)
+            step = ends.narrow(axis + 1, 1, 1) - ends.narrow(axis + 1, 0, 1)
+            steps[axis] = torch.where(torch.isfinite(step), step, 0)
     return [s.unflatten(0, grid.shape[: -transform.dims - 1]) for s in steps]
 
 
@@ -221,12 +244,12 @@ def _warp_fused(
 ) -> Tensor:
     """The matrices straight to the output: ``(B, r, d + 1)`` or ``(B, N, r, d + 1)``."""
     many = matrix.shape[1] if matrix.dim() == 4 else None
-    if many:
+    if many is not None:
         batch = max(image.shape[0], matrix.shape[0])
         matrix = matrix.expand(batch, *matrix.shape[1:]).flatten(0, 1)
     options = (o.kernel.name, o.padding, o.fill, o.align_corners, use)
     warped: Tensor = torch.ops.stn.warp_matrix(image, matrix, size, *options)
-    return warped.unflatten(0, (-1, many)) if many else warped
+    return warped if many is None else warped.unflatten(0, (-1, many))
 
 
 class EagerWarning(UserWarning):
@@ -292,8 +315,6 @@ def _warn_once(why: str) -> None:
 
 def in_function_transform() -> bool:
     """Whether vmap, jvp or their like are at work, which operators in C++ know nothing of."""
-    if torch.compiler.is_compiling():
-        return False
     functorch = torch._C._functorch.peek_interpreter_stack() is not None
     return functorch or torch.autograd.forward_ad._current_level >= 0
 
@@ -319,6 +340,9 @@ class Sampler(nn.Module):
         self.antialias = antialias
         self.backend = backend
         check_backend(backend)
+        check_fill_option(fill, padding)
+        if antialias is not True and antialias is not False:
+            check_points(antialias)
 
     def options(self) -> dict[str, Any]:
         """The sampler arguments, as :func:`sample` and :func:`warp` take them."""
@@ -329,7 +353,8 @@ class Sampler(nn.Module):
         return sample(image, grid, **self.options())
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{n}={v!r}" for n, v in self.options().items() if v not in (None, False))
+        said = {n: v for n, v in self.options().items() if v is not None and v is not False}
+        return ", ".join(f"{n}={v!r}" for n, v in said.items())
 
 
 def make_sampler(name: str, **options: Any) -> Sampler:

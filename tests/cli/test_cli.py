@@ -98,6 +98,7 @@ def test_a_finished_run_is_not_trained_again_and_gives_the_same_numbers(tiny, tm
 
 
 def test_wrong_names_and_files_are_told_in_one_line(tiny, tmp_path, capsys):
+    (tmp_path / "file").touch()
     root = ["--data-root", tiny, "--out", tmp_path]
     for words, message in [
         (["train", "--data", "rst", *root], "unknown data set 'rst'. Did you mean 'rts'?"),
@@ -108,6 +109,10 @@ def test_wrong_names_and_files_are_told_in_one_line(tiny, tmp_path, capsys):
         (["train", "--data-root", tmp_path / "no"], "no: no such folder"),
         (["eval", tmp_path / "no"], "no: no such folder, nor a name of trained weights"),
         (["report", tmp_path / "no"], "no: no records there"),
+        (["train", "--model", "locator", *SMALL, *root], "a locator is no classifier"),
+        (["report", "--readme", tmp_path / "no.md"], "no.md"),
+        (["export", "affine", "--out", tmp_path / "file" / "x.pt2"], "file"),
+        (["train", *SMALL, "--data-root", tiny, "--out", tmp_path / "file"], "file"),
     ]:
         code, _, log = stn(capsys, *words)
         assert code == 1, words
@@ -211,6 +216,12 @@ def test_export_writes_networks_and_warps(tiny, tmp_path, capsys):
     about = {p.key: p.value for p in model.metadata_props}
     assert about["dataset"] == "r"
     assert json.loads(about["labels"]) == list("0123456789")
+
+    warp = tmp_path / "a[b][/c].pt2"  # which a terminal's markup would swallow
+    code, text, log = stn(capsys, "export", "affine", "--out", warp)
+    assert code == 0, log
+    assert f"wrote {warp}: " in text
+    assert warp.is_file()
 
     warp = tmp_path / "warp.onnx"
     words = ["--sampler", "bspline3", "--padding", "border", "--output-size", 8]

@@ -116,6 +116,16 @@ class TestWarps:
         assert [o.name for o in graph.output] == ["output"]
         assert graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
 
+    @pytest.mark.parametrize("padding", ["zeros", "mirror"])
+    @pytest.mark.parametrize("file", ["layer.onnx", "layer.pt2"])
+    def test_several_transforms_of_an_image(self, padding, file, tmp_path):
+        image = torch.rand(3, 1, 16, 16)
+        layer = stn.Parallel("fully_connected", "attention", size=8, count=2, padding=padding)
+        layer(image)
+        with torch.no_grad():
+            layer.localisation.head.weight.normal_(std=0.05)
+        assert export_module(layer, tmp_path / file, [image], more=[[image[:2]]]) <= 1e-5
+
     def test_a_batch_that_is_fixed(self, tmp_path):
         file = tmp_path / "layer.onnx"
         export_onnx(

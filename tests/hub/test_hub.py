@@ -161,6 +161,21 @@ class TestBrokenFiles:
         with pytest.raises(CheckpointError, match="config.json: "):
             load_pretrained(folder)
 
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"in_shape": []}, {"in_shape": [1, -3, 4]}, {"size": "x"}, {"parameters": "x"},
+            {"model": "st_rnn"}, {"transform": "afine"}, {"padding": "edge"},
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_values_of_the_configuration(self, folder, changed):
+        values = json.loads((folder / "config.json").read_text())
+        values["model"] |= changed
+        (folder / "config.json").write_text(json.dumps(values))
+        with pytest.raises(CheckpointError, match="config.json: there is no such model: "):
+            load_pretrained(folder)
+
     @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
     def test_missing_files(self, folder, name):
         (folder / name).unlink()

@@ -100,6 +100,18 @@ class TestMonitor:
         assert issubclass(one.category, CollapseWarning)
         assert "transformer 'dead': it predicts the same theta for every image" in str(one.message)
 
+    def test_of_a_cascade_it_sees_what_the_stages_make_together(self):
+        stages = [Told(torch.tensor([1.0, 0, 0.7, 0, 1, 0])) for _ in range(3)]
+        layer = Cascade(stages, "affine")
+        with CollapseMonitor(layer) as monitor:
+            with pytest.warns(CollapseWarning, match="100%"):
+                warped = layer(torch.rand(4, 1, 16, 16))
+            assert monitor.outside == {"": 1.0}
+        assert not warped.any()
+        with CollapseMonitor(Cascade(stages[:1], "affine")) as monitor:
+            next(iter(monitor._layers.values()))(torch.rand(4, 1, 16, 16))
+            assert 0.3 < monitor.outside[""] < 0.4
+
     def test_needs_a_transformer(self):
         with pytest.raises(OptionError, match="no spatial transformer to watch"):
             CollapseMonitor(nn.Linear(1, 1))

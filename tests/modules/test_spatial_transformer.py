@@ -152,3 +152,11 @@ def test_mismatch_of_network_and_transform_is_told_at_once():
     net = stn.make_localisation(LOCALISATION, "attention")
     with pytest.raises(ShapeError, match="predicts 3 parameters, but transform 'affine' takes 6"):
         stn.SpatialTransformer(net, "affine")
+
+
+@pytest.mark.parametrize(
+    "fill", [0.0, [0.0, 1.0, 2.0], torch.zeros(3), nn.Parameter(torch.ones(3))]
+)
+def test_any_fill_is_shown(fill):
+    layer = stn.SpatialTransformer(LOCALISATION, padding="fill", fill=fill)
+    assert "padding='fill', fill=" in repr(layer)

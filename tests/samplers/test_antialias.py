@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 import spatial_transformer as stn
 from spatial_transformer.errors import DTypeError, OptionError
+from spatial_transformer.transforms import Displacement, PiecewiseAffine
 
 
 def plate(x, y):
@@ -133,3 +134,50 @@ def test_bad_input_is_named():
         stn.sample(image, grid, antialias=17)
     with pytest.raises(DTypeError, match=r"antialias averages.*uint8"):
         stn.sample(image.byte(), grid, kernel="nearest", antialias=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_sums_in_float32(dtype):
+    image = torch.full((1, 1, 64, 64), 1000.0, dtype=dtype)
+    small = stn.warp(image, IDENTITY.float(), "affine", 4, antialias=True)
+    assert small.dtype == dtype
+    assert torch.equal(small, image[..., :4, :4])
+    image = torch.rand(1, 1, 64, 64).to(dtype)
+    small = stn.warp(image, IDENTITY.float(), "affine", 4, antialias=True)
+    assert torch.equal(small, F.avg_pool2d(image.double(), 16).to(dtype))
+
+
+def test_an_image_is_warped_as_it_would_be_alone():
+    image = torch.rand(3, 2, 32, 32, dtype=torch.float64)
+    theta = torch.stack([IDENTITY[0], 4 * IDENTITY[0], torch.tensor([2.0, 0, 0, 0.5, 1, 0])])
+    fill = torch.rand(3, 2, dtype=torch.float64)
+    options = {"antialias": True, "padding": "fill"}
+    together = stn.warp(image, theta, "affine", fill=fill, **options)
+    assert torch.equal(together[0], image[0])  # the identity, whatever the others are
+    many = stn.warp(image[:1], theta[None], "affine", fill=fill[:1], **options)
+    for k in range(3):
+        alone = stn.warp(
+            image[k : k + 1], theta[k : k + 1], "affine", fill=fill[k : k + 1], **options
+        )
+        assert torch.equal(together[k : k + 1], alone)
+        same = stn.warp(image[:1], theta[k : k + 1], "affine", fill=fill[:1], **options)
+        assert torch.equal(many[:, k], same)
+    shared = stn.warp(image[:1], theta, "affine", fill=fill[:1], **options)
+    assert torch.equal(shared, many[0])
+
+
+def test_pixels_beside_one_that_is_not_finite_are_read():
+    image = torch.ones(1, 1, 16, 16)
+    t = Displacement((16, 16))
+    theta = torch.zeros(1, t.num_params)
+    theta[0, 2 * (16 * 5 + 7)] = math.nan
+    theta.requires_grad_()
+    warped = stn.warp(image, theta, t, antialias=True)
+    assert warped.sum() == 16 * 16 - 1
+    warped.sum().backward()
+    assert torch.isfinite(theta.grad).all()
+    corners = torch.tensor([[-0.5, -0.5], [0.5, -0.5], [-0.5, 0.5], [0.5, 0.5]])
+    t = PiecewiseAffine(points=corners, triangles=torch.tensor([[0, 1, 2], [3, 2, 1]]))
+    small = [stn.warp(image, (1.5 * t.identity())[None], t, 8, antialias=a) for a in (False, True)]
+    torch.testing.assert_close(small[1], small[0])
+    assert small[0].sum() == 16

@@ -1,9 +1,11 @@
 """Every family of bad input is told in words that name what was wrong."""
 
+import numpy as np
 import pytest
 import torch
 
 import spatial_transformer as stn
+from spatial_transformer.coordinates import grid_from_flow, grid_from_pixels
 from spatial_transformer.errors import BackendError, DTypeError, OptionError, ShapeError
 from spatial_transformer.kernels.ops import KERNELS
 
@@ -48,6 +50,7 @@ def test_tensors(image, grid, error, message):
         ({"padding": "fill"}, OptionError, "padding='fill' needs fill="),
         ({"fill": 1.0}, OptionError, "contradicts padding='zeros'"),
         ({"padding": "fill", "fill": [1.0, 2.0]}, ShapeError, "3 channels, got shape"),
+        ({"padding": "fill", "fill": "red"}, OptionError, "fill must be a number, .* got 'red'"),
         ({"backend": "cuda"}, OptionError, "unknown backend 'cuda'. Known: auto, eager"),
     ],
 )
@@ -77,6 +80,32 @@ def test_warp():
         stn.warp(IMAGE.byte(), THETA, "affine")
     with pytest.raises(ShapeError, match="batch is empty"):
         stn.warp(IMAGE[:0], THETA[:0], "affine")
+    for name, theta in (("affine", THETA[:0]), ("affine", THETA[:, None][:, :0]),
+                        ("thin_plate_spline", torch.zeros(2, 0, 32))):  # fmt: skip
+        with pytest.raises(ShapeError, match=r"theta \(.*0.*\) is empty"):
+            stn.warp(IMAGE, theta, name)
+
+
+@pytest.mark.parametrize("backend", ["auto", "eager", "reference"])
+def test_a_fill_of_another_batch(backend):
+    options = {"padding": "fill", "fill": torch.zeros(3, 3), "backend": backend}
+    for image, theta in ((IMAGE[:1], THETA[:1]), (IMAGE, THETA), (IMAGE[:1], THETA[None])):
+        with pytest.raises(ShapeError, match=r"fill \(3, 3\) differs in batch .*: 3 against"):
+            stn.warp(image, theta, "affine", **options)
+    with pytest.raises(ShapeError, match=r"fill \(3, 3\) differs in batch .*: 3 against 2"):
+        stn.sample(IMAGE, GRID, **options)
+    assert stn.warp(IMAGE[:1], torch.zeros(3, 6), "affine", **options).shape[0] == 3
+
+
+@pytest.mark.parametrize(("dtype", "fill"), [(torch.uint8, 0.5), (torch.uint8, -1),
+                                             (torch.uint8, 300), (torch.int64, 1.5)])  # fmt: skip
+def test_a_fill_that_an_integer_image_cannot_hold(dtype, fill):
+    options = {"kernel": "nearest", "padding": "fill"}
+    with pytest.raises(OptionError, match=f"fill={fill} is not a value of an image of {dtype}"):
+        stn.sample(IMAGE.to(dtype), GRID, fill=fill, **options)
+    read = stn.sample(IMAGE.to(dtype), torch.full_like(GRID, 5), fill=7, **options)
+    assert read.dtype == dtype
+    assert (read == 7).all()
 
 
 def test_registries_list_what_there_is():
@@ -101,3 +130,27 @@ def test_every_error_is_ours_and_python_knows_it_too():
         stn.sample(IMAGE[0], GRID)
     with pytest.raises(KeyError):
         stn.make_transform("nothing")
+
+
+def test_modules_are_told_when_they_are_made():
+    for options, message in (
+        ({"padding": "fill"}, "padding='fill' needs fill="),
+        ({"fill": 1.0}, "contradicts padding='zeros'"),
+        ({"antialias": 99}, "antialias must be True, False or a number"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            stn.SpatialTransformer("convolutional", **options)
+    with pytest.raises(OptionError, match="must be a Transform or a name, got <class"):
+        stn.SpatialTransformer("convolutional", stn.Affine)
+    with pytest.raises(ShapeError, match=r"'affine' has dims=2, but image is \(1, 1, 4, 4, 4\)"):
+        stn.SpatialTransformer("convolutional")(torch.zeros(1, 1, 4, 4, 4))
+    with pytest.raises(OptionError, match="must be a Transform or a name, got <class"):
+        stn.warp(IMAGE, THETA, stn.Affine)
+
+
+def test_pixels_and_flows_of_another_width():
+    with pytest.raises(ShapeError, match=r"pixels must be \(..., 2\) .*got \(1, 4, 4, 3\)"):
+        grid_from_pixels(torch.zeros(1, 4, 4, 3), (4, 4))
+    with pytest.raises(ShapeError, match=r"flow must be \(B, H, W, 2\).*got \(1, 2, 4, 4\)"):
+        grid_from_flow(torch.zeros(1, 2, 4, 4))
+    assert stn.warp(IMAGE, THETA, "affine", np.int64(3)).shape == (2, 3, 3, 3)

@@ -80,9 +80,10 @@ def test_broken_checkpoints_are_named(tmp_path):
     file = tmp_path / "checkpoint.pt"
     with pytest.raises(CheckpointError, match=r"checkpoint.pt: no such checkpoint"):
         load_checkpoint(file)
-    file.write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"checkpoint.pt: broken or not a checkpoint"):
-        load_checkpoint(file)
+    for garbage in (b"", b"hello\n", b"\x80", b"PK\x03\x04"):
+        file.write_bytes(garbage)
+        with pytest.raises(CheckpointError, match=r"checkpoint.pt: broken or not a checkpoint"):
+            load_checkpoint(file)
     save_checkpoint(file, {"a": torch.zeros(100)})
     file.write_bytes(file.read_bytes()[:-200])
     with pytest.raises(CheckpointError, match=r"checkpoint.pt: broken or not a checkpoint"):
@@ -148,6 +149,12 @@ class TestRecords:
         path.write_text(path.read_text()[:-9])
         with pytest.raises(CheckpointError, match=r"rts--cnn--seed1.json: not a record"):
             load_record(path)
+        for name, value in (("test_error_percent", None), ("seed", "1"), ("recipe", [])):
+            path.write_text(json.dumps({**values, name: value}))
+            with pytest.raises(CheckpointError, match=f"seed1.json: not a record: {name} is"):
+                load_record(path)
+        path.write_text(json.dumps({**values, "test_loss": 1, "validation_error_percent": None}))
+        assert load_record(path).test_loss == 1
         del values["commit"]
         path.write_text(json.dumps(values))
         with pytest.raises(CheckpointError, match=r"missing \['commit'\], unknown \[\]"):

@@ -13,6 +13,7 @@ import spatial_transformer as stn
 from spatial_transformer.coordinates import base_grid
 from spatial_transformer.errors import OptionError
 from spatial_transformer.transforms import BSplineDeformation, PiecewiseAffine, ThinPlateSpline
+from spatial_transformer.transforms.basis import KEPT
 
 
 def moved(t, spread=0.1, seed=0):
@@ -191,3 +192,33 @@ def test_half_a_module_keeps_the_lattice():
     wanted = ThinPlateSpline().grid(ThinPlateSpline().identity()[None], (5, 5))
     assert torch.equal(t.grid(t.identity()[None], (5, 5)), wanted)
     assert math.isclose(t.identity()[2].item(), -1 / 3, rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["thin_plate_spline", "piecewise_affine", "bspline"])
+def test_a_basis_made_in_inference_mode_trains(name):
+    t = stn.make_transform(name)
+    image, theta = torch.rand(2, 1, 8, 8), t.identity().repeat(2, 1)
+    with torch.inference_mode():
+        stn.warp(image, theta, t)
+    stn.warp(image, theta.requires_grad_(), t).square().sum().backward()
+    assert theta.grad.abs().sum() > 0
+
+
+def test_the_newest_bases_are_kept():
+    t = ThinPlateSpline()
+    for n in range(2, 2 * KEPT):
+        t.grid(t.identity()[None], (n, n))
+    assert len(t._bases) == KEPT
+    assert {key[0] for key in t._bases} == {(n, n) for n in range(KEPT, 2 * KEPT)}
+
+
+@pytest.mark.parametrize(
+    "transform", [*stn.list_transforms(), stn.Affine(3)], ids=lambda t: getattr(t, "name", t)
+)
+def test_a_float64_image_makes_a_float32_theta_exact(transform):
+    t = stn.make_transform(transform) if isinstance(transform, str) else transform
+    if not t.has_identity or t.name == "linear_basis":  # which is multiplied out
+        pytest.skip("not exact in float32 either")
+    image = torch.rand(1, 1, *(7, 9, 11)[-t.dims :], dtype=torch.float64)
+    for options in ({}, {"backend": "eager"}, {"kernel": "lanczos"} if t.dims == 2 else {}):
+        assert torch.equal(stn.warp(image, t.identity()[None], t, **options), image)

@@ -69,6 +69,12 @@ class TestDisplacement:
         warped.sum().backward()
         assert torch.isfinite(theta.grad).all()
         assert theta.grad[0, 10] == 0
+        t = Displacement((4, 4))
+        points = base_grid((5, 6)).flatten(0, -2)[None]
+        found, grid = t.points(theta, points), t.grid(theta, (5, 6)).flatten(1, 2)
+        torch.testing.assert_close(found, grid, rtol=0, atol=0, equal_nan=True)
+        assert found.isfinite().any()
+        assert found.isnan().any()
 
 
 class TestDiffeomorphic:
@@ -222,6 +228,30 @@ class TestCompose:
     def test_bad_parts(self):
         with pytest.raises(OptionError, match="of the same dims"):
             Compose([Affine(), Affine(3)])
+        with pytest.raises(OptionError, match="compose takes transforms"):
+            Compose(["affine", "thin_plate_spline"])
+
+    @pytest.mark.parametrize(
+        "outer",
+        [
+            "attention",
+            "affine",
+            "projective",
+            "thin_plate_spline",
+            "piecewise_affine",
+            "linear_basis",
+        ],
+    )
+    def test_what_one_sends_outside_gives_the_others_no_gradient(self, outer):
+        t = Compose([stn.make_transform(outer), Projective()])
+        theta = t.identity()[None].clone()
+        theta[0, -2] = 2.0  # half of the output lies behind the horizon
+        theta.requires_grad_()
+        warped = stn.warp(torch.rand(1, 1, 8, 8), theta, t)
+        assert (warped[..., 0] == 0).all()
+        warped.sum().backward()
+        assert torch.isfinite(theta.grad).all()
+        assert theta.grad.abs().sum() > 0
 
 
 class TestBounded:
@@ -247,6 +277,10 @@ class TestBounded:
             Bounded(Similarity(), {"scale": (0, 1)})
         with pytest.raises(OptionError, match=r"around its identity value 1, got \(2, 3\)"):
             Bounded(Similarity(), {"s": (2, 3)})
+        with pytest.raises(OptionError, match="must be finite"):
+            Bounded(Similarity(), {"s": (0.1, math.inf)})
+        with pytest.raises(OptionError, match=r"must be \(low, high\), got 0.5"):
+            Bounded(Similarity(), {"s": 0.5})
         with pytest.raises(TransformError, match="the result has .* outside"):
             self.t.compose(*(torch.full((1, 4), 1.0),) * 2)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import spatial_transformer as stn
 from spatial_transformer.errors import DTypeError, OptionError, ShapeError, TransformError
+from spatial_transformer.testing import check_transform
 
 FAMILIES = ["translation", "attention", "rigid", "similarity", "affine", "projective"]
 SPATIAL = [(n, d) for n in FAMILIES for d in (2, 3) if d in stn.make_transform(n).supported_dims]
@@ -232,3 +233,33 @@ def test_bad_theta_is_named():
 
 def test_singular_matrices_invert_to_nan():
     assert stn.Affine().inverse(torch.zeros(1, 6)).isnan().all()
+
+
+def test_a_homography_without_its_middle_is_not_told_as_another():
+    """Where h33 of a product or an inverse is not positive, no theta has that map: with the sign
+    changed, it would show what lies behind."""
+    t = stn.Projective()
+    outer = torch.tensor([[1, 0, 0, 0, 1, 0, 1.2, 0.0]])
+    inner = torch.tensor([[1, 0, -0.9, 0, 1, 0, 0, 0.0]])
+    assert t.compose(outer, inner).isnan().any()
+    turned = torch.tensor([[1, 0, 1.2, 0, 1, 0, 1.2, 0.0]])
+    assert t.inverse(turned).isnan().any()
+    both = t.inverse(torch.cat([turned, t.identity()[None]]))
+    assert torch.equal(both[1], t.identity())
+    # a homography from elsewhere is known up to its sign
+    matrix = t.matrix(turned)
+    torch.testing.assert_close(t.from_matrix(-3 * matrix), turned)
+
+
+def test_a_negative_scale_in_space_mirrors():
+    t = stn.Similarity(dims=3)
+    theta = torch.tensor([[0.3, -0.2, 0.5, -0.7, 0.1, 0.2, 0.3]], dtype=torch.float64)
+    torch.testing.assert_close(t.from_matrix(t.matrix(theta)), theta)
+    eye = t.matrix(t.compose(theta, t.inverse(theta)))
+    torch.testing.assert_close(eye, t.matrix(t.identity()[None].double()), rtol=0, atol=1e-12)
+
+
+def test_fixed_entries_may_leave_no_identity():
+    assert stn.Attention(fixed={"s": 1.0}).has_identity
+    assert not stn.Attention(fixed={"s": 0.5}).has_identity
+    check_transform(stn.Attention(fixed={"s": 0.5}))

@@ -57,10 +57,11 @@ def options(
 
 
 def main() -> None:
-    """Exit codes: 0 done, 1 an error of ours (told in one line), 2 wrong usage, 130 interrupted."""
+    """Exit codes: 0 done, 1 an error of ours or a file that cannot be
+    read or written (told in one line), 2 wrong usage, 130 interrupted."""
     try:
         app()
-    except SpatialTransformerError as error:
+    except (SpatialTransformerError, OSError) as error:  # OSError: a path that cannot be written
         console = Console(stderr=True, soft_wrap=True, highlight=False)
         console.print("[bold red]error:[/bold red]", end=" ")
         console.print(str(error), markup=False)

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from spatial_transformer.cli.console import say
 from spatial_transformer.cli.options import DataRoot
 
 
@@ -42,8 +42,7 @@ def demo(
     networks = find_networks(runs or [])
     app = build_app(DigitsTab(networks, find_digits(data_root)), ImagesTab())
     with serving(app, port) as url:
-        console = Console(highlight=False, soft_wrap=True)
-        console.print(f"{len(networks)} networks; the page is {url} (Ctrl-C ends it)")
+        say(f"{len(networks)} networks; the page is {url} (Ctrl-C ends it)")
         if open_browser:
             webbrowser.open(url)
         wait()

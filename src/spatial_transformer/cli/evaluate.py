@@ -3,8 +3,8 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from spatial_transformer.cli.console import say
 from spatial_transformer.cli.options import DataRoot, Device, Model
 
 
@@ -42,9 +42,7 @@ def evaluate(
         trained.model, dataset.fixed("test", seed=seed, data_root=data_root, device=at)
     )
     steps = f" after {trained.run.iteration} steps" if trained.run else ""
-    Console().print(
+    say(
         f"{trained.name}{steps}: {dataset.name} test error "
         f"{measured.error_percent:.2f} %, loss {measured.loss:.4f}, on {measured.images:,} images",
-        highlight=False,
-        soft_wrap=True,
     )

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from spatial_transformer.cli.console import say
 from spatial_transformer.cli.options import DataRoot
 
 
@@ -63,8 +63,6 @@ def export(
         labels = [str(k) for k in range(found.config.classes)]
         about = {"name": found.name, "dataset": found.dataset, "labels": json.dumps(labels)}
         difference = export_network(found.model, out, images[:64], metadata=about)
-    Console().print(
+    say(
         f"wrote {out}: {out.stat().st_size / 1e6:.2f} MB, largest difference {difference:.1e}",
-        highlight=False,
-        soft_wrap=True,
     )

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from spatial_transformer.cli.console import say
 from spatial_transformer.cli.options import DataRoot, Device, Model
 
 WHAT = ("motion", "training")
@@ -59,8 +59,6 @@ def film(
     )
     draw = pictures.motion_film if what == "motion" else pictures.training_film
     drawn = save_film(draw(frames), out, rate=rate, hold=0 if what == "motion" else 1.5)
-    Console().print(
+    say(
         f"wrote {out}: {drawn} frames, {out.stat().st_size / 1e6:.2f} MB",
-        highlight=False,
-        soft_wrap=True,
     )

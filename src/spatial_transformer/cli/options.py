@@ -5,7 +5,12 @@ from typing import Annotated
 
 import typer
 
-Seed = Annotated[int, typer.Option(help="Seed of the weights, the batches and the distortions.")]
+Seed = Annotated[
+    int,
+    typer.Option(
+        min=0, max=2**63 - 1, help="Seed of the weights, the batches and the distortions."
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 DataRoot = Annotated[
     Path | None,

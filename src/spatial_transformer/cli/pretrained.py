@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from spatial_transformer.cli.console import say
 from spatial_transformer.cli.options import DataRoot, Run
 
 
@@ -27,9 +27,7 @@ def pretrained(
 
     made = publish(run, out, data_root=data_root)
     size = (out / "model.safetensors").stat().st_size
-    Console().print(
+    say(
         f"wrote {out}: {made.config.label}, {made.dataset} test error "
         f"{made.test_error_percent:.2f} %, {size / 1e6:.2f} MB of weights",
-        highlight=False,
-        soft_wrap=True,
     )

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from spatial_transformer.cli.console import say
 from spatial_transformer.cli.options import DataRoot, Device, Out
 
 
@@ -33,8 +34,6 @@ def reproduce(
 
         stn reproduce table1 --models cnn,st_cnn_affine --datasets rts --out runs
     """
-    from rich.console import Console
-
     from spatial_transformer.cli.report import print_table
     from spatial_transformer.experiments.catalogue import find_experiment
     from spatial_transformer.experiments.reproduce import missing
@@ -45,7 +44,7 @@ def reproduce(
     plan = table.plan(models=_names(models), datasets=_names(datasets), seeds=seeds, recipe=recipe)
     if dry_run:
         for config in missing(plan, out):
-            Console().print(config.name, highlight=False)
+            say(config.name)
         return
     run_missing(plan, out, data_root=data_root, device=device, run_one=table.run)
     print_table(table.title, *table.table(load_records(out, plan[0].experiment)))

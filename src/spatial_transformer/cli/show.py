@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from spatial_transformer.cli.console import say
 from spatial_transformer.cli.options import DataRoot, Device, Model
 
 
@@ -52,13 +52,12 @@ def show(
         files = {k: out / f"{k}.png" for k in kinds}
     at = open_fabric(device).device
     pictures = open_pictures(model, count=count, seed=seed, data_root=data_root, device=at)
-    console = Console(highlight=False, soft_wrap=True)
     for name, file in files.items():
         try:
             save_figure(pictures.draw(name), file)
         except (OptionError, DataError) as error:
             if kind != "all":
                 raise
-            console.print(f"no {name}: {error}", markup=False)
+            say(f"no {name}: {error}")
             continue
-        console.print(f"wrote {file}")
+        say(f"wrote {file}")

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from spatial_transformer.cli.console import say
 from spatial_transformer.cli.options import DataRoot, Device, Out, Seed
 
 
@@ -54,10 +54,8 @@ def train(
     if tensorboard:
         watchers.append(TensorBoard(config.folder(out) / "tensorboard"))
     record = table.run(config, out, data_root=data_root, device=device, watchers=watchers)
-    Console().print(
+    say(
         f"{config.name}: test error {record.test_error_percent:.2f} % on {record.test_images:,} "
         f"images, {record.parameters:,} parameters, {record.wall_seconds:.0f} s, "
         f"record {out / record.path}",
-        highlight=False,
-        soft_wrap=True,
     )

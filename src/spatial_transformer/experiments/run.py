@@ -12,11 +12,12 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from spatial_transformer.data.catalogue import make_dataset
-from spatial_transformer.errors import BackendError, CheckpointError
+from spatial_transformer.errors import BackendError, CheckpointError, OptionError
 from spatial_transformer.hub import Pretrained, from_pretrained
 from spatial_transformer.models.build import ModelConfig, build_model, count_parameters
 from spatial_transformer.models.look import find_transformer
 from spatial_transformer.modules.monitor import CollapseMonitor
+from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.training.checkpoint import load_checkpoint
 from spatial_transformer.training.history import History
 from spatial_transformer.training.loop import Fitted, evaluate, fit
@@ -96,13 +97,19 @@ def run(
     """Train, measure and record; a run that was stopped goes on from its checkpoint.
 
     Writes ``out/<experiment>/<name>/checkpoint.pt`` and ``out/<experiment>/<name>.json``.
-    Raises: DataError, CheckpointError, OptionError, BackendError.
+    Raises: DataError, CheckpointError, OptionError, BackendError; OSError where ``out`` cannot be
+    written.
     """
+    config.folder(out).mkdir(parents=True, exist_ok=True)  # now, rather than after 500 steps
     fabric = open_fabric(device, config.recipe.precision)
     dataset = make_dataset(config.dataset)
     where: dict[str, Any] = {"data_root": data_root, "device": fabric.device}
     seed_everything(config.seed)
     model = build_model(config.model)
+    if isinstance(model, SpatialTransformer):
+        raise OptionError(
+            f"a {config.model.model} is no classifier: it is trained in an experiment of its own"
+        )
     batches = dataset.batches(config.recipe.batch_size, config.seed, **where)
     # rarely, for it waits for the device
     monitor = CollapseMonitor(model, every=50) if find_transformer(model) else nullcontext()

@@ -37,6 +37,12 @@ def sample_exported(
     backend: str,
 ) -> Tensor:
     """``stn::sample_grid`` in ATen operators."""
+    images, grids = image.shape[0], grid.shape[0]
+    if images != 1 and grids != 1 and images != grids:  # N grids of one image follow each other
+        options = (kernel, padding, fill, align_corners, backend)
+        stacked = grid.unflatten(0, (images, -1)).flatten(1, 2)
+        warped = sample_exported(image, stacked, *options)
+        return warped.unflatten(2, (-1, grid.shape[1])).movedim(2, 1).flatten(0, 1)
     if (kernel, image.dim() - 2) not in GRID_SAMPLE or padding not in PADDINGS:
         return sample_eager(image, grid, as_kernel(kernel), padding, fill, align_corners)
     result, dtype = image.dtype, coordinate_dtype(image, grid)

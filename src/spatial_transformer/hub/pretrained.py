@@ -10,7 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from spatial_transformer.errors import BackendError, CheckpointError, DataError, OptionError
+from spatial_transformer.errors import (
+    BackendError,
+    CheckpointError,
+    DataError,
+    OptionError,
+    SpatialTransformerError,
+)
 from spatial_transformer.extras import require
 from spatial_transformer.files import write_whole
 from spatial_transformer.hub.card import model_card
@@ -104,8 +110,11 @@ def from_pretrained(name_or_folder: str | Path, device: torch.device | str = "cp
             "the Hugging Face hub"
         )
     model_config, about = _read_config(config)
-    with torch.random.fork_rng(devices=[]):  # the weights that are replaced are random
-        model = build_model(model_config)
+    try:
+        with torch.random.fork_rng(devices=[]):  # the weights that are replaced are random
+            model = build_model(model_config)
+    except (SpatialTransformerError, ValueError, LookupError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{config}: there is no such model: {error}") from error
     load_weights(model, weights)
     try:
         model = model.to(device)

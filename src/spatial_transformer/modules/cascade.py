@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from spatial_transformer.errors import OptionError
-from spatial_transformer.functional import warp
+from spatial_transformer.functional import check_dims, warp
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.transforms import Transform
 
@@ -59,6 +59,7 @@ class Cascade(SpatialTransformer):
     def forward(
         self, image: Tensor, return_theta: bool | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
+        check_dims(image, self.transform)
         theta = self.thetas(image)[-1]
         warped = warp(image, theta, self.transform, self.size, **self.sampler.options())
         return (warped, theta) if self._wants_theta(return_theta) else warped

@@ -52,25 +52,45 @@ class CollapseMonitor:
         #: the running mean by the transformer's name in the model
         self.outside: dict[str, float] = {}
         self._warned: set[tuple[str, str]] = set()
-        self._calls: Counter[nn.Module] = Counter()
+        self._calls: Counter[str] = Counter()
+        #: the theta of the layer's present call, as far as its stages have said it
+        self._theta: dict[str, Tensor] = {}
         self._same: Counter[nn.Module] = Counter()
         found = [(n, m) for n, m in model.named_modules() if isinstance(m, SpatialTransformer)]
         if not found:
             raise OptionError("the model has no spatial transformer to watch")
-        # theta is what the localisation network returns (a cascade: each of its stages)
         self._hooks = []
         self._layers = dict(found)
         for name, layer in found:
+            self._hooks.append(layer.register_forward_pre_hook(self._begin(name)))
+            self._hooks.append(layer.register_forward_hook(self._end(name)))
+            # theta is what the localisation network returns; a cascade composes its stages'
             local = layer.localisation
             for network in local if isinstance(local, nn.ModuleList) else [local]:
-                self._hooks.append(network.register_forward_hook(self._hook(name)))
+                self._hooks.append(network.register_forward_hook(self._stage(name)))
 
-    def _hook(self, name: str) -> Any:
-        def hook(module: nn.Module, args: Any, theta: Tensor) -> None:
-            self._calls[module] += 1
-            if self._calls[module] % self.every == 0:
-                self._see(name, theta.detach())
-                self._compare(name, module, theta.detach())
+    def _begin(self, name: str) -> Any:
+        def hook(layer: nn.Module, args: Any) -> None:
+            self._calls[name] += 1
+            self._theta.pop(name, None)
+
+        return hook
+
+    def _stage(self, name: str) -> Any:
+        def hook(network: nn.Module, args: Any, theta: Tensor) -> None:
+            if self._calls[name] % self.every == 0:
+                theta, before = theta.detach(), self._theta.get(name)
+                self._compare(name, network, theta)
+                if before is not None:
+                    theta = self._layers[name].transform.compose(before, theta)
+                self._theta[name] = theta
+
+        return hook
+
+    def _end(self, name: str) -> Any:
+        def hook(layer: nn.Module, args: Any, output: Any) -> None:
+            if name in self._theta:
+                self._see(name, self._theta.pop(name))
 
         return hook
 

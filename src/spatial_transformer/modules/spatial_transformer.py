@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from spatial_transformer.errors import OptionError, ShapeError
-from spatial_transformer.functional import Fill, KernelLike, Sampler, warp
+from spatial_transformer.functional import Fill, KernelLike, Sampler, check_dims, warp
 from spatial_transformer.localisation import make_localisation
 from spatial_transformer.transforms import Transform, as_transform
 
@@ -76,6 +76,7 @@ class SpatialTransformer(nn.Module):
     def forward(
         self, image: Tensor, return_theta: bool | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
+        check_dims(image, self.transform)  # before a localisation network stumbles over it
         theta = self.localisation(image)
         warped = warp(image, theta, self.transform, self.size, **self.sampler.options())
         return (warped, theta) if self._wants_theta(return_theta) else warped

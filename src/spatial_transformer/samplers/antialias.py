@@ -2,9 +2,9 @@
 
 An output pixel is a cell of the output's grid; the grid's Jacobian maps it to a parallelogram on
 the input, its footprint. The pixel's value is the mean over the footprint, taken at n_x by n_y
-points of the cell, as many as the footprint is pixels long. At a reduction by a whole number this
-is area averaging, exactly; where nothing is reduced it is the plain sampler. It is differentiable
-in the grid, the Jacobian included.
+points of the cell, as many as the footprint is pixels long. At a reduction by a whole number (up
+to ``MOST``) this is area averaging, exactly; where nothing is reduced it is the plain sampler. It
+is differentiable in the grid, the Jacobian included.
 """
 
 import math
@@ -24,7 +24,8 @@ MOST = 16
 
 def footprints(grid: Tensor) -> list[Tensor]:
     """What one step along each axis of the output (first axis first) moves on the input:
-    ``dims`` tensors ``(B, *size, dims)``, normalised, by central differences.
+    ``dims`` tensors ``(B, *size, dims)``, normalised, by central differences; beside an edge or a
+    point that is not finite by one-sided ones.
 
     Along an axis of one pixel the step is unknown and taken as the whole image's width.
     """
@@ -38,27 +39,31 @@ def footprints(grid: Tensor) -> list[Tensor]:
             steps.append(whole)
             continue
         difference = grid.narrow(axis, 1, n - 1) - grid.narrow(axis, 0, n - 1)
-        first, last = difference.narrow(axis, 0, 1), difference.narrow(axis, n - 2, 1)
-        inner = (difference.narrow(axis, 1, n - 2) + difference.narrow(axis, 0, n - 2)) / 2
-        steps.append(torch.cat([first, inner, last], dim=axis))
+        known = torch.isfinite(difference).all(dim=-1, keepdim=True)
+        difference = torch.where(known, difference, 0)
+        neighbours = _both_sides(known.to(grid.dtype), axis)
+        steps.append(_both_sides(difference, axis) / neighbours.clamp_min(1))
     return steps
 
 
-def point_counts(steps: Sequence[Tensor], spatial: Sequence[int], align_corners: bool) -> list[int]:
-    """How many points each axis of the output's cells needs: the longest footprint, in pixels."""
+def _both_sides(between: Tensor, axis: int) -> Tensor:
+    """Of n - 1 values between n points: at each point, the sum of those on its two sides."""
+    none = torch.zeros_like(between.narrow(axis, 0, 1))
+    return torch.cat([between, none], dim=axis) + torch.cat([none, between], dim=axis)
+
+
+def point_counts(steps: Sequence[Tensor], spatial: Sequence[int], align_corners: bool) -> Tensor:
+    """How many points each axis of the output's cells needs, the longest footprint in pixels:
+    ``(B, dims)``, whole numbers."""
     if is_exporting():
         raise ExportError(
             "antialias=True takes as many points as the values of the grid ask for, which an "
             "exported graph cannot: give a number of points, such as antialias=4"
         )
     half = steps[0].new_tensor([half_extent(n, align_corners) for n in reversed(spatial)])
-    counts = []
-    for step in steps:
-        length = (step.detach() * half).norm(dim=-1)
-        longest = torch.where(torch.isfinite(length), length, 0).max().item()
-        # a rounding error above a whole number does not ask for another point
-        counts.append(max(1, min(MOST, math.ceil(longest - 1e-3))))
-    return counts
+    lengths = [(step.detach() * half).norm(dim=-1).flatten(1).amax(dim=1) for step in steps]
+    # a rounding error above a whole number does not ask for another point
+    return torch.stack(lengths, dim=1).sub(1e-3).ceil().clamp(1, MOST).long()
 
 
 def check_points(points: object) -> int:
@@ -76,26 +81,50 @@ def sample_antialiased(
     steps: Sequence[Tensor],
     align_corners: bool,
     points: int | None,
-    sample: Callable[[Tensor, Tensor], Tensor],
+    fill: Tensor | None,
+    sample: Callable[[Tensor, Tensor, Tensor | None], Tensor],
 ) -> Tensor:
-    """The mean of ``sample(image, grid + ...)`` over the footprints.
+    """The mean of ``sample(image, grid + ..., fill)`` over the footprints.
 
     Args:
         steps: as of :func:`footprints`.
-        points: an axis; None for as many as the longest footprint asks for (which reads the
-            grid's values: under ``torch.compile`` give a number).
+        points: an axis; None for as many as the longest footprint of each image asks for (which
+            reads the grid's values: under ``torch.compile`` give a number).
+        fill: ``(1 or B, C, 1)`` or None.
     """
-    if points is None:
-        counts = point_counts(steps, image.shape[2:], align_corners)
-    else:
-        counts = [points] * len(steps)
+    if points is not None:
+        return _mean(image, grid, steps, [points] * len(steps), fill, sample)
+    counts = point_counts(steps, image.shape[2:], align_corners)
+    different, group = counts.unique(dim=0, return_inverse=True)
+    if len(different) == 1:
+        return _mean(image, grid, steps, different[0].tolist(), fill, sample)
+    # what one image needs must not blur another
+    parts, order = [], []
+    for k, n in enumerate(different.tolist()):
+        (these,) = torch.where(group == k)
+        own = image if len(image) == 1 else image[these]
+        level = fill if fill is None or len(fill) == 1 else fill[these]
+        parts.append(_mean(own, grid[these], [s[these] for s in steps], n, level, sample))
+        order.append(these)
+    return torch.cat(parts)[torch.cat(order).argsort()]
+
+
+def _mean(
+    image: Tensor,
+    grid: Tensor,
+    steps: Sequence[Tensor],
+    counts: Sequence[int],
+    fill: Tensor | None,
+    sample: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+) -> Tensor:
+    """Over ``counts`` points along each axis of the output's cells."""
     total = None
     for index in product(*(range(n) for n in counts)):
         moved = grid
         for k, n, step in zip(index, counts, steps, strict=True):
             if n > 1:
                 moved = moved + ((k + 0.5) / n - 0.5) * step
-        value = sample(image, moved)
+        value = sample(image, moved, fill)
         total = value if total is None else total + value
     assert total is not None
     return total / math.prod(counts)

@@ -36,7 +36,7 @@ def check_image(image: Tensor, *, integers: bool = False) -> Tensor:
     return image
 
 
-def check_grid(grid: Tensor, image: Tensor) -> Tensor:
+def check_grid(grid: Tensor, image: Tensor, fill: Tensor | None = None) -> Tensor:
     """``(B, H', W', 2)`` or ``(B, D', H', W', 3)``, of the image's batch and device.
 
     Raises: ShapeError, DTypeError.
@@ -52,14 +52,16 @@ def check_grid(grid: Tensor, image: Tensor) -> Tensor:
         )
     if not grid.is_floating_point():
         raise DTypeError(f"grid must be floating point, got {grid.dtype}")
-    if 0 in grid.shape:
-        raise ShapeError(f"grid {tuple(grid.shape)} is empty, there is nothing to sample")
-    check_batch(image, grid, "grid")
+    check_batch(image, grid, "grid", fill)
     return grid
 
 
-def check_batch(image: Tensor, other: Tensor, name: str) -> None:
-    """Equal batches, or one of them 1; the same device. Raises: ShapeError, DTypeError."""
+def check_batch(image: Tensor, other: Tensor, name: str, fill: Tensor | None = None) -> None:
+    """Equal batches, or one of them 1; the same device; not empty. ``fill`` is as
+    :func:`check_fill` returns it. Raises: ShapeError, DTypeError.
+    """
+    if 0 in other.shape:
+        raise ShapeError(f"{name} {tuple(other.shape)} is empty, there is nothing to sample")
     if image.shape[0] != other.shape[0] and 1 not in (image.shape[0], other.shape[0]):
         raise ShapeError(
             f"image {tuple(image.shape)} and {name} {tuple(other.shape)} differ in batch: "
@@ -67,6 +69,22 @@ def check_batch(image: Tensor, other: Tensor, name: str) -> None:
         )
     if image.device != other.device:
         raise DTypeError(f"image is on {image.device} but {name} on {other.device}")
+    batch = max(image.shape[0], other.shape[0])
+    if fill is not None and fill.shape[0] not in (1, batch):
+        raise ShapeError(
+            f"fill {tuple(fill.shape[:2])} differs in batch from image {tuple(image.shape)} and "
+            f"{name} {tuple(other.shape)}: {fill.shape[0]} against {batch} (equal or 1 would do)"
+        )
+
+
+def check_fill_option(fill: object, padding: str) -> None:
+    """Raises: OptionError where the fill value contradicts the padding."""
+    if padding == "fill" and fill is None:
+        raise OptionError("padding='fill' needs fill=: a number, or one per channel")
+    if padding == "zeros" and fill is not None:
+        raise OptionError(
+            f"fill={fill!r} contradicts padding='zeros': say padding='fill' to read it outside"
+        )
 
 
 def check_fill(
@@ -74,24 +92,25 @@ def check_fill(
 ) -> Tensor | None:
     """The fill value as ``(1 or B, C, 1)`` in the image's dtype; None is zero.
 
-    Raises: OptionError where it contradicts the padding, ShapeError where its shape is wrong.
+    Raises: OptionError where it contradicts the padding or is no value of the image's dtype,
+    ShapeError where its shape is wrong.
     """
-    if padding == "fill" and fill is None:
-        raise OptionError("padding='fill' needs fill=: a number, or one per channel")
+    check_fill_option(fill, padding)
     if fill is None:
         return None
-    if padding == "zeros":
-        raise OptionError(
-            f"fill={fill!r} contradicts padding='zeros': say padding='fill' to read it outside"
-        )
-    values = torch.as_tensor(fill, device=image.device, dtype=image.dtype)
-    channels, batch = image.shape[1], image.shape[0]
+    exact = not image.is_floating_point()  # an integer image has no other values
+    try:
+        given = torch.as_tensor(fill, device=image.device, dtype=None if exact else image.dtype)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise OptionError(f"fill must be a number, or one per channel, got {fill!r}") from error
+    values = given.to(image.dtype)
+    if exact and not torch.equal(values.to(given.dtype), given):
+        raise OptionError(f"fill={fill!r} is not a value of an image of {image.dtype}")
+    channels = image.shape[1]
     if values.dim() > 2 or (values.dim() and values.shape[-1] not in (1, channels)):
         raise ShapeError(
             f"fill must be a number, (C,) or (B, C) for an image of {channels} channels, "
             f"got shape {tuple(values.shape)}"
         )
-    if values.dim() == 2 and values.shape[0] not in (1, batch) and batch != 1:
-        raise ShapeError(f"fill {tuple(values.shape)} and image differ in batch ({batch})")
     values = values.reshape(-1, values.shape[-1] if values.dim() else 1)
     return values.expand(-1, channels).unsqueeze(-1)

@@ -57,6 +57,16 @@ class Record:
         return path
 
 
+#: a field's type -> what JSON may hold for it
+_JSON: dict[Any, Any] = {
+    str: str,
+    int: int,
+    float: int | float,
+    float | None: int | float | None,
+    dict[str, Any]: dict,
+}
+
+
 def load_record(path: Path) -> Record:
     """Raises: CheckpointError naming the file and what is wrong with it."""
     try:
@@ -70,6 +80,9 @@ def load_record(path: Path) -> Record:
             f"{path}: not a record of this version: missing {sorted(names - found)}, "
             f"unknown {sorted(found - names)}"
         )
+    for known in fields(Record):
+        if not isinstance(values[known.name], _JSON[known.type]):
+            raise CheckpointError(f"{path}: not a record: {known.name} is {values[known.name]!r}")
     return Record(**values)
 
 

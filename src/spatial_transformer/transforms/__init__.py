@@ -1,5 +1,6 @@
 """theta -> grid: one family a file, and the registry that names them."""
 
+from spatial_transformer.errors import OptionError
 from spatial_transformer.registry import Registry
 from spatial_transformer.transforms.affine import Affine
 from spatial_transformer.transforms.attention import Attention
@@ -46,8 +47,12 @@ def list_transforms() -> tuple[str, ...]:
 
 
 def as_transform(transform: Transform | str) -> Transform:
-    """A transform given as itself or by name."""
-    return make_transform(transform) if isinstance(transform, str) else transform
+    """A transform given as itself or by name. Raises: UnknownNameError, OptionError."""
+    if isinstance(transform, str):
+        return make_transform(transform)
+    if not isinstance(transform, Transform):
+        raise OptionError(f"transform must be a Transform or a name, got {transform!r}")
+    return transform
 
 
 #: by name, for calls that keep none: making a module takes longer than a small warp

@@ -24,7 +24,7 @@ class Transform(nn.Module, ABC):
     name: ClassVar[str]
     supported_dims: ClassVar[tuple[int, ...]] = (2,)
     #: whether ``identity()`` really is the identity (log-polar coordinates have none)
-    has_identity: ClassVar[bool] = True
+    has_identity: bool = True
 
     def __init__(self, dims: int = 2) -> None:
         super().__init__()
@@ -82,14 +82,18 @@ class Transform(nn.Module, ABC):
                 f"points must be (B, M, {self.dims}) for theta {tuple(theta.shape)}, "
                 f"got {tuple(points.shape)}"
             )
-        finite, safe = self._finite(theta)
-        mapped = self._points(safe, points.to(theta.dtype))
-        return torch.where(finite.unsqueeze(-1), mapped, torch.nan)
+        points = points.to(theta.dtype)
+        mapped = self._points(torch.where(torch.isfinite(theta), theta, 0), points)
+        return torch.where(self._known_at(theta, points).unsqueeze(-1), mapped, torch.nan)
 
     def _known(self, theta: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
         """Where the grid is known in spite of NaN in theta: broadcasts to ``(..., *size)``."""
         finite = torch.isfinite(theta).all(dim=-1)
         return finite.reshape(finite.shape + (1,) * self.dims)
+
+    def _known_at(self, theta: Tensor, points: Tensor) -> Tensor:
+        """Which of points ``(..., M, dims)`` are: broadcasts to ``(..., M)``."""
+        return torch.isfinite(theta).all(dim=-1, keepdim=True)
 
     def forward(
         self, theta: Tensor, size: Sequence[int] | int, align_corners: bool = False

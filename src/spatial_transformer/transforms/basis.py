@@ -1,6 +1,7 @@
 """Families that are one product with a fixed basis: grid = G + B (theta - identity)."""
 
 from abc import abstractmethod
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from spatial_transformer.transforms.base import Transform
 
 #: how theta speaks of control points: where they are, or how far they have moved
 CONTROLS = ("positions", "offsets")
+
+#: bases a transform keeps; networks see few sizes, and one of 512x512 takes 17 MB
+KEPT = 16
 
 
 class ControlPointTransform(Transform):
@@ -69,29 +73,42 @@ class ControlPointTransform(Transform):
         moves = theta.unflatten(-1, points.shape)
         if self.control == "positions":
             moves = moves - points
+            # identity() is float32: what it says of a point in float64 is that point
+            rounded = points.float().to(points) - points
+            moves = moves - torch.where(moves.detach() == rounded, rounded, 0)
         return moves if self.bound is None else self.bound * torch.tanh(moves / self.bound)
 
     def basis(
         self, size: tuple[int, ...], align_corners: bool, like: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """B of the output grid ``(prod(size), K)``, the control points, what is covered; as
-        ``like``. Computed once in float64, then kept.
+        ``like``. Computed once in float64, then kept (the newest ``KEPT``).
         """
         key = (size, align_corners, like.dtype, like.device)
         symbolic = any(isinstance(n, torch.SymInt) for n in size)  # has no hash
         found = None if symbolic else self._bases.get(key)
         if found is None:
-            points = base_grid(size, align_corners, dtype=torch.float64).flatten(0, -2)
-            covered = self._covered(points)
-            found = (
-                self._basis(points).to(like.device, like.dtype),
-                self._control_points.to(like.device, like.dtype),
-                None if covered is None else covered.to(like.device),
-            )
+            compiling = torch.compiler.is_compiling()
+            # inference mode's tensors are of no use to later training
+            with nullcontext() if compiling else torch.inference_mode(False):
+                found = self._make_basis(size, align_corners, like)
             # neither a graph's nor a fake tensor may be kept
-            if not symbolic and type(found[0]) is Tensor and not torch.compiler.is_compiling():
+            if not symbolic and type(found[0]) is Tensor and not compiling:
+                if len(self._bases) == KEPT:
+                    del self._bases[next(iter(self._bases))]
                 self._bases[key] = found
         return found
+
+    def _make_basis(
+        self, size: tuple[int, ...], align_corners: bool, like: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        points = base_grid(size, align_corners, dtype=torch.float64).flatten(0, -2)
+        covered = self._covered(points)
+        return (
+            self._basis(points).to(like.device, like.dtype),
+            self._control_points.to(like.device, like.dtype),
+            None if covered is None else covered.to(like.device),
+        )
 
     def _grid(self, theta: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
         basis, control, covered = self.basis(size, align_corners, theta)

@@ -40,18 +40,27 @@ class Bounded(MatrixTransform):
         self._family_names: tuple[str, ...]
         object.__setattr__(self, "_family_names", family.param_names)
         identity = dict(zip(family.param_names, family.identity().tolist(), strict=True))
-        for name, (low, high) in bounds.items():
+        pairs = {}
+        for name, pair in bounds.items():
             if name not in identity:
                 known = ", ".join(family.param_names)
                 raise OptionError(f"{family.name!r} has no parameter {name!r}; it has {known}")
-            if not low < identity[name] < high:
+            try:
+                low, high = (float(end) for end in pair)
+            except (TypeError, ValueError) as error:
                 raise OptionError(
-                    f"bounds of {name!r} must be around its identity value {identity[name]:g}, "
-                    f"got ({low:g}, {high:g})"
+                    f"bounds of {name!r} must be (low, high), got {pair!r}"
+                ) from error
+            if not -math.inf < low < identity[name] < high < math.inf:
+                raise OptionError(
+                    f"bounds of {name!r} must be finite and around its identity value "
+                    f"{identity[name]:g}, got ({low:g}, {high:g})"
                 )
+            pairs[name] = low, high
         super().__init__(family.dims)
         self.family = family
-        self.bounds = {n: (float(low), float(high)) for n, (low, high) in bounds.items()}
+        self.has_identity = family.has_identity
+        self.bounds = pairs
         self._start = identity
 
     def _names(self) -> tuple[str, ...]:

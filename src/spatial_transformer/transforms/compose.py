@@ -27,10 +27,13 @@ class Compose(Transform):
     supported_dims = (2, 3)
 
     def __init__(self, parts: Sequence[Transform]) -> None:
+        if any(not isinstance(p, Transform) for p in parts):
+            raise OptionError(f"compose takes transforms (see make_transform), got {parts!r}")
         if not parts or len({p.dims for p in parts}) != 1:
             raise OptionError("compose needs one or more transforms of the same dims")
         super().__init__(parts[0].dims)
         self.parts = torch.nn.ModuleList(parts)
+        self.has_identity = all(p.has_identity for p in parts)
 
     @property
     def num_params(self) -> int:
@@ -46,10 +49,18 @@ class Compose(Transform):
         """The parts' thetas."""
         return list(theta.split([p.num_params for p in self._list()], dim=-1))
 
-    def _points(self, theta: Tensor, points: Tensor) -> Tensor:
-        for part, own in reversed(list(zip(self._list(), self.split(theta), strict=True))):
-            points = part._points(own, points)
+    @staticmethod
+    def _through(parts: list[Transform], thetas: list[Tensor], points: Tensor) -> Tensor:
+        """Points through all parts, the last one first."""
+        for part, own in reversed(list(zip(parts, thetas, strict=True))):
+            # what is infinitely far stays there; in the part, its gradient would be 0 * inf
+            known = torch.isfinite(points).all(dim=-1, keepdim=True)
+            moved = part._points(own, torch.where(known, points, 0))
+            points = torch.where(known, moved, torch.inf)
         return points
+
+    def _points(self, theta: Tensor, points: Tensor) -> Tensor:
+        return self._through(self._list(), self.split(theta), points)
 
     def _grid(self, theta: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
         thetas = self.split(theta)
@@ -57,9 +68,7 @@ class Compose(Transform):
         points = inner._grid(thetas[-1], size, align_corners)
         lead = points.shape[: -self.dims - 1]
         points = points.reshape(*lead, -1, self.dims)
-        for part, own in reversed(list(zip(outer, thetas[:-1], strict=True))):
-            points = part._points(own, points)
-        return points.unflatten(-2, size)
+        return self._through(outer, thetas[:-1], points).unflatten(-2, size)
 
     def inverse(self, theta: Tensor) -> Tensor:
         """Of the same parts only where there is one. Raises: TransformError."""

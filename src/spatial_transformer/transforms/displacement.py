@@ -81,7 +81,10 @@ class Displacement(Transform):
         return points + read_field(self.field(theta), points, self.align_corners)
 
     def _known(self, theta: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
-        unknown = (~torch.isfinite(self.field(theta.detach()))).to(theta.dtype)
         points = base_grid(size, align_corners, dtype=theta.dtype, device=theta.device)
-        touched = read_field(unknown, points.flatten(0, -2), self.align_corners)
-        return (touched.amax(dim=-1) == 0).unflatten(-1, size)
+        return self._known_at(theta, points.flatten(0, -2)).unflatten(-1, size)
+
+    def _known_at(self, theta: Tensor, points: Tensor) -> Tensor:
+        unknown = (~torch.isfinite(self.field(theta.detach()))).to(theta.dtype)
+        touched = read_field(unknown, points.detach(), self.align_corners)
+        return touched.amax(dim=-1) == 0

@@ -11,7 +11,8 @@ class Projective(MatrixTransform):
 
     Source: the paper's section 3.2, "plane projective transformation with 8 parameters".
     Convention: normalised coordinates. Points at or behind the horizon (p3 <= 0) are infinitely
-    far: they read as outside, and pass no gradient.
+    far: they read as outside, and pass no gradient. A product or an inverse that has the middle of
+    its output (h33 <= 0) there is no theta of this family: it is NaN, outside everywhere.
 
     >>> Projective().identity()
     tensor([1., 0., 0., 0., 1., 0., 0., 0.])
@@ -33,4 +34,5 @@ class Projective(MatrixTransform):
         return (matrix / matrix[..., 2:, 2:]).flatten(-2)[..., :-1]
 
     def _trim(self, square: Tensor) -> Tensor:
-        return square
+        # a negative factor would turn what lies before the horizon into what lies behind it
+        return torch.where(square[..., 2:, 2:] > 0, square, torch.nan)

@@ -50,6 +50,7 @@ class Similarity(MatrixTransform):
             turn, s = torch.atan2(b, a), torch.hypot(a, b)
         else:
             linear = matrix[..., :3]
-            s = torch.linalg.det(linear).abs().pow(1 / 3).unsqueeze(-1)
+            det = torch.linalg.det(linear)  # of the scale's sign: a rotation's is 1
+            s = (det.sign() * det.abs().pow(1 / 3)).unsqueeze(-1)
             turn = rotation_vector(linear / s.unsqueeze(-1))
         return torch.cat([turn, s, matrix[..., -1]], dim=-1)

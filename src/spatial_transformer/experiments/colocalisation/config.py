@@ -44,6 +44,7 @@ def colocalise(
     """
     if not encoder.is_recorded(out) or not encoder.checkpoint(out).is_file():
         run(encoder, out, data_root=data_root, device=device)
+    config.folder(out).mkdir(parents=True, exist_ok=True)
     fabric = open_fabric(device, config.recipe.precision)
     classifier = load_trained(encoder.folder(out), fabric.device).model
     dataset = make_dataset(config.dataset)
