@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.nn.parameter import is_lazy
 
 from spatial_transformer.errors import ExportError, OptionError, SpatialTransformerError
 from spatial_transformer.export.sampling import DECOMPOSITIONS
@@ -45,6 +46,10 @@ def export_program(
     >>> program.module()(torch.rand(5, 1, 8, 8)).shape
     torch.Size([5, 1, 8, 8])
     """
+    if any(is_lazy(p) for p in module.parameters()):
+        raise ExportError(
+            f"{type(module).__name__} has lazy layers that have seen no input yet: call it once"
+        )
     names = argument_names(module, inputs)
     axes = dynamic_axes(names, dynamic)
     for name, tensor in zip(names, inputs, strict=True):
