@@ -139,7 +139,7 @@ def test_elastic_equals_scipys_spline(monkeypatch):
     v, u = output_pixels(28)
     points = np.stack([u.ravel(), v.ravel()], -1)
     for b in range(6):
-        source = control / uniforms[0][b].item() + normals[0][b].numpy()
+        source = (control + normals[0][b].numpy()) / uniforms[0][b].item()
         at = RBFInterpolator(control, source, kernel="thin_plate_spline")(points) + 13.5
         wanted = read_at(images[b].numpy(), at[:, 1], at[:, 0]).reshape(28, 28)
         np.testing.assert_allclose(found[b, 0], wanted, rtol=0, atol=1e-4)
@@ -192,6 +192,12 @@ def test_the_draws_have_the_papers_ranges(monkeypatch):
     noise = draws(monkeypatch, elastic, "normal")
     elastic.Elastic()(images, generator("cpu", 8))
     assert noise[0].std() == pytest.approx(1.5, rel=0.02)
+    # in pixels of the image, however small the digit is
+    asked, points = [], elastic.Elastic().spline.control_points.float().flatten()
+    monkeypatch.setattr(elastic, "uniform", lambda *args: torch.full((4000,), 0.75))
+    monkeypatch.setattr(elastic, "warp", lambda image, theta, *rest: asked.append(theta))
+    elastic.Elastic()(images, generator("cpu", 8))
+    assert (14 * (0.75 * asked[0] - points)).std() == pytest.approx(1.5, rel=0.02)
     noise = draws(monkeypatch, projected, "normal")
     projected.Projected()(images, generator("cpu", 9))
     assert noise[0].std() == pytest.approx(5.0, rel=0.02)

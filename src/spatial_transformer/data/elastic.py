@@ -24,5 +24,6 @@ class Elastic(Distortion):
         scale = uniform(generator, count, 0.75, 1.0)
         points = self.spline.control_points.to(digits)
         moves = normal(generator, count, *points.shape, std=1.5) / HALF
-        theta = (points / scale[:, None, None] + moves).flatten(1)
+        # moved on the image that the scaled digit is in, so that a pixel is one of this image
+        theta = ((points + moves) / scale[:, None, None]).flatten(1)
         return warp(digits, theta, self.spline, self.size)

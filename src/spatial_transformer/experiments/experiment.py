@@ -30,7 +30,7 @@ class Experiment:
         first: labels of models and data sets whose cells tell the most; they are run first.
         sampled: what the transformer samples to, in pixels, by data set; else the input's size.
         parameters: of the whole network, by recipe; else 400k.
-        changes: to recipes, by recipe and then by model or data set; such as other ``iterations``.
+        changes: to recipes, by recipe and model; such as other ``iterations``.
         run: runs one cell, as :func:`spatial_transformer.experiments.run.run`.
     """
 
@@ -87,9 +87,7 @@ class Experiment:
             size=self.sampled.get(dataset),
             parameters=self.parameters.get(recipe, PARAMETERS),
         )
-        changes = self.changes.get(recipe, {})
-        own = {**changes.get(model, {}), **changes.get(dataset, {})}
-        training = replace(self.recipes[recipe], **own)
+        training = replace(self.recipes[recipe], **self.changes.get(recipe, {}).get(model, {}))
         return RunConfig(self.recorded_as(recipe), dataset, config, seed, training)
 
     def plan(

@@ -62,6 +62,15 @@ class RunConfig:
             }
         }
 
+    def is_trained(self, out: Path) -> bool:
+        """Whether ``out`` has a checkpoint of this very run, after its last step."""
+        path = self.checkpoint(out)
+        if not path.is_file():
+            return False
+        state = load_checkpoint(path)
+        same = state["run"] == {"recipe": asdict(self.recipe), **self.identity()}
+        return same and state["iteration"] == self.recipe.iterations
+
     def is_recorded(self, out: Path) -> bool:
         """Whether ``out`` has the record of this very run: same network, same recipe."""
         path = self.record(out)
