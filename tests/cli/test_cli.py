@@ -109,7 +109,7 @@ def test_wrong_names_and_files_are_told_in_one_line(tiny, tmp_path, capsys):
         (["train", "--data-root", tmp_path / "no"], "no: no such folder"),
         (["eval", tmp_path / "no"], "no: no such folder, nor a name of trained weights"),
         (["report", tmp_path / "no"], "no: no records there"),
-        (["train", "--model", "locator", *SMALL, *root], "a locator is no classifier"),
+        (["train", "--model", "locator", *SMALL, *root], "a Locator is no classifier"),
         (["report", "--readme", tmp_path / "no.md"], "no.md"),
         (["export", "affine", "--out", tmp_path / "file" / "x.pt2"], "file"),
         (["train", *SMALL, "--data-root", tiny, "--out", tmp_path / "file"], "file"),

@@ -48,9 +48,19 @@ def test_what_is_wrong_is_named(root, tmp_path):
         load_cluttered40("train", root)
     with pytest.raises(DataError, match="not cluttered MNIST"):
         load_cluttered40("test", root)
-    (root / FILE).write_bytes(b"PK")
-    with pytest.raises(DataError, match=f"{FILE}: not cluttered MNIST"):
+    black, zeros = np.zeros((3, 1600)), np.zeros(3, int)
+    one_hot = np.eye(10, dtype=int)[:3]
+    for x, y in ((black + 255, zeros), (black, one_hot), (black, zeros + 0.5)):
+        np.savez(root / FILE, X_train=x, y_train=y)
+        with pytest.raises(DataError, match=r"X_train must lie in \[0, 1\] and y_train be whole"):
+            load_cluttered40("train", root)
+    np.savez(root / FILE, X_train=np.zeros((3, 1600)), y_train=np.array(["a", "b", "c"]))
+    with pytest.raises(DataError, match="not cluttered MNIST"):
         load_cluttered40("train", root)
+    for broken in (b"", b"PK", (root / FILE).read_bytes()[:-30]):
+        (root / FILE).write_bytes(broken)
+        with pytest.raises(DataError, match=f"{FILE}: not cluttered MNIST"):
+            load_cluttered40("train", root)
 
 
 def test_the_real_file(data_root):

@@ -1,6 +1,7 @@
 """Co-localisation: its sets, its loss and its measure; a run from set to record."""
 
 import io
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -24,10 +25,12 @@ from spatial_transformer.experiments.colocalisation.locate import (
 )
 from spatial_transformer.experiments.pictures import open_pictures
 from spatial_transformer.experiments.reproduce import reproduce
+from spatial_transformer.experiments.run import run
 from spatial_transformer.experiments.table1.config import TABLE1
 from spatial_transformer.models.build import ModelConfig, build_model
 from spatial_transformer.models.cnn import CNN
 from spatial_transformer.models.locator import SIZES, Window
+from spatial_transformer.viz.theta import theta_values
 
 
 @pytest.fixture
@@ -86,6 +89,11 @@ def test_features_are_the_three_layers():
     torch.testing.assert_close(features(cnn, image), wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_one_image_makes_no_triplet():
+    with pytest.raises(OptionError, match="batch_size must be 2 or more"):
+        triplet(nn.Sequential())(nn.Identity(), (torch.zeros(1, 1, 84, 84), torch.zeros(1, 3)))
+
+
 def test_the_loss_by_hand():
     """With the pixels' own values as features: three crops of one brightness each, and of random
     places of the same images."""
@@ -140,6 +148,19 @@ def test_a_window_keeps_its_bounds():
         pytest.approx([-0.7, 0.7]),
     )
     torch.testing.assert_close(window.from_matrix(window.matrix(theta[:2])), theta[:2])
+    # people are shown what it is bounded to
+    names, values, start = theta_values(window, theta)
+    assert names == ["s", "tx", "ty"]
+    torch.testing.assert_close(values, torch.stack([s, tx, ty], dim=1))
+    assert start.tolist() == pytest.approx([0.385, 0, 0])
+
+
+class Killer(nullcontext):
+    """Kills a run in its second step."""
+
+    def step(self, iteration, loss, error):
+        if iteration == 2:
+            raise KeyboardInterrupt
 
 
 def test_from_set_to_record(tiny, tmp_path):
@@ -162,6 +183,19 @@ def test_from_set_to_record(tiny, tmp_path):
         assert record.test_error_percent == round(record.test_error_percent)
     assert (tmp_path / "table1-quick" / "p--cnn--seed0.json").is_file()
     assert reproduce(plan, tmp_path, data_root=tiny, console=console, run_one=run_one) == []
+
+    # an encoder that was killed halfway is trained to its end, whatever record there is of it
+    encoder.checkpoint(tmp_path).unlink()
+    with pytest.raises(KeyboardInterrupt):
+        run(encoder, tmp_path, data_root=tiny, watchers=[Killer()], checkpoint_every=1)
+    assert encoder.steps_done(tmp_path) == 1
+    run_one(replace(plan[0], seed=1), tmp_path, data_root=tiny)
+    assert encoder.steps_done(tmp_path) == 2
+
+    with pytest.raises(OptionError, match="not 'locator' on 'r'"):
+        colocalise(COLOCALISATION.cell("r", "locator"), tmp_path, data_root=tiny)
+    with pytest.raises(OptionError, match="not 'cnn' on 't3'"):
+        colocalise(COLOCALISATION.cell("t3", "cnn"), tmp_path, data_root=tiny)
 
     pictures = open_pictures(str(plan[0].folder(tmp_path)), count=3, data_root=tiny)
     assert len(list(pictures.training_film(2))) == 2

@@ -16,7 +16,15 @@ RESULTS = Path(__file__).parents[2] / "results"
 
 def record(model: str, seed: int, error: float, images: int = 10_000) -> Record:
     values = {f.name: None for f in dataclasses.fields(Record)}
-    values |= {"experiment": "x", "dataset": "r", "model": model, "seed": seed}
+    values |= {
+        "recipe": {},
+        "config": {},
+        "finished": "",
+        "experiment": "x",
+        "dataset": "r",
+        "model": model,
+        "seed": seed,
+    }
     return Record(**(values | {"test_error_percent": error, "test_images": images}))
 
 
@@ -61,5 +69,18 @@ def test_seeds_that_differ_widely_widen_the_spread():
     records = [record("a", k, e) for k, e in enumerate(wide)]
     records += [record("b", k, e + 0.5) for k, e in enumerate(wide)]
     (found,) = compare(records, [("a", "b")], ["r"])
-    assert found.error == pytest.approx(2**0.5 * stats.sem(wide))
+    # both models' seeds, and both models' images, of which all seeds have the same
+    shares = [(sum(wide) / 5 + k) / 100 for k in (0, 0.5)]
+    images = [1e4 * p * (1 - p) / 10_000 for p in shares]
+    assert found.error == pytest.approx((2 * stats.sem(wide) ** 2 + sum(images)) ** 0.5)
     assert not found.holds
+    same = [record(m, k, e) for m, e in (("a", 1.0), ("b", 1.2)) for k in range(50)]
+    (found,) = compare(same, [("a", "b")], ["r"])
+    assert not found.holds  # however many seeds, they were measured on the same images
+
+
+def test_runs_of_another_recipe_are_no_seeds():
+    records = [record("a", 0, 1.0), record("a", 1, 1.1), record("b", 0, 2.0), record("b", 1, 2.1)]
+    records.append(dataclasses.replace(record("a", 2, 9.0), recipe={"iterations": 1}))
+    (found,) = compare(records, [("a", "b")], ["r"])
+    assert found.difference == pytest.approx(1.0)

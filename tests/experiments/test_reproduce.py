@@ -13,6 +13,7 @@ from spatial_transformer.experiments.catalogue import EXPERIMENTS
 from spatial_transformer.experiments.reproduce import expected_seconds, missing, reproduce
 from spatial_transformer.experiments.run import run
 from spatial_transformer.experiments.table1.config import TABLE1
+from spatial_transformer.training.checkpoint import load_checkpoint
 from spatial_transformer.training.progress import ProgressBar
 from spatial_transformer.training.records import load_records
 
@@ -129,6 +130,20 @@ def test_what_is_recorded_is_not_run_again(tiny, tmp_path):
     plan[0].record(tmp_path).write_text("{")
     with pytest.raises(CheckpointError, match="not a record"):
         missing(plan, tmp_path)
+
+
+def test_a_cell_is_made_again_in_spite_of_another_recipes_checkpoint(tiny, tmp_path):
+    (config,) = small_plan()[:1]
+    reproduce([config], tmp_path, data_root=tiny, console=quiet())
+    longer = replace(config, recipe=replace(config.recipe, iterations=13))
+    assert config.steps_done(tmp_path) == 11
+    assert longer.steps_done(tmp_path) is None
+    console = quiet()
+    (record,) = reproduce([longer], tmp_path, data_root=tiny, console=console)
+    assert record.iterations == 13
+    assert "another recipe's checkpoint is kept as" in console.file.getvalue()
+    kept = load_checkpoint(config.folder(tmp_path) / "checkpoint-old.pt")
+    assert kept["iteration"] == 11
 
 
 def test_time_left_is_that_of_the_nearest_records(tiny, tmp_path):

@@ -1,5 +1,6 @@
 """The cascade composes and samples once; the monitor tells of a collapse."""
 
+import copy
 import warnings
 
 import pytest
@@ -111,6 +112,13 @@ class TestMonitor:
         with CollapseMonitor(Cascade(stages[:1], "affine")) as monitor:
             next(iter(monitor._layers.values()))(torch.rand(4, 1, 16, 16))
             assert 0.3 < monitor.outside[""] < 0.4
+
+    def test_a_copy_is_not_watched_once_it_is_closed(self):
+        model = nn.Sequential(stn.SpatialTransformer(Told(torch.tensor([3.0, 0, 0, 0, 3, 0]))))
+        with CollapseMonitor(model, threshold=1) as monitor:
+            copied = copy.deepcopy(model)
+        copied(torch.rand(2, 1, 8, 8))
+        assert monitor.outside == {}
 
     def test_needs_a_transformer(self):
         with pytest.raises(OptionError, match="no spatial transformer to watch"):

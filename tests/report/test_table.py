@@ -27,6 +27,7 @@ def test_mean_and_spread_over_seeds_and_gaps_shown():
 def test_different_budgets_and_lengths_are_never_averaged():
     _, rows = error_table([BASE, replace(BASE, iterations=2000), replace(BASE, parameters=1)])
     assert len(rows) == 3
+    assert len(error_table([BASE, replace(BASE, seed=1, recipe={"lr": 1.0})])[1]) == 2
 
 
 def test_spread():
@@ -40,6 +41,13 @@ def test_papers_numbers_stand_beside_ours():
     header, rows = comparison_table(records, ["fcn", "cnn"], ["r", "rts"], {("cnn", "rts"): 0.8})
     assert header == ["paper / ours", "R", "RTS"]
     assert rows == [["fcn", "- / -", "- / -"], ["cnn", "- / -", "0.8 / 1.50 ± 0.71 (2)"]]
+    other = replace(BASE, seed=2, test_error_percent=9.0, recipe={"lr": 1.0})
+    assert comparison_table([*records, other], ["fcn", "cnn"], ["r", "rts"], {})[1][1][-1] == (
+        "- / 1.50 ± 0.71 (2)"
+    )
+    older = replace(BASE, recipe={"lr": 1.0}, finished="1", test_error_percent=9.0)
+    newer = replace(BASE, seed=1, finished="2")
+    assert comparison_table([older, newer], ["cnn"], ["rts"], {})[1] == [["cnn", "- / 1.00"]]
     many = [f"t{k}" for k in range(11)]
     header, rows = comparison_table([], ["cnn"], many, {})
     assert header == ["paper / ours", "cnn"]

@@ -1,6 +1,7 @@
 """Training: it learns, it goes on exactly where it stopped, its files are whole or not there."""
 
 import json
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from spatial_transformer.errors import CheckpointError, OptionError
 from spatial_transformer.files import write_whole
 from spatial_transformer.models.transformed import Transformed
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
+from spatial_transformer.training import records
 from spatial_transformer.training.checkpoint import load_checkpoint, save_checkpoint
 from spatial_transformer.training.history import History, kept_steps
 from spatial_transformer.training.loop import evaluate, fit
@@ -142,6 +144,38 @@ class TestRecords:
         assert load_record(path) == RECORD
         assert load_records(tmp_path) == load_records(tmp_path, "table1") == [RECORD]
         assert load_records(tmp_path, "table2") == []
+
+    def test_one_that_is_being_written_is_none(self, tmp_path):
+        path = RECORD.save(tmp_path)
+        (path.parent / f".{path.stem}.tmpabc.json").write_text("{")
+        assert load_records(tmp_path) == [RECORD]
+
+    def test_the_commit_is_the_packages_own(self, tmp_path, monkeypatch):
+        package = tmp_path / "src" / "package"
+        (package / "training").mkdir(parents=True)
+        (package / "data.py").touch()
+        (package / "training" / "records.py").touch()
+        monkeypatch.setattr(records, "__file__", str(package / "training" / "records.py"))
+
+        def git(*words):
+            who = ["-c", "user.name=x", "-c", "user.email=x@y.z"]
+            done = subprocess.run(
+                ["git", *who, *words], cwd=tmp_path, check=True, capture_output=True, text=True
+            )
+            return done.stdout.strip()
+
+        assert records.commit() == "unknown"
+        git("init")
+        (tmp_path / "own.py").touch()
+        git("add", "own.py")
+        git("commit", "-m", "a user's own repository")
+        assert records.commit() == "unknown"
+        git("add", ".")
+        git("commit", "-m", "the package's")
+        (tmp_path / "notes").touch()
+        assert records.commit() == git("rev-parse", "HEAD")
+        (package / "data.py").write_text("changed")
+        assert records.commit() == git("rev-parse", "HEAD") + "+"
 
     def test_broken_ones_are_named(self, tmp_path):
         path = RECORD.save(tmp_path)

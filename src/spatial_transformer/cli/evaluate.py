@@ -27,11 +27,12 @@ def evaluate(
     """
     from spatial_transformer.data.catalogue import make_dataset
     from spatial_transformer.errors import OptionError
-    from spatial_transformer.experiments.run import find_model, open_fabric
+    from spatial_transformer.experiments.run import check_classifier, find_model, open_fabric
     from spatial_transformer.training.loop import evaluate as measure
 
     at = open_fabric(device).device
     trained = find_model(model, at)
+    check_classifier(trained.model)
     dataset = make_dataset(data or trained.dataset)
     shape = tuple(trained.config.in_shape)
     if dataset.in_shape != shape:

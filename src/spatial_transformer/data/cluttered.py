@@ -66,7 +66,8 @@ class TranslatedCluttered(Distortion):
     def __call__(self, digits: Tensor, generator: torch.Generator) -> Tensor:
         count = len(digits)
         canvas, _, _ = place(digits, self.size, generator)
-        # a step of 1 .. count - 1 through the batch never comes back to the digit itself
+        # a step of 1 .. count - 1 through the batch never comes back to the digit itself (one that
+        # is alone has no others)
         step = 1 + whole(generator, (count, self.patches), max(count - 1, 1))
         other = (torch.arange(count, device=digits.device)[:, None] + step) % count
         return add_patches(canvas, digits, other, self.patch, generator)

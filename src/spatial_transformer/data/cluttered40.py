@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -38,12 +39,18 @@ def load_cluttered40(
     try:
         with np.load(path, allow_pickle=False) as file:
             images, labels = (torch.from_numpy(file[n]) for n in names)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError, TypeError, EOFError, BadZipFile) as error:
         raise DataError(f"{path}: not cluttered MNIST: {error}") from error
     if images.shape != (len(labels), SIZE**2) or not len(labels):
         raise DataError(
             f"{path}: {names[0]} must be (N, {SIZE**2}) with as many labels, got "
             f"{tuple(images.shape)} and {tuple(labels.shape)}"
+        )
+    whole = not labels.is_floating_point() and labels.numel() == len(images)
+    if not whole or not 0 <= images.min() <= images.max() <= 1:
+        raise DataError(
+            f"{path}: {names[0]} must lie in [0, 1] and {names[1]} be whole numbers, one an image; "
+            f"got values up to {images.max().item():g}, and {labels.dtype} {tuple(labels.shape)}"
         )
     return images.float().view(-1, 1, SIZE, SIZE).to(device), labels.long().flatten().to(device)
 

@@ -57,6 +57,12 @@ def reproduce(
     console.print(f"{len(plan)} runs, {len(plan) - len(todo)} recorded", highlight=False)
     done: list[Record] = []
     for k, config in enumerate(todo, len(plan) - len(todo) + 1):
+        checkpoint = config.checkpoint(out)
+        if checkpoint.is_file() and config.steps_done(out) is None:
+            old = checkpoint.rename(checkpoint.with_name("checkpoint-old.pt"))
+            console.print(
+                f"{config.name}: another recipe's checkpoint is kept as {old}", markup=False
+            )
         bar = ProgressBar(f"[{k}/{len(plan)}] {config.name}", config.recipe.iterations, console)
         record = run_one(config, out, data_root=data_root, device=device, watchers=[bar])
         done.append(record)

@@ -62,14 +62,17 @@ class RunConfig:
             }
         }
 
-    def is_trained(self, out: Path) -> bool:
-        """Whether ``out`` has a checkpoint of this very run, after its last step."""
+    def steps_done(self, out: Path) -> int | None:
+        """At which step ``out`` has a checkpoint of this very run; None if it has none of it.
+
+        Raises: CheckpointError.
+        """
         path = self.checkpoint(out)
         if not path.is_file():
-            return False
+            return None
         state = load_checkpoint(path)
         same = state["run"] == {"recipe": asdict(self.recipe), **self.identity()}
-        return same and state["iteration"] == self.recipe.iterations
+        return int(state["iteration"]) if same else None
 
     def is_recorded(self, out: Path) -> bool:
         """Whether ``out`` has the record of this very run: same network, same recipe."""
@@ -109,16 +112,14 @@ def run(
     Raises: DataError, CheckpointError, OptionError, BackendError; OSError where ``out`` cannot be
     written.
     """
+    source = commit()
     config.folder(out).mkdir(parents=True, exist_ok=True)  # now, rather than after 500 steps
     fabric = open_fabric(device, config.recipe.precision)
     dataset = make_dataset(config.dataset)
     where: dict[str, Any] = {"data_root": data_root, "device": fabric.device}
     seed_everything(config.seed)
     model = build_model(config.model)
-    if isinstance(model, SpatialTransformer):
-        raise OptionError(
-            f"a {config.model.model} is no classifier: it is trained in an experiment of its own"
-        )
+    check_classifier(model)
     batches = dataset.batches(config.recipe.batch_size, config.seed, **where)
     # rarely, for it waits for the device
     monitor = CollapseMonitor(model, every=50) if find_transformer(model) else nullcontext()
@@ -140,10 +141,24 @@ def run(
         for watcher in watchers:
             watcher.evaluated(config.recipe.iterations, part, measured[part])
     record = make_record(
-        config, fabric.device, fitted, test=measured["test"], validation=measured["validation"]
+        config,
+        fabric.device,
+        fitted,
+        test=measured["test"],
+        validation=measured["validation"],
+        source=source,
     )
     record.save(out)
     return record
+
+
+def check_classifier(model: nn.Module) -> None:
+    """Raises: OptionError for a transformer on its own, which has no classes to tell."""
+    if isinstance(model, SpatialTransformer):
+        raise OptionError(
+            f"a {type(model).__name__} is no classifier: the experiment colocalisation trains and "
+            "measures it"
+        )
 
 
 def make_history(
@@ -161,8 +176,9 @@ def make_record(
     *,
     test: Measured,
     validation: Measured | None,
+    source: str,
 ) -> Record:
-    """The record of a run that has been trained and measured."""
+    """The record of a run that has been trained by the commit ``source``, and measured."""
     held = None if validation is None else round(validation.error_percent, 4)
     return Record(
         experiment=config.experiment,
@@ -182,7 +198,7 @@ def make_record(
         wall_seconds=round(fitted.seconds, 1),
         hardware=hardware(device),
         torch=torch.__version__,
-        commit=commit(),
+        commit=source,
     )
 
 

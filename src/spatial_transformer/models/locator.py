@@ -24,6 +24,7 @@ class Window(MatrixTransform):
 
     name = "window"
     supported_dims = (2,)
+    has_identity = False
 
     def __init__(self) -> None:
         super().__init__(2)
@@ -38,9 +39,12 @@ class Window(MatrixTransform):
     def _full_identity(self) -> list[float]:
         return [0.0, 0.0, 0.0]
 
+    def values(self, theta: Tensor) -> Tensor:
+        """s, tx and ty within their bounds: ``(..., 3)`` -> ``(..., 3)``."""
+        return self._middle.to(theta) + self._half.to(theta) * torch.tanh(theta)
+
     def _matrix(self, full: Tensor) -> Tensor:
-        values = self._middle.to(full) + self._half.to(full) * torch.tanh(full)
-        return self._attention.matrix(values)
+        return self._attention.matrix(self.values(full))
 
     def _from_matrix(self, matrix: Tensor) -> Tensor:
         values = self._attention.from_matrix(matrix)

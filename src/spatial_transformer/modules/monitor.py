@@ -71,14 +71,14 @@ class CollapseMonitor:
 
     def _begin(self, name: str) -> Any:
         def hook(layer: nn.Module, args: Any) -> None:
-            self._calls[name] += 1
+            self._calls[name] += 1 if self._hooks else 0
             self._theta.pop(name, None)
 
         return hook
 
     def _stage(self, name: str) -> Any:
         def hook(network: nn.Module, args: Any, theta: Tensor) -> None:
-            if self._calls[name] % self.every == 0:
+            if self._hooks and self._calls[name] % self.every == 0:
                 theta, before = theta.detach(), self._theta.get(name)
                 self._compare(name, network, theta)
                 if before is not None:
@@ -133,9 +133,10 @@ class CollapseMonitor:
             )
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching, copies of the model too."""
         for hook in self._hooks:
             hook.remove()
+        self._hooks.clear()
 
     def __enter__(self) -> "CollapseMonitor":
         return self

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
+from spatial_transformer.report.table import alike
 from spatial_transformer.training.records import Record
 
 #: standard errors that a difference must exceed
@@ -15,8 +16,7 @@ BEYOND = 2.0
 class Ordering:
     """How much less, in percent of the test images, ``better`` errs than ``worse``.
 
-    ``error`` is the difference's standard error: of the means over seeds, and never less than what
-    comes of measuring on finitely many images.
+    ``error`` is the difference's standard error (see :func:`standard_error`).
     """
 
     dataset: str
@@ -31,20 +31,21 @@ class Ordering:
 
 
 def standard_error(records: Sequence[Record]) -> float:
-    """Of the mean test error of a cell, in percent, from its spread over seeds and from the number
-    of its test images, whichever is more."""
+    """Of the mean test error of a cell, in percent: what comes of its number of test images, which
+    are the same for all seeds, and of its spread over seeds together. One seed has no spread: then
+    it is of the images alone."""
     errors = [r.test_error_percent for r in records]
     share = mean(errors) / 100
-    images = sum(r.test_images for r in records)
-    by_images = 100 * math.sqrt(share * (1 - share) / images)
+    by_images = 100 * math.sqrt(share * (1 - share) / min(r.test_images for r in records))
     by_seeds = stdev(errors) / math.sqrt(len(errors)) if len(errors) > 1 else 0.0
-    return max(by_images, by_seeds)
+    return math.hypot(by_images, by_seeds)
 
 
 def compare(
     records: Sequence[Record], claims: Sequence[tuple[str, str]], datasets: Sequence[str]
 ) -> list[Ordering]:
     """Each claim (better model, worse model) on each data set that has records of both."""
+    records = alike(records)
     found = []
     for better, worse in claims:
         for dataset in datasets:
@@ -69,7 +70,7 @@ def orderings_table(found: Sequence[Ordering]) -> tuple[list[str], list[list[str
             o.better,
             o.worse,
             f"{o.difference:.2f} ± {o.error:.2f}",
-            "yes" if o.holds else "not beyond the spread" if o.difference > 0 else "no",
+            "yes" if o.holds else "too close to say" if o.difference > 0 else "no",
         ]
         for o in found
     ]

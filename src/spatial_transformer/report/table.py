@@ -1,5 +1,6 @@
 """Tables out of records: models down, data sets across, mean and spread over seeds."""
 
+import json
 from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 
@@ -17,24 +18,42 @@ def summarise(errors: Sequence[float]) -> str:
     return f"{mean(errors):.2f} ± {stdev(errors):.2f} ({len(errors)})"
 
 
+def alike(records: Sequence[Record]) -> list[Record]:
+    """Those of each cell (model, data set) that are seeds of one recipe and network: of the recipe
+    that most of them have, of the newest where as many have another."""
+    groups: dict[tuple[str, str], dict[str, list[Record]]] = {}
+    for r in records:
+        made_by = json.dumps([r.recipe, r.config.get("model"), r.parameters], sort_keys=True)
+        groups.setdefault((r.model, r.dataset), {}).setdefault(made_by, []).append(r)
+    chosen = [
+        max(cell.values(), key=lambda group: (len(group), max(r.finished for r in group)))
+        for cell in groups.values()
+    ]
+    return [r for group in chosen for r in group]
+
+
 def error_table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: model, parameters, steps, then the test error in % on each data set."""
     datasets = sorted({r.dataset for r in records})
-    groups = sorted({(r.model, r.parameters, r.iterations) for r in records})
+    groups = sorted({_trained(r) for r in records})
     header = ["model", "parameters", "steps", *(d.upper() for d in datasets)]
     rows = []
-    for model, parameters, iterations in groups:
+    for group in groups:
+        model, parameters, iterations, _ = group
         row = [model, f"{parameters:,}", f"{iterations:,}"]
         for dataset in datasets:
             errors = [
                 r.test_error_percent
                 for r in records
-                if (r.model, r.parameters, r.iterations, r.dataset)
-                == (model, parameters, iterations, dataset)
+                if (_trained(r), r.dataset) == (group, dataset)
             ]
             row.append(summarise(errors) if errors else "-")
         rows.append(row)
     return header, rows
+
+
+def _trained(r: Record) -> tuple[str, int, int, str]:
+    return r.model, r.parameters, r.iterations, json.dumps(r.recipe, sort_keys=True)
 
 
 def comparison_table(
@@ -49,6 +68,7 @@ def comparison_table(
         models: the rows, as records name them; datasets: the columns.
         paper: its errors in percent by (model, data set).
     """
+    records = alike(records)
     rows = []
     for model in models:
         row = [model]

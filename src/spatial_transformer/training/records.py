@@ -21,7 +21,8 @@ class Record:
 
     ``test_error_percent`` is on the fixed test set, after the last step (in co-localisation, which
     has no test set: of the digits, how many are not found); ``recipe`` holds every
-    training option; ``commit`` is the source's git commit (with ``+`` when it was changed since).
+    training option; ``commit`` is the source's git commit when the run was started or last gone on
+    with (with ``+`` when it was changed since).
     """
 
     experiment: str
@@ -89,7 +90,8 @@ def load_record(path: Path) -> Record:
 def load_records(results: Path, experiment: str | None = None) -> list[Record]:
     """All records below a folder, in the order of their paths. Raises: CheckpointError."""
     folder = results / experiment if experiment else results
-    return [load_record(p) for p in sorted(folder.rglob("*--*--seed*.json"))]
+    paths = sorted(folder.rglob("*--*--seed*.json"))
+    return [load_record(p) for p in paths if not p.name.startswith(".")]  # one is being written
 
 
 def hardware(device: torch.device) -> str:
@@ -108,14 +110,18 @@ def hardware(device: torch.device) -> str:
 
 
 def commit() -> str:
-    """The commit this source tree is at, or "unknown" outside a git checkout."""
-    here = Path(__file__).parent
+    """The commit this source tree is at, with ``+`` where the package was changed since; "unknown"
+    where the package is no part of a git repository."""
+    package = Path(__file__).parents[1]
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["git", *words], cwd=package, capture_output=True, text=True, check=True
+        )
         return done.stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", __file__)  # not installed into another's repository
         return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

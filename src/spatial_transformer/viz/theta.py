@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from spatial_transformer.errors import ShapeError
+from spatial_transformer.models.locator import Window
 from spatial_transformer.transforms import Transform
 from spatial_transformer.transforms.bounded import Bounded
 from spatial_transformer.transforms.matrix import MatrixTransform
@@ -19,12 +20,12 @@ COLUMNS, PANEL = 3, (2.6, 1.7)
 
 
 def theta_values(transform: Transform, theta: Tensor) -> tuple[list[str], Tensor, Tensor]:
-    """theta ``(..., P)`` as what people read: names, values ``(..., Q)``, those of the identity.
+    """theta ``(..., P)`` as what people read: names, values ``(..., Q)``, those it starts at.
 
     A bounded family's own parameters, within their bounds; the others as they are.
     """
     identity = transform.identity()
-    if isinstance(transform, Bounded):
+    if isinstance(transform, Bounded | Window):
         theta, identity = transform.values(theta), transform.values(identity)
     if isinstance(transform, MatrixTransform):
         return list(transform.param_names), theta, identity

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from spatial_transformer.data.catalogue import make_dataset
-from spatial_transformer.data.colocalisation import DISTRACTORS
+from spatial_transformer.data.colocalisation import DISTRACTORS, Colocalisation
+from spatial_transformer.errors import OptionError
 from spatial_transformer.experiments.colocalisation.locate import found, triplet
 from spatial_transformer.experiments.experiment import Experiment
 from spatial_transformer.experiments.run import (
@@ -22,7 +23,7 @@ from spatial_transformer.models.build import build_model
 from spatial_transformer.training.loop import fit
 from spatial_transformer.training.progress import Measured, Watcher
 from spatial_transformer.training.recipe import Recipe, seed_everything
-from spatial_transformer.training.records import Record
+from spatial_transformer.training.records import Record, commit
 
 #: whose features the loss compares: the CNN of table 1 on P, which has seen digits of many shapes
 ENCODER = TABLE1.cell("p", "cnn", recipe="quick")
@@ -41,14 +42,21 @@ def colocalise(
     """Let a locator find the digits of one set, count those it found, and record.
 
     ``encoder`` is trained first, with a record of its own, if ``out`` has it not yet.
-    Raises: as :func:`spatial_transformer.experiments.run.run`.
+    Raises: as :func:`spatial_transformer.experiments.run.run`; OptionError for another model or
+    data set.
     """
-    if not (encoder.is_recorded(out) and encoder.is_trained(out)):
-        run(encoder, out, data_root=data_root, device=device)
+    dataset = make_dataset(config.dataset)
+    if config.model.model != "locator" or not isinstance(dataset, Colocalisation):
+        raise OptionError(
+            "co-localisation trains a locator on t0 to t9 or tc0 to tc9, not "
+            f"{config.model.model!r} on {config.dataset!r}"
+        )
+    source = commit()
     config.folder(out).mkdir(parents=True, exist_ok=True)
+    if encoder.steps_done(out) != encoder.recipe.iterations or not encoder.is_recorded(out):
+        run(encoder, out, data_root=data_root, device=device)
     fabric = open_fabric(device, config.recipe.precision)
     classifier = load_trained(encoder.folder(out), fabric.device).model
-    dataset = make_dataset(config.dataset)
     where: dict[str, Any] = {"data_root": data_root, "device": fabric.device}
     seed_everything(config.seed)
     locator = build_model(config.model)
@@ -69,7 +77,9 @@ def colocalise(
     measured = Measured(fitted.train_loss, 100 * float(missed.float().mean()), len(images))
     for watcher in watchers:
         watcher.evaluated(config.recipe.iterations, "test", measured)
-    record = make_record(config, fabric.device, fitted, test=measured, validation=None)
+    record = make_record(
+        config, fabric.device, fitted, test=measured, validation=None, source=source
+    )
     record.save(out)
     return record
 

@@ -45,6 +45,8 @@ def triplet(classifier: nn.Module, margin: float = MARGIN, weight: float = NEAR)
 
     def objective(network: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         images, theta = batch
+        if len(images) < 2:
+            raise OptionError("a triplet takes two images: batch_size must be 2 or more")
         crops = network(images)
         random = warp(images, theta, "attention", crops.shape[-2:])
         found, others = (features(classifier, x).float() for x in (crops, random))
