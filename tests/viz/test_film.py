@@ -41,6 +41,13 @@ def test_a_gif_has_the_frames(tmp_path):
     assert again.read_bytes() == path.read_bytes()
 
 
+def test_frames_of_one_image_have_one_size():
+    steps = (0, 9, 10, 999, 1_000, 12_345)
+    titles = [f"step {k:,}\ntraining error {f'{100 / k:.1f}' if k else '-'} %" for k in steps]
+    sizes = {f.size for f in viz.film_frames(torch.rand(6, 1, 1, 8, 8), titles=titles)}
+    assert len(sizes) == 1
+
+
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not on the PATH")
 def test_an_mp4_has_the_frames(tmp_path):
     path = tmp_path / "x.mp4"

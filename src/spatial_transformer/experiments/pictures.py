@@ -161,7 +161,9 @@ class Pictures:
             truth=None if located else truth.tolist(),
             boxes=truth if located else None,
             titles=[
-                f"step {step:,}" + ("" if located or not step else f", training error {e:.1f} %")
+                # lines of their own, so that all frames have as many
+                f"step {step:,}"
+                + ("" if located else f"\ntraining error {f'{e:.1f}' if step else '-'} %")
                 for step, e in zip(steps, errors, strict=True)
             ],
         )
