@@ -43,7 +43,8 @@ def test_a_gif_has_the_frames(tmp_path):
 
 def test_frames_of_one_image_have_one_size():
     steps = (0, 9, 10, 999, 1_000, 12_345)
-    titles = [f"step {k:,}\ntraining error {f'{100 / k:.1f}' if k else '-'} %" for k in steps]
+    errors = ("-", "100.0", "95.5", "11.1", "1.0", "0.9")
+    titles = [f"step\xa0{k:,}\nerror\xa0{e}\xa0%" for k, e in zip(steps, errors, strict=True)]
     sizes = {f.size for f in viz.film_frames(torch.rand(6, 1, 1, 8, 8), titles=titles)}
     assert len(sizes) == 1
 

@@ -161,9 +161,9 @@ class Pictures:
             truth=None if located else truth.tolist(),
             boxes=truth if located else None,
             titles=[
-                # lines of their own, so that all frames have as many
-                f"step {step:,}"
-                + ("" if located else f"\ntraining error {f'{e:.1f}' if step else '-'} %")
+                # whole lines (no-break spaces), so that all frames have as many
+                f"step\xa0{step:,}"
+                + ("" if located else f"\nerror\xa0{f'{e:.1f}' if step else '-'}\xa0%")
                 for step, e in zip(steps, errors, strict=True)
             ],
         )

@@ -38,7 +38,8 @@ def new_figure(width: float, height: float, *, layout: str | None = "constrained
 def fit_title(title: str, width: float) -> str:
     """A title in as many lines as it takes to fit ``width`` inches; its own line ends stay."""
     characters = max(12, int(width / 0.083))
-    return "\n".join(textwrap.fill(line, characters) for line in title.split("\n"))
+    lines = title.split("\n")
+    return "\n".join(textwrap.fill(line, characters, break_long_words=False) for line in lines)
 
 
 def draw_image(axes: Any, image: Tensor, extent: tuple[float, float, float, float]) -> None:
