@@ -313,10 +313,18 @@ def _warn_once(why: str) -> None:
     warnings.warn(f"running eager: {why}", EagerWarning, stacklevel=4)
 
 
+def _in_functorch() -> bool:
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+# what torch.compiler.assume_constant_result does, without importing the compiler (a second): while
+# tracing, it is asked of the transforms that are at work then, on which torch.compile guards
+_in_functorch._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 def in_function_transform() -> bool:
     """Whether vmap, jvp or their like are at work, which operators in C++ know nothing of."""
-    functorch = torch._C._functorch.peek_interpreter_stack() is not None
-    return functorch or torch.autograd.forward_ad._current_level >= 0
+    return _in_functorch() or torch.autograd.forward_ad._current_level >= 0
 
 
 class Sampler(nn.Module):

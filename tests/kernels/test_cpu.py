@@ -421,8 +421,17 @@ def test_compile_keeps_the_operator_whole():
     theta.requires_grad_()
 
     def function(image, theta):
-        return stn.warp(image, theta, "affine", out, backend="cpu")
+        return stn.warp(image, theta, "affine", out)
 
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    torch.compile(function, fullgraph=True, backend=backend)(image, theta)
+    called = {n.target for n in graphs[0].graph.nodes if n.op == "call_function"}
+    assert torch.ops.stn.warp_matrix in called
     compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
     found, wanted = compiled(image, theta), function(image, theta)
     assert torch.equal(found, wanted)
