@@ -20,7 +20,7 @@ from spatial_transformer.modules.monitor import CollapseMonitor
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.training.checkpoint import load_checkpoint
 from spatial_transformer.training.history import History
-from spatial_transformer.training.loop import Fitted, evaluate, fit
+from spatial_transformer.training.loop import Fitted, describe_run, evaluate, fit
 from spatial_transformer.training.progress import Measured, Watcher
 from spatial_transformer.training.recipe import Recipe, seed_everything
 from spatial_transformer.training.records import Record, commit, hardware, load_record
@@ -71,7 +71,7 @@ class RunConfig:
         if not path.is_file():
             return None
         state = load_checkpoint(path)
-        same = state["run"] == {"recipe": asdict(self.recipe), **self.identity()}
+        same = state["run"] == describe_run(self.recipe, self.identity())
         return int(state["iteration"]) if same else None
 
     def is_recorded(self, out: Path) -> bool:

@@ -71,7 +71,7 @@ class CollapseMonitor:
 
     def _begin(self, name: str) -> Any:
         def hook(layer: nn.Module, args: Any) -> None:
-            self._calls[name] += 1 if self._hooks else 0
+            self._calls[name] += 1
             self._theta.pop(name, None)
 
         return hook

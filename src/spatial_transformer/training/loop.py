@@ -61,6 +61,11 @@ def evaluate(model: nn.Module, blocks: Iterable[tuple[Tensor, Tensor]]) -> Measu
     return Measured(loss / count, 100 * wrong / count, count)
 
 
+def describe_run(recipe: Recipe, identity: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of the run that it belongs to."""
+    return {"recipe": asdict(recipe), **identity}
+
+
 def fit(
     fabric: Fabric,
     model: nn.Module,
@@ -95,7 +100,7 @@ def fit(
     network, optimiser = fabric.setup(model, optimiser)
     if averaged is not None:
         averaged = averaged.to(fabric.device)
-    run = {"recipe": asdict(recipe), **(identity or {})}
+    run = describe_run(recipe, identity or {})
     start, loss_seen, error_seen = 0, 0.0, 0.0
     began = time.perf_counter()
 

@@ -136,6 +136,11 @@ class MatrixTransform(Transform):
         ]
         return torch.stack(columns, dim=-1)
 
+    def values(self, theta: Tensor) -> Tensor:
+        """theta as people read it, ``(..., P)`` -> ``(..., P)``: what it stands for, where a family
+        squashes it into bounds."""
+        return theta
+
     def matrix(self, theta: Tensor) -> Tensor:
         """The matrix A_theta: ``(B, P)`` -> ``(B, d, d + 1)``, projective ``(B, d + 1, d + 1)``.
 

@@ -9,9 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from spatial_transformer.errors import ShapeError
-from spatial_transformer.models.locator import Window
 from spatial_transformer.transforms import Transform
-from spatial_transformer.transforms.bounded import Bounded
 from spatial_transformer.transforms.matrix import MatrixTransform
 from spatial_transformer.viz.style import GRIDS, SERIES, fit_title, new_figure, plain_axes
 
@@ -25,10 +23,8 @@ def theta_values(transform: Transform, theta: Tensor) -> tuple[list[str], Tensor
     A bounded family's own parameters, within their bounds; the others as they are.
     """
     identity = transform.identity()
-    if isinstance(transform, Bounded | Window):
-        theta, identity = transform.values(theta), transform.values(identity)
     if isinstance(transform, MatrixTransform):
-        return list(transform.param_names), theta, identity
+        return list(transform.param_names), transform.values(theta), transform.values(identity)
     return [f"theta {k}" for k in range(transform.num_params)], theta, identity
 
 
