@@ -140,6 +140,7 @@ def test_a_digit_is_found_where_boxes_overlap_by_more_than_half():
 
 def test_a_window_keeps_its_bounds():
     window = Window()
+    assert not window.has_identity
     theta = torch.tensor([[0.0, 0.0, 0.0], [0.7, -0.4, 2.0], [-1e9, 1e9, -1e9], [1e9, -1e9, 1e9]])
     s, tx, ty = stn.Attention().from_matrix(window.matrix(theta)).unbind(1)
     assert s.tolist() == pytest.approx([0.385, *s[1:2].tolist(), 0.35, 0.42])

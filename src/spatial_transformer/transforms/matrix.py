@@ -96,7 +96,8 @@ class MatrixTransform(Transform):
             raise OptionError(f"fixed= leaves transform {self.name!r} nothing to predict")
         self.fixed = values
         whole = dict(zip(names, self._full_identity(), strict=True))
-        self.has_identity = all(value == whole[name] for name, value in values.items())
+        if any(value != whole[name] for name, value in values.items()):
+            self.has_identity = False
         #: the names of theta's entries
         self.param_names = tuple(n for n in names if n not in values)
 
