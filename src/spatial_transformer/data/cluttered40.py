@@ -11,6 +11,7 @@ from torch import Tensor
 
 from spatial_transformer.data.dataset import FIXED_SEED, Batch, Dataset
 from spatial_transformer.data.distortion import similarity_theta, uniform
+from spatial_transformer.data.elastic import bend
 from spatial_transformer.data.stream import generator
 from spatial_transformer.errors import DataError
 from spatial_transformer.functional import warp
@@ -55,7 +56,7 @@ def load_cluttered40(
     return images.float().view(-1, 1, SIZE, SIZE).to(device), labels.long().flatten().to(device)
 
 
-def jitter(images: Tensor, source: torch.Generator) -> Tensor:
+def shake(images: Tensor, source: torch.Generator) -> Tensor:
     """Each image turned by up to 20 degrees, scaled by 0.8 to 1.2 and moved by up to 4 pixels, all
     uniform: there are only 10,000 images to train on."""
     count, size = len(images), images.shape[-1]
@@ -67,7 +68,7 @@ def jitter(images: Tensor, source: torch.Generator) -> Tensor:
 
 class Cluttered40(Dataset):
     """A digit among pieces of others on 40x40: 10,000 training, 1,000 validation and 1,000 test
-    images. Training images are jittered."""
+    images. Training images are shaken."""
 
     name = "cluttered40"
     title = "cluttered 40x40"
@@ -78,6 +79,7 @@ class Cluttered40(Dataset):
         batch_size: int,
         seed: int,
         *,
+        jitter: float = 0.0,
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Callable[[int], Batch]:
@@ -90,7 +92,9 @@ class Cluttered40(Dataset):
                 len(labels), generator=generator(device, seed, "order", epoch), device=device
             )
             index = order[position * batch_size : (position + 1) * batch_size]
-            return jitter(images[index], generator(device, seed, "jitter", k)), labels[index]
+            source = generator(device, seed, "jitter", k)
+            shaken = shake(images[index], source)
+            return (bend(shaken, jitter, source) if jitter else shaken), labels[index]
 
         return batch
 

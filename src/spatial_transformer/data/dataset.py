@@ -38,10 +38,15 @@ class Dataset(ABC):
         batch_size: int,
         seed: int,
         *,
+        jitter: float = 0.0,
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Callable[[int], Batch]:
-        """Training batches: batch k is a function of (seed, k) alone. Raises: DataError."""
+        """Training batches: batch k is a function of (seed, k) alone.
+
+        ``jitter``: what they are made of is bent elastically, each time anew, by so many pixels.
+        Raises: DataError; OptionError where the set cannot be jittered.
+        """
 
     @abstractmethod
     def fixed(
@@ -91,11 +96,12 @@ class DistortedDigits(Dataset):
         batch_size: int,
         seed: int,
         *,
+        jitter: float = 0.0,
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Callable[[int], Batch]:
         digits = load_digits("train", data_root, device)
-        return Stream(digits, self.distortion, batch_size, seed).batch
+        return Stream(digits, self.distortion, batch_size, seed, jitter).batch
 
     def fixed(
         self,

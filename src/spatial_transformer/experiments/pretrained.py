@@ -30,8 +30,7 @@ def publish(run: Path, out: Path, *, data_root: Path | None = None) -> Pretraine
     folder = run if run.is_dir() else run.parent
     path = folder.parent / f"{config.name}.json"
     record = load_record(path)
-    same = record.recipe == asdict(config.recipe) and record.config == config.identity()["config"]
-    if not same or record.iterations != trained.iteration:
+    if not config.made(record) or record.iterations != trained.iteration:
         raise CheckpointError(
             f"{path}: not the record of this checkpoint (another recipe or model, or the run has "
             f"not ended: {trained.iteration} of {record.iterations} steps)"

@@ -79,8 +79,12 @@ class RunConfig:
         path = self.record(out)
         if not path.is_file():
             return False
-        record = load_record(path)
-        return record.recipe == asdict(self.recipe) and record.config == self.identity()["config"]
+        return self.made(load_record(path))
+
+    def made(self, record: Record) -> bool:
+        """Whether a record is of this very run."""
+        same = record.training == asdict(self.recipe)
+        return same and record.config == self.identity()["config"]
 
 
 def open_fabric(device: str, precision: str = "32-true") -> Fabric:
@@ -114,13 +118,14 @@ def run(
     """
     source = commit()
     config.folder(out).mkdir(parents=True, exist_ok=True)  # now, rather than after 500 steps
-    fabric = open_fabric(device, config.recipe.precision)
+    recipe = config.recipe
+    fabric = open_fabric(device, recipe.precision)
     dataset = make_dataset(config.dataset)
     where: dict[str, Any] = {"data_root": data_root, "device": fabric.device}
     seed_everything(config.seed)
     model = build_model(config.model)
     check_classifier(model)
-    batches = dataset.batches(config.recipe.batch_size, config.seed, **where)
+    batches = dataset.batches(recipe.batch_size, config.seed, jitter=recipe.jitter, **where)
     # rarely, for it waits for the device
     monitor = CollapseMonitor(model, every=50) if find_transformer(model) else nullcontext()
     with monitor:
@@ -128,7 +133,7 @@ def run(
             fabric,
             model,
             batches,
-            config.recipe,
+            recipe,
             checkpoint=config.checkpoint(out),
             checkpoint_every=checkpoint_every,
             identity=config.identity(),
@@ -139,7 +144,7 @@ def run(
     for part in ("validation", "test"):
         measured[part] = evaluate(fitted.model, dataset.fixed(part, **where))
         for watcher in watchers:
-            watcher.evaluated(config.recipe.iterations, part, measured[part])
+            watcher.evaluated(recipe.iterations, part, measured[part])
     record = make_record(
         config,
         fabric.device,

@@ -51,11 +51,11 @@ def colocalise(
             "co-localisation trains a locator on t0 to t9 or tc0 to tc9, not "
             f"{config.model.model!r} on {config.dataset!r}"
         )
-    source = commit()
+    source, recipe = commit(), config.recipe
     config.folder(out).mkdir(parents=True, exist_ok=True)
     if encoder.steps_done(out) != encoder.recipe.iterations or not encoder.is_recorded(out):
         run(encoder, out, data_root=data_root, device=device)
-    fabric = open_fabric(device, config.recipe.precision)
+    fabric = open_fabric(device, recipe.precision)
     classifier = load_trained(encoder.folder(out), fabric.device).model
     where: dict[str, Any] = {"data_root": data_root, "device": fabric.device}
     seed_everything(config.seed)
@@ -63,8 +63,8 @@ def colocalise(
     fitted = fit(
         fabric,
         locator,
-        dataset.batches(config.recipe.batch_size, config.seed, **where),
-        config.recipe,
+        dataset.batches(recipe.batch_size, config.seed, jitter=recipe.jitter, **where),
+        recipe,
         objective=triplet(classifier),
         checkpoint=config.checkpoint(out),
         checkpoint_every=checkpoint_every,
@@ -76,7 +76,7 @@ def colocalise(
     missed = ~found(fitted.model.eval(), images, truth)
     measured = Measured(fitted.train_loss, 100 * float(missed.float().mean()), len(images))
     for watcher in watchers:
-        watcher.evaluated(config.recipe.iterations, "test", measured)
+        watcher.evaluated(recipe.iterations, "test", measured)
     record = make_record(
         config, fabric.device, fitted, test=measured, validation=None, source=source
     )
