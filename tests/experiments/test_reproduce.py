@@ -134,6 +134,22 @@ def test_what_is_recorded_is_not_run_again(tiny, tmp_path):
         missing(plan, tmp_path)
 
 
+def test_what_runs_need_is_made_before_them(tiny, tmp_path):
+    cell, needed = small_plan()[:2]
+    seen = []
+
+    def run_one(config, out, **options):
+        seen.append((config.name, needed.is_recorded(out)))
+        return run(config, out, **options)
+
+    options = {"data_root": tiny, "console": quiet(), "run_one": run_one, "needs": [needed]}
+    reproduce([cell], tmp_path, **options)
+    assert seen == [(cell.name, True)]
+    needed.record(tmp_path).unlink()
+    reproduce([cell], tmp_path, **options)  # nothing is missing, so nothing is needed
+    assert not needed.is_recorded(tmp_path)
+
+
 def test_what_was_made_before_an_option_came_is_still_that_cells(tiny, tmp_path):
     plan = small_plan()[:1]
     reproduce(plan, tmp_path, data_root=tiny, console=quiet())

@@ -17,6 +17,9 @@ def reproduce(
     recipe: Annotated[
         str | None, typer.Option(help="How to train: default, or such as paper.")
     ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="How many runs at a time; they share the CPU or GPU.")
+    ] = 1,
     device: Device = "auto",
     data_root: DataRoot = None,
     out: Out = Path("results"),
@@ -30,7 +33,7 @@ def reproduce(
 
     Examples:
 
-        stn reproduce table1 --seeds 3
+        stn reproduce table1 --seeds 3 --jobs 2
 
         stn reproduce table1 --models cnn,st_cnn_affine --datasets rts --out runs
     """
@@ -46,7 +49,15 @@ def reproduce(
         for config in missing(plan, out):
             say(config.name)
         return
-    run_missing(plan, out, data_root=data_root, device=device, run_one=table.run)
+    run_missing(
+        plan,
+        out,
+        data_root=data_root,
+        device=device,
+        jobs=jobs,
+        run_one=table.run,
+        needs=table.needs,
+    )
     print_table(table.title, *table.table(load_records(out, plan[0].experiment)))
 
 

@@ -32,6 +32,7 @@ class Experiment:
         parameters: of the whole network, by recipe; else 400k.
         changes: to recipes, by recipe and model; such as other ``iterations``.
         run: runs one cell, as :func:`spatial_transformer.experiments.run.run`.
+        needs: runs that the cells start from, such as of a network whose features they use.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Experiment:
     parameters: Mapping[str, int] = field(default_factory=dict)
     changes: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     run: Callable[..., Record] = run
+    needs: Sequence[RunConfig] = ()
 
     def labels(self) -> tuple[str, ...]:
         """The models' names in records and tables, from the top row down."""

@@ -1,14 +1,18 @@
 """Runs the cells of a table that have no record yet."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from rich.console import Console
 
-from spatial_transformer.experiments.run import RunConfig, run
+from spatial_transformer.errors import OptionError
+from spatial_transformer.experiments.parallel import run_at_once
+from spatial_transformer.experiments.run import RunConfig, ensure, run
 from spatial_transformer.training.progress import ProgressBar
 from spatial_transformer.training.records import Record, load_records
 
@@ -42,46 +46,76 @@ def reproduce(
     *,
     data_root: Path | None = None,
     device: str = "cpu",
+    jobs: int = 1,
     console: Console | None = None,
     run_one: Callable[..., Record] = run,
+    needs: Sequence[RunConfig] = (),
 ) -> list[Record]:
-    """Run what is missing, one run after the other, and tell how far the table is.
+    """Run what is missing, ``jobs`` runs at a time, and tell how far the table is.
 
-    It may be killed at any point: what is recorded is not run again, and the run that was under
-    way goes on from its checkpoint, to the same numbers.
-    Raises: as :func:`run`.
+    It may be killed at any point: what is recorded is not run again, and the runs that were under
+    way go on from their checkpoints, to the same numbers.
+
+    Args:
+        needs: runs that those of the plan start from, made before them.
+    Raises: OptionError; as :func:`run` and :func:`run_at_once`.
     """
+    if jobs < 1:
+        raise OptionError(f"jobs must be a positive number of runs at a time, got {jobs}")
     console = console or Console(stderr=True)
     began = time.perf_counter()
     todo = missing(plan, out)
     console.print(f"{len(plan)} runs, {len(plan) - len(todo)} recorded", highlight=False)
-    done: list[Record] = []
-    for k, config in enumerate(todo, len(plan) - len(todo) + 1):
+    for config in todo:
         checkpoint = config.checkpoint(out)
         if checkpoint.is_file() and config.steps_done(out) is None:
             old = checkpoint.rename(checkpoint.with_name("checkpoint-old.pt"))
             console.print(
                 f"{config.name}: another recipe's checkpoint is kept as {old}", markup=False
             )
-        bar = ProgressBar(f"[{k}/{len(plan)}] {config.name}", config.recipe.iterations, console)
-        record = run_one(config, out, data_root=data_root, device=device, watchers=[bar])
-        done.append(record)
-        console.print(
-            f"{config.name}: test error {record.test_error_percent:.2f} %, "
-            f"{_words(record.wall_seconds)}. {k} of {len(plan)} runs recorded, "
-            f"{_words(time.perf_counter() - began)} gone{_left(todo[len(done) :], out)}",
-            highlight=False,
-            markup=False,
-        )
+    where: dict[str, Any] = {"data_root": data_root, "device": device}
+    if todo:
+        for config in needs:
+            bar = ProgressBar(config.name, config.recipe.iterations, console)
+            ensure(config, out, watchers=[bar], **where)
+    if jobs > 1:
+        ending = run_at_once(todo, out, jobs, run_one, **where)
+    else:
+        ending = _one_by_one(todo, len(plan), out, console, run_one, **where)
+    done: list[Record] = []
+    with closing(ending):
+        for record in ending:
+            done.append(record)
+            left = [c for c in todo if c.record(Path()) not in {r.path for r in done}]
+            console.print(
+                f"{record.path.stem}: test error {record.test_error_percent:.2f} %, "
+                f"{_words(record.wall_seconds)}. {len(plan) - len(left)} of {len(plan)} runs "
+                f"recorded, {_words(time.perf_counter() - began)} gone{_left(left, out, jobs)}",
+                highlight=False,
+                markup=False,
+            )
     return done
 
 
-def _left(todo: Sequence[RunConfig], out: Path) -> str:
+def _one_by_one(
+    todo: Sequence[RunConfig],
+    count: int,
+    out: Path,
+    console: Console,
+    run_one: Callable[..., Record],
+    **where: Any,
+) -> Generator[Record]:
+    for k, config in enumerate(todo, count - len(todo) + 1):
+        bar = ProgressBar(f"[{k}/{count}] {config.name}", config.recipe.iterations, console)
+        yield run_one(config, out, watchers=[bar], **where)
+
+
+def _left(todo: Sequence[RunConfig], out: Path, jobs: int) -> str:
     if not todo:
         return ""
     records = load_records(out, todo[0].experiment)
     seconds = [expected_seconds(config, records) for config in todo]
-    return f", about {_words(sum(s for s in seconds if s is not None))} left"
+    return f", about {_words(sum(s for s in seconds if s is not None) / jobs)} left"
 
 
 def _words(seconds: float) -> str:

@@ -157,6 +157,12 @@ def run(
     return record
 
 
+def ensure(config: RunConfig, out: Path, **options: Any) -> None:
+    """Run it, unless ``out`` has its whole checkpoint and its record. Raises: as :func:`run`."""
+    if config.steps_done(out) != config.recipe.iterations or not config.is_recorded(out):
+        run(config, out, **options)
+
+
 def check_classifier(model: nn.Module) -> None:
     """Raises: OptionError for a transformer on its own, which has no classes to tell."""
     if isinstance(model, SpatialTransformer):

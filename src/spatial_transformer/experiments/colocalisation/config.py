@@ -12,11 +12,11 @@ from spatial_transformer.experiments.colocalisation.locate import found, triplet
 from spatial_transformer.experiments.experiment import Experiment
 from spatial_transformer.experiments.run import (
     RunConfig,
+    ensure,
     load_trained,
     make_history,
     make_record,
     open_fabric,
-    run,
 )
 from spatial_transformer.experiments.table1.config import TABLE1
 from spatial_transformer.models.build import build_model
@@ -53,8 +53,7 @@ def colocalise(
         )
     source, recipe = commit(), config.recipe
     config.folder(out).mkdir(parents=True, exist_ok=True)
-    if encoder.steps_done(out) != encoder.recipe.iterations or not encoder.is_recorded(out):
-        run(encoder, out, data_root=data_root, device=device)
+    ensure(encoder, out, data_root=data_root, device=device)
     fabric = open_fabric(device, recipe.precision)
     classifier = load_trained(encoder.folder(out), fabric.device).model
     where: dict[str, Any] = {"data_root": data_root, "device": fabric.device}
@@ -110,4 +109,5 @@ COLOCALISATION = Experiment(
     paper=PAPER_ERRORS,
     sampled={f"{kind}{k}": 28 for kind in DISTRACTORS for k in range(10)},
     run=colocalise,
+    needs=(ENCODER,),
 )
