@@ -208,3 +208,5 @@ def test_from_set_to_record(tiny, tmp_path):
     assert len(list(pictures.motion_film(2))) == 2
     for kind in ("sheet", "mistakes", "means", "theta", "paths", "curves"):
         assert pictures.draw(kind).axes
+    titles = [axes.get_title() for axes in pictures.draw("curves").axes]
+    assert titles == ["training loss", "triplets not fulfilled, %", "learning rate"]

@@ -133,7 +133,9 @@ class Pictures:
 
     def curves(self) -> Figure:
         """Training loss and error, and learning rates."""
-        return draw_curves({self.name: self._history()}, title=self.title)
+        locates = isinstance(self.dataset, Colocalisation)
+        error = {"error": "triplets not fulfilled, %"} if locates else {}
+        return draw_curves({self.name: self._history()}, title=self.title, **error)
 
     def training_film(self, frames: int = 80) -> Iterator[Image.Image]:
         """A few images, their grids, outputs and predictions while the network learns.

@@ -9,15 +9,21 @@ from torch import Tensor
 from spatial_transformer.errors import ShapeError
 from spatial_transformer.viz.style import SERIES, new_figure, plain_axes
 
-PANELS = {"loss": "training loss", "error_percent": "training error, %", "rates": "learning rate"}
+PANELS = {"loss": "training loss", "error_percent": "", "rates": "learning rate"}
 
 
-def draw_curves(runs: Mapping[str, Mapping[str, Tensor]], *, title: str = "") -> Figure:
+def draw_curves(
+    runs: Mapping[str, Mapping[str, Tensor]],
+    *,
+    title: str = "",
+    error: str = "training error, %",
+) -> Figure:
     """Loss and error (smoothed, on logarithmic axes) and learning rate by step.
 
     Args:
         runs: a run's name -> its history: "step", "loss", "error_percent" ``(T,)`` and "rates"
             ``(T, groups)`` (the network's first, then the localisation networks', dashed).
+        error: what the runs' error is.
     Raises: ShapeError if there is no run, or one without these.
 
     >>> import torch
@@ -50,7 +56,7 @@ def draw_curves(runs: Mapping[str, Mapping[str, Tensor]], *, title: str = "") ->
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
             axes.yaxis.set_minor_locator(NullLocator())
-        axes.set_title(label, fontsize=10)
+        axes.set_title(label or error, fontsize=10)
         axes.set_xlabel("step", fontsize=10)
     if len(runs) > 1:
         panels[0].legend(fontsize=9, frameon=False)
