@@ -35,10 +35,7 @@ def test_parts(root):
     assert labels.dtype == torch.int64
     again = data.batches(16, 0, data_root=root)(0)
     assert torch.equal(images, again[0])
-    bent = data.batches(16, 0, jitter=1.0, data_root=root)(0)
-    assert torch.equal(bent[1], labels)
-    assert not torch.equal(bent[0], images)
-    assert not torch.equal(batch(3)[0], images)  # the next epoch shakes anew
+    assert not torch.equal(batch(3)[0], images)  # the next epoch jitters anew
 
 
 def test_what_is_wrong_is_named(root, tmp_path):

@@ -79,11 +79,6 @@ def test_names_that_do_not_exist():
         make_dataset("t1").fixed("validation")
 
 
-def test_its_images_are_not_bent():
-    with pytest.raises(OptionError, match="no jitter"):
-        make_dataset("t4").batches(32, 0, jitter=0.5)
-
-
 def test_features_are_the_three_layers():
     torch.manual_seed(0)
     cnn = CNN((1, 28, 28), 5)

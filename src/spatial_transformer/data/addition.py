@@ -31,13 +31,12 @@ class Addition(Dataset):
         batch_size: int,
         seed: int,
         *,
-        jitter: float = 0.0,
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Callable[[int], Batch]:
         digits = load_digits("train", data_root, device)
         left, right = (
-            Stream(digits, RotatedTranslatedScaled(), batch_size, (seed, side), jitter).batch
+            Stream(digits, RotatedTranslatedScaled(), batch_size, (seed, side)).batch
             for side in ("left", "right")
         )
         return lambda k: add(left(k), right(k))

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from spatial_transformer.data.dataset import FIXED_SEED, Batch, Dataset
 from spatial_transformer.data.distortion import similarity_theta, uniform
-from spatial_transformer.data.elastic import bend
 from spatial_transformer.data.stream import generator
 from spatial_transformer.errors import DataError
 from spatial_transformer.functional import warp
@@ -56,7 +55,7 @@ def load_cluttered40(
     return images.float().view(-1, 1, SIZE, SIZE).to(device), labels.long().flatten().to(device)
 
 
-def shake(images: Tensor, source: torch.Generator) -> Tensor:
+def jitter(images: Tensor, source: torch.Generator) -> Tensor:
     """Each image turned by up to 20 degrees, scaled by 0.8 to 1.2 and moved by up to 4 pixels, all
     uniform: there are only 10,000 images to train on."""
     count, size = len(images), images.shape[-1]
@@ -68,7 +67,7 @@ def shake(images: Tensor, source: torch.Generator) -> Tensor:
 
 class Cluttered40(Dataset):
     """A digit among pieces of others on 40x40: 10,000 training, 1,000 validation and 1,000 test
-    images. Training images are shaken."""
+    images. Training images are jittered."""
 
     name = "cluttered40"
     title = "cluttered 40x40"
@@ -79,7 +78,6 @@ class Cluttered40(Dataset):
         batch_size: int,
         seed: int,
         *,
-        jitter: float = 0.0,
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Callable[[int], Batch]:
@@ -92,9 +90,7 @@ class Cluttered40(Dataset):
                 len(labels), generator=generator(device, seed, "order", epoch), device=device
             )
             index = order[position * batch_size : (position + 1) * batch_size]
-            source = generator(device, seed, "jitter", k)
-            shaken = shake(images[index], source)
-            return (bend(shaken, jitter, source) if jitter else shaken), labels[index]
+            return jitter(images[index], generator(device, seed, "jitter", k)), labels[index]
 
         return batch
 

@@ -68,12 +68,9 @@ class Colocalisation(Dataset):
         batch_size: int,
         seed: int,
         *,
-        jitter: float = 0.0,
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Callable[[int], Batch]:
-        if jitter:
-            raise OptionError("co-localisation has no jitter: its images are what it is about")
         images, _ = self.images(seed, data_root, device)
 
         def batch(k: int) -> Batch:

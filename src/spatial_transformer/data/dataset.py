@@ -38,15 +38,10 @@ class Dataset(ABC):
         batch_size: int,
         seed: int,
         *,
-        jitter: float = 0.0,
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Callable[[int], Batch]:
-        """Training batches: batch k is a function of (seed, k) alone.
-
-        ``jitter``: what they are made of is bent elastically, each time anew, by so many pixels.
-        Raises: DataError; OptionError where the set cannot be jittered.
-        """
+        """Training batches: batch k is a function of (seed, k) alone. Raises: DataError."""
 
     @abstractmethod
     def fixed(
@@ -96,12 +91,11 @@ class DistortedDigits(Dataset):
         batch_size: int,
         seed: int,
         *,
-        jitter: float = 0.0,
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Callable[[int], Batch]:
         digits = load_digits("train", data_root, device)
-        return Stream(digits, self.distortion, batch_size, seed, jitter).batch
+        return Stream(digits, self.distortion, batch_size, seed).batch
 
     def fixed(
         self,

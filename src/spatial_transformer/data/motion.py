@@ -9,13 +9,13 @@ from torch import Tensor
 from spatial_transformer.data.cluttered import TranslatedCluttered, add_patches
 from spatial_transformer.data.colocalisation import CANVAS, DISTRACTORS, PATCH
 from spatial_transformer.data.distortion import HALF, similarity_theta
-from spatial_transformer.data.elastic import SPLINE
 from spatial_transformer.data.extruded import ROOM, Extruded, rotation
 from spatial_transformer.data.projected import homography
 from spatial_transformer.data.rts import RotatedTranslatedScaled
 from spatial_transformer.data.stream import generator
 from spatial_transformer.errors import OptionError
 from spatial_transformer.functional import warp
+from spatial_transformer.transforms import ThinPlateSpline
 
 #: (turns, start) -> for each digit a number in [-1, 1] that swings so often during the film
 Wave = Callable[[int, float], Tensor]
@@ -76,11 +76,12 @@ def _projected(digits: Tensor, wave: Wave) -> Tensor:
 
 
 def _elastic(digits: Tensor, wave: Wave) -> Tensor:
-    points = SPLINE.control_points.float()
+    spline = ThinPlateSpline((4, 4))
+    points = spline.control_points.float()
     waves = [wave(1 + k % 2, 0.37 * k) for k in range(points.numel())]
     moves = torch.stack(waves, dim=1).view(-1, *points.shape) * 2 / HALF
     scale = 0.875 + 0.125 * wave(1, 0.4)
-    return warp(digits, ((points + moves) / scale[:, None, None]).flatten(1), SPLINE, 28)
+    return warp(digits, ((points + moves) / scale[:, None, None]).flatten(1), spline, 28)
 
 
 def _cluttered(size: int, count: int, patch: int) -> Callable[[Tensor, Wave], Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spatial_transformer.data.cluttered import TranslatedCluttered
 from spatial_transformer.data.distortion import Distortion
-from spatial_transformer.data.elastic import Elastic, bend
+from spatial_transformer.data.elastic import Elastic
 from spatial_transformer.data.projected import Projected
 from spatial_transformer.data.rotated import Rotated
 from spatial_transformer.data.rts import RotatedTranslatedScaled
@@ -76,21 +76,16 @@ class Stream:
 
     Batch k is a function of (seed, k) alone: training can go on at any k and see what it would
     have seen. Every epoch visits the digits in a new order (the rest of the last, partial batch
-    is left out) and distorts them anew, bent before by ``jitter`` pixels (:func:`elastic.bend`).
+    is left out) and distorts them anew.
     """
 
     def __init__(
-        self,
-        digits: Digits,
-        distortion: Distortion,
-        batch_size: int,
-        seed: object,
-        jitter: float = 0.0,
+        self, digits: Digits, distortion: Distortion, batch_size: int, seed: object
     ) -> None:
         if not 0 < batch_size <= len(digits):
             raise OptionError(f"batch_size must be in 1..{len(digits)}, got {batch_size}")
         self.digits, self.distortion = digits, distortion
-        self.batch_size, self.seed, self.jitter = batch_size, seed, jitter
+        self.batch_size, self.seed = batch_size, seed
         self._epoch: tuple[int, Tensor] = (-1, digits.labels[:0])
 
     @property
@@ -107,8 +102,6 @@ class Stream:
             self._epoch = (epoch, order)
         index = self._epoch[1][position * self.batch_size : (position + 1) * self.batch_size]
         images, labels = self.digits.take(index)
-        if self.jitter:
-            images = bend(images, self.jitter, generator(device, self.seed, "jitter", k))
         return self.distortion(images, generator(device, self.seed, "distort", k)), labels
 
 

@@ -83,7 +83,7 @@ class RunConfig:
 
     def made(self, record: Record) -> bool:
         """Whether a record is of this very run."""
-        same = record.training == asdict(self.recipe)
+        same = record.recipe == asdict(self.recipe)
         return same and record.config == self.identity()["config"]
 
 
@@ -125,7 +125,7 @@ def run(
     seed_everything(config.seed)
     model = build_model(config.model)
     check_classifier(model)
-    batches = dataset.batches(recipe.batch_size, config.seed, jitter=recipe.jitter, **where)
+    batches = dataset.batches(recipe.batch_size, config.seed, **where)
     # rarely, for it waits for the device
     monitor = CollapseMonitor(model, every=50) if find_transformer(model) else nullcontext()
     with monitor:

@@ -23,7 +23,7 @@ def alike(records: Sequence[Record]) -> list[Record]:
     that most of them have, of the newest where as many have another."""
     groups: dict[tuple[str, str], dict[str, list[Record]]] = {}
     for r in records:
-        made_by = json.dumps([r.training, r.config.get("model"), r.parameters], sort_keys=True)
+        made_by = json.dumps([r.recipe, r.config.get("model"), r.parameters], sort_keys=True)
         groups.setdefault((r.model, r.dataset), {}).setdefault(made_by, []).append(r)
     chosen = [
         max(cell.values(), key=lambda group: (len(group), max(r.finished for r in group)))
@@ -53,7 +53,7 @@ def error_table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
 
 
 def _trained(r: Record) -> tuple[str, int, int, str]:
-    return r.model, r.parameters, r.iterations, json.dumps(r.training, sort_keys=True)
+    return r.model, r.parameters, r.iterations, json.dumps(r.recipe, sort_keys=True)
 
 
 def comparison_table(

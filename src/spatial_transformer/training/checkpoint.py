@@ -7,7 +7,6 @@ import torch
 
 from spatial_transformer.errors import CheckpointError
 from spatial_transformer.files import write_whole
-from spatial_transformer.training.recipe import complete
 
 FORMAT = 2
 
@@ -33,7 +32,4 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         raise CheckpointError(f"{path}: checkpoint format {found!r}, this version reads {FORMAT}")
-    run = state.get("run")
-    if isinstance(run, dict) and isinstance(run.get("recipe"), dict):
-        run["recipe"] = complete(run["recipe"])
     return state

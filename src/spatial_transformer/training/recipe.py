@@ -1,8 +1,6 @@
 """How a model is trained, as plain values that a record can hold."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -24,8 +22,7 @@ class Recipe:
     times it. ``one_cycle`` warms up and anneals by a cosine; ``step`` divides by ten at each third
     of the run, as the paper does (appendix A.3). ``average`` is the decay of the exponential
     moving average of the weights that is evaluated (0: the weights themselves). ``clip`` bounds the
-    gradient's norm (0: no bound). ``jitter`` bends the training digits elastically, beyond what
-    their data set does, by so many pixels (0: not). ``precision`` is Lightning Fabric's.
+    gradient's norm (0: no bound). ``precision`` is Lightning Fabric's.
     ``channels_last`` lays the weights out so; on a CPU it is the faster way to convolve.
     """
 
@@ -40,7 +37,6 @@ class Recipe:
     warmup: float = 0.1
     average: float = 0.99
     clip: float = 0.0
-    jitter: float = 0.0
     precision: str = "32-true"
     channels_last: bool = False
 
@@ -53,8 +49,6 @@ class Recipe:
             raise OptionError(f"schedule must be one of {SCHEDULES}, got {self.schedule!r}")
         if not 0 <= self.average < 1:
             raise OptionError(f"average must be in [0, 1), got {self.average!r}")
-        if not 0 <= self.jitter < float("inf"):
-            raise OptionError(f"jitter must be 0 pixels or more, got {self.jitter!r}")
 
     def build(self, model: nn.Module) -> tuple[Optimizer, LRScheduler]:
         """The optimiser and the schedule of its learning rate."""
@@ -77,12 +71,6 @@ class Recipe:
         else:
             schedule = StepLR(optimiser, step_size=max(1, -(-self.iterations // 3)), gamma=0.1)
         return optimiser, schedule
-
-
-def complete(options: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe as a record or a checkpoint holds it, with the options that have come since: at
-    their defaults, they leave training as it was."""
-    return {**asdict(Recipe()), **options}
 
 
 #: the paper's own training (appendix A.3)

@@ -13,7 +13,6 @@ import torch
 
 from spatial_transformer.errors import CheckpointError
 from spatial_transformer.files import write_whole
-from spatial_transformer.training.recipe import complete
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,6 @@ class Record:
     def path(self) -> Path:
         """Where the record belongs below the results folder."""
         return Path(self.experiment) / f"{self.dataset}--{self.model}--seed{self.seed}.json"
-
-    @property
-    def training(self) -> dict[str, Any]:
-        """The recipe, with the options that have come since."""
-        return complete(self.recipe)
 
     def save(self, results: Path) -> Path:
         """Write it below ``results``, whole or not at all."""

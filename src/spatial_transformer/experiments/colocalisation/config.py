@@ -62,7 +62,7 @@ def colocalise(
     fitted = fit(
         fabric,
         locator,
-        dataset.batches(recipe.batch_size, config.seed, jitter=recipe.jitter, **where),
+        dataset.batches(recipe.batch_size, config.seed, **where),
         recipe,
         objective=triplet(classifier),
         checkpoint=config.checkpoint(out),
