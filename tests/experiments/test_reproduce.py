@@ -132,6 +132,14 @@ def test_what_is_recorded_is_not_run_again(tiny, tmp_path):
         missing(plan, tmp_path)
 
 
+def test_a_network_that_cannot_be_built_is_named_before_anything_runs(tiny, tmp_path):
+    plan = small_plan()
+    plan[2] = replace(plan[2], model=replace(plan[2].model, parameters=100))
+    with pytest.raises(OptionError, match=f"{plan[2].name} cannot be built: a budget of"):
+        reproduce(plan, tmp_path, data_root=tiny, console=quiet())
+    assert not load_records(tmp_path)
+
+
 def test_what_runs_need_is_made_before_them(tiny, tmp_path):
     cell, needed = small_plan()[:2]
     seen = []

@@ -13,6 +13,7 @@ from rich.console import Console
 from spatial_transformer.errors import OptionError
 from spatial_transformer.experiments.parallel import run_at_once
 from spatial_transformer.experiments.run import RunConfig, ensure, run
+from spatial_transformer.models.build import build_model
 from spatial_transformer.training.progress import ProgressBar
 from spatial_transformer.training.records import Record, load_records
 
@@ -66,6 +67,11 @@ def reproduce(
     began = time.perf_counter()
     todo = missing(plan, out)
     console.print(f"{len(plan)} runs, {len(plan) - len(todo)} recorded", highlight=False)
+    for config in todo:  # so that a table does not stop half-way
+        try:
+            build_model(config.model)
+        except OptionError as error:
+            raise OptionError(f"{config.name} cannot be built: {error}") from error
     for config in todo:
         checkpoint = config.checkpoint(out)
         if checkpoint.is_file() and config.steps_done(out) is None:
