@@ -1,6 +1,7 @@
 """The fused CPU kernels against eager, the float64 oracle and torch; determinism; safety."""
 
 import math
+from itertools import product
 
 import pytest
 import torch
@@ -287,6 +288,40 @@ def test_any_grid_whatever_equals_eager(shape, kernel, padding):
         torch.testing.assert_close(ours, eager, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("kernel", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(28, 28), (12, 13, 14)], ids=str)
+def test_any_affine_matrix_whatever_equals_eager(size, kernel, padding, dtype):
+    """Entries that are not finite, or lead there, of a crop that stays away from the edges: all
+    that it reads is the fill value, at the edge."""
+    dims = len(size)
+    if dims == 3 and kernel == "bicubic":
+        pytest.skip("bicubic is fused in 2-D alone")
+    transform = stn.Affine(dims=dims)
+    good = transform.identity().to(dtype).view(dims, dims + 1) * 0.2
+    good[:, -1] = 0.5
+    bad = [math.nan, math.inf, -math.inf]
+    if padding in ("zeros", "fill", "border"):  # others repeat: nothing is left of where
+        bad += [1e30, torch.finfo(dtype).max / 1e4]
+    theta = good.flatten().repeat(len(bad) * dims * (dims + 1) + 1, 1)
+    for n, (value, at) in enumerate(product(bad, range(dims * (dims + 1)))):
+        theta[n, at] = value
+    image = torch.rand(1, 2, *size, dtype=dtype)
+    options = {"kernel": kernel, "padding": padding, "fill": fill_for(padding, 2)}
+    dirt = torch.full_like(image, 123).expand(len(theta), *image.shape[1:])
+    found = []
+    for backend in ("cpu", "eager"):
+        stn.warp(dirt, good.flatten()[None], transform, backend=backend, **options)
+        inputs = image.clone().requires_grad_(), theta.clone().requires_grad_()
+        value = stn.warp(*inputs, transform, backend=backend, **options)
+        found.append((value.detach(), *torch.autograd.grad(value.square().sum(), inputs)))
+    assert not found[1][2][-1].isnan().any()
+    for ours, eager in zip(*found, strict=True):
+        scale = eager.abs().amax().clamp(min=1)
+        torch.testing.assert_close(ours / scale, eager / scale, rtol=0, atol=2e-4)
+
+
 def test_identity_is_bit_exact():
     for size in [(1, 1), (7, 3), (28, 28), (301, 299)]:
         image = torch.randn(2, 3, *size)
@@ -329,6 +364,23 @@ def test_gradcheck_and_gradgradcheck(padding, align_corners):
 
     tight = {"eps": 1e-6, "atol": 1e-7, "rtol": 1e-6}
     assert torch.autograd.gradcheck(warp, (image, theta), **tight)
+    assert torch.autograd.gradgradcheck(warp, (image, theta), **tight)
+
+
+@pytest.mark.parametrize("batches", [(2, 2), (1, 2), (2, 1)], ids=str)
+@pytest.mark.parametrize("fills", [None, 1, 2])
+def test_gradgradcheck_of_several_transforms_of_an_image(batches, fills):
+    images, thetas = batches
+    torch.manual_seed(0)
+    image = torch.rand(images, 2, 4, 5, dtype=torch.float64, requires_grad=True)
+    theta = torch.randn(thetas, 3, 6, dtype=torch.float64) * 0.2 + stn.Affine().identity()
+    theta.requires_grad_()
+    options = {} if fills is None else {"padding": "fill", "fill": torch.rand(fills, 2).double()}
+
+    def warp(image, theta):
+        return stn.warp(image, theta, "affine", (3, 3), backend="cpu", **options)
+
+    tight = {"eps": 1e-6, "atol": 1e-7, "rtol": 1e-6}
     assert torch.autograd.gradgradcheck(warp, (image, theta), **tight)
 
 

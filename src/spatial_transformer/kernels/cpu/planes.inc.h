@@ -288,8 +288,7 @@ template <class T, int D>
 void rows_read(const Call<T>& call, int64_t b, int64_t first, int64_t last,
                           int64_t& from, int64_t& to) {
   const Plan& p = call.p;
-  constexpr int slow = D - 1;
-  from = -call.pad, to = p.size[slow] + call.pad;
+  from = -call.pad, to = p.size[D - 1] + call.pad;
   if (p.grid || p.projective || (p.padding != kConstant && p.padding != kBorder)) return;
   Points<T, D> points(call, b);
   double least = 1e300, most = -1e300;
@@ -299,9 +298,11 @@ void rows_read(const Call<T>& call, int64_t b, int64_t first, int64_t last,
     const int64_t z = D == 3 ? (corner & 4 ? (last - 1) / ny : first / ny) : 0;
     points.row(z * ny + y);
     const double end = corner & 1 ? p.out_size[0] - 1 : 0;
-    const double v = double(points.slope[slow]) * (end - call.axis(0).out_centre) +
-                     double(points.start[slow]);
-    if (!(v > -1e9 && v < 1e9)) return;
+    double v = 0;
+    for (int k = 0; k < D; ++k) {  // the slowest axis last
+      v = double(points.slope[k]) * (end - call.axis(0).out_centre) + double(points.start[k]);
+      if (!(v > -1e9 && v < 1e9)) return;  // not finite on one axis, it reads the first row
+    }
     least = v < least ? v : least, most = v > most ? v : most;
   }
   const int64_t lowest = from, highest = to;
