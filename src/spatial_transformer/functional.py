@@ -270,6 +270,8 @@ def resolve_backend(backend: str, image: Tensor, kernel: Kernel, fill: Tensor | 
 
     Raises: BackendError where a named one lacks what is asked of it.
     """
+    if backend == "reference" and fill is not None and fill.requires_grad:
+        raise BackendError("backend='reference' has no gradient to fill: use 'auto' or 'eager'")
     if backend in ("eager", "reference"):
         return backend
     use = ("triton" if image.is_cuda else "cpu") if backend == "auto" else backend
@@ -342,6 +344,8 @@ class Sampler(nn.Module):
     ) -> None:
         super().__init__()
         self.kernel = as_kernel(kernel)
+        if isinstance(kernel, nn.Module):  # one that learns: its parameters are this module's too
+            self.weigher = kernel
         self.padding = check_padding(padding)
         self.fill = fill
         self.align_corners = align_corners

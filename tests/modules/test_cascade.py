@@ -49,9 +49,22 @@ class TestCascade:
         layer(torch.rand(2, 1, 9, 9)).square().sum().backward()
         assert all(p.grad.abs().sum() > 0 for p in layer.parameters() if p.dim() > 1)
 
+    def test_bounded_families_stay_within_their_bounds(self):
+        t = stn.Bounded(stn.Similarity(), {"s": (0.5, 2.0)})
+        stage = Told(torch.tensor([0.0, 1.0, 0.0, 0.0]))
+        layer = Cascade([stage], t, steps=4)
+        image = torch.rand(2, 1, 9, 9)
+        warped, theta = layer(image, return_theta=True)
+        assert t.values(theta)[:, 1].tolist() == pytest.approx([2.0, 2.0])
+        torch.testing.assert_close(warped, stn.warp(image, theta, t))
+        warped.sum().backward()
+        assert torch.isfinite(stage.theta.grad).all()
+
     def test_bad_options(self):
         with pytest.raises(OptionError, match="one or more stages and steps"):
             Cascade([], "affine")
+        with pytest.raises(OptionError, match="one or more stages"):
+            Cascade("fully_connected", "affine")
         layer = Cascade(["fully_connected"], "thin_plate_spline", steps=2)
         with pytest.raises(TransformError, match="no composition within its family"):
             layer(torch.rand(1, 1, 9, 9))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import spatial_transformer as stn
-from spatial_transformer.errors import OptionError, ShapeError
+from spatial_transformer.errors import DTypeError, OptionError, ShapeError
 
 LOCALISATION = "fully_connected"
 
@@ -160,3 +160,52 @@ def test_mismatch_of_network_and_transform_is_told_at_once():
 def test_any_fill_is_shown(fill):
     layer = stn.SpatialTransformer(LOCALISATION, padding="fill", fill=fill)
     assert "padding='fill', fill=" in repr(layer)
+
+
+def test_channels_last_is_kept_by_transforms_side_by_side():
+    image = torch.rand(2, 3, 8, 9).contiguous(memory_format=torch.channels_last)
+    layer = stn.Parallel("fully_connected", "affine", count=2)
+    assert layer(image).is_contiguous(memory_format=torch.channels_last)
+    assert layer(image.contiguous()).is_contiguous()
+
+
+def test_what_a_localisation_network_would_stumble_over_is_named():
+    image = torch.randint(0, 255, (2, 1, 8, 8), dtype=torch.uint8)
+    for layer in (
+        stn.SpatialTransformer("convolutional"),
+        stn.Parallel("fully_connected", count=2),
+        stn.Cascade(["fully_connected"]),
+    ):
+        with pytest.raises(DTypeError, match="must be floating point .* got torch.uint8"):
+            layer(image)
+    with pytest.raises(OptionError, match="localisation must be a module or a name, got None"):
+        stn.SpatialTransformer(None)
+    for count in (0, 2.5, "2", True):
+        with pytest.raises(OptionError, match="count must be a positive number"):
+            stn.Parallel("fully_connected", count=count)
+    for size in (0, (1, 2, 3), (4, -1), "8"):
+        with pytest.raises(ShapeError, match="size must be"):
+            stn.SpatialTransformer("fully_connected", size=size)
+
+
+def test_a_kernel_that_learns_is_a_part_of_the_layer():
+    class Gauss(nn.Module):
+        support = 2.0
+
+        def __init__(self):
+            super().__init__()
+            self.width = nn.Parameter(torch.tensor(1.0))
+
+        def forward(self, d):
+            return torch.exp(-((d / self.width) ** 2))
+
+    layer = stn.SpatialTransformer("fully_connected", "affine", 4, kernel=Gauss())
+    names = [n for n, _ in layer.named_parameters() if "width" in n]
+    assert len(names) == 1
+    layer(torch.rand(2, 1, 8, 8)).sum().backward()
+    assert layer.get_parameter(names[0]).grad.abs() > 0
+    again = copy.deepcopy(layer)
+    with torch.no_grad():
+        again.get_parameter(names[0]).fill_(0.5)
+    image = torch.rand(1, 1, 8, 8)
+    assert not torch.equal(again(image), layer(image))

@@ -388,6 +388,24 @@ class TestShapesAndTypes:
                 many[:, n], stn.warp(image, theta[:, n], "affine", (5, 7)), rtol=0, atol=1e-6
             )
 
+    @pytest.mark.parametrize("support", [0.7, 1.3, 2.2])
+    def test_taps_beyond_a_callables_support_weigh_nothing(self, support):
+        """Equation (3) by hand."""
+
+        def gauss(d):
+            return torch.exp(-(d**2))
+
+        gauss.support = np.float32(support)
+        pixels = torch.rand(12, dtype=torch.float64)
+        at = torch.linspace(3, 8, 101, dtype=torch.float64) + 0.003
+        grid = torch.stack([(2 * at + 1) / 12 - 1, torch.zeros_like(at)], -1)[None, None]
+        found = stn.sample(pixels.repeat(1, 1, 12, 1), grid, kernel=gauss, padding="border")
+        d = at[:, None] - torch.arange(12)
+        wanted = (pixels * gauss(d) * (d.abs() < support)).sum(1)
+        e = 5.5 - torch.arange(12)
+        down = (gauss(e) * (e.abs() < support)).sum()
+        torch.testing.assert_close(found.flatten(), wanted * down, rtol=0, atol=1e-7)
+
     def test_a_callable_with_a_support_is_a_kernel(self):
         def hat(d):
             return (1 - d.abs()).clamp(min=0)

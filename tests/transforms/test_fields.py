@@ -1,6 +1,7 @@
 """Fields, linear bases, composed and bounded transforms, rotations, regularisers."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -284,6 +285,25 @@ class TestBounded:
         with pytest.raises(TransformError, match="the result has .* outside"):
             self.t.compose(*(torch.full((1, 4), 1.0),) * 2)
 
+    def test_what_is_on_the_bounds_is_within_them(self):
+        full = torch.tensor([[-50.0, 50.0, 0.1, 0.0]], requires_grad=True)
+        same = self.t.compose(full, torch.zeros(1, 4))
+        torch.testing.assert_close(self.t.matrix(same), self.t.matrix(full), rtol=1e-5, atol=1e-6)
+        same.sum().backward()
+        assert torch.isfinite(full.grad).all()
+        back = self.t.inverse(self.t.inverse(torch.tensor([[0.0, 50.0, 0.0, 0.0]])))
+        assert self.t.values(back)[0, 1].item() == pytest.approx(2)
+
+    def test_refine_stays_within_the_bounds(self):
+        theta = torch.tensor([[0.1, 1.0, 0.2, 0.0]], requires_grad=True)
+        found = self.t.values(self.t.refine(theta, theta))
+        wanted = torch.stack([2 * self.t.values(theta)[0, 0], torch.tensor(2.0)])
+        torch.testing.assert_close(found[0, :2], wanted, rtol=1e-5, atol=1e-6)
+        found.sum().backward()
+        assert torch.isfinite(theta.grad).all()
+        small = torch.tensor([[0.05, 0.1, 0.2, 0.0]])
+        assert torch.equal(self.t.refine(small, small), self.t.compose(small, small))
+
 
 @pytest.mark.parametrize("size", [0.0, 1e-9, 1e-3, 0.03, 0.5, 3.0, math.pi - 1e-4])
 def test_rotations_equal_scipys(size):
@@ -298,6 +318,19 @@ def test_rotations_equal_scipys(size):
     np.testing.assert_allclose(back[:, :3].numpy(), vector, rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize("size", [1e9, 1e18, 1e30, 3e38, 1e-30])
+@pytest.mark.parametrize("family", [Rigid, Similarity])
+def test_rotation_vectors_of_any_length_have_a_gradient(size, family):
+    t = family(dims=3)
+    theta = t.identity()[None].clone()
+    theta[0, 0] = size
+    theta.requires_grad_()
+    warped = stn.warp(torch.rand(1, 1, 3, 4, 5), theta, t, padding="border")
+    warped.square().sum().backward()
+    assert torch.isfinite(warped).all()
+    assert torch.isfinite(theta.grad).all()
+
+
 class TestRegularisers:
     identity = Affine().grid(Affine().identity().double()[None], (8, 9))
 
@@ -310,6 +343,36 @@ class TestRegularisers:
             jacobian_determinant(self.identity), torch.ones(1, 6, 7).double()
         )
         assert identity_penalty(Affine().identity()[None], Affine()).item() == 0
+
+    @pytest.mark.parametrize("dims", [2, 3])
+    def test_of_several_grids_it_is_their_mean(self, dims):
+        t = stn.ThinPlateSpline(dims=dims)
+        theta = t.identity() + 0.3 * torch.randn(2, 3, t.num_params).double()
+        grid = t.grid(theta, (6, 5, 4)[:dims])
+        for penalty in (bending_energy, partial(jacobian_penalty, floor=1.0)):
+            each = torch.stack([penalty(grid[:, n]) for n in range(3)], dim=1)
+            torch.testing.assert_close(penalty(grid), each.mean(1))
+        found = jacobian_determinant(grid)
+        assert found.shape == (2, 3, *(n - 2 for n in grid.shape[2:-1]))
+        torch.testing.assert_close(found[:, 1], jacobian_determinant(grid[:, 1]))
+
+    def test_points_that_are_not_finite_count_nothing(self):
+        grid = Affine().grid(Affine().identity()[None].double().repeat(2, 1), (6, 7)).clone()
+        grid[0, 2, 3] = torch.tensor([math.nan, math.inf])
+        grid[1] = math.nan
+        grid.requires_grad_()
+        assert bending_energy(grid).abs().max().item() < 1e-20
+        assert torch.equal(jacobian_penalty(grid, 0.5), torch.zeros(2).double())
+        (bending_energy(grid) + jacobian_penalty(grid, 2.0)).sum().backward()
+        assert torch.isfinite(grid.grad).all()
+        assert not grid.grad[1].any()
+        assert jacobian_determinant(grid)[0].isnan().sum() == 4
+
+    @pytest.mark.parametrize("shape", [(1, 1, 1, 2), (1, 2, 9, 2), (4, 4, 2), (1, 1, 1, 4, 4, 2)])
+    def test_grids_it_cannot_judge_are_named(self, shape):
+        for penalty in (bending_energy, jacobian_penalty, jacobian_determinant):
+            with pytest.raises(ShapeError, match="grid must be .* at least 3 pixels"):
+                penalty(torch.zeros(shape))
 
     def test_closed_forms(self):
         theta = torch.tensor([[2.0, 0, 0, 0, 0.5, 0]]).double()

@@ -179,6 +179,27 @@ class TestFixed:
         one = stn.Attention(fixed={"s": 1.0})
         assert torch.equal(one.inverse(torch.tensor([[0.5, 0.0]])), torch.tensor([[-0.5, 0.0]]))
 
+    def test_what_is_not_finite_contradicts_nothing(self):
+        theta = torch.tensor([[0.1, 0.2], [math.nan, 0.0]])
+        found = stn.Attention(fixed={"s": 1.0}).compose(theta, theta)
+        torch.testing.assert_close(found[0], 2 * theta[0])
+        assert found[1].isnan().all()
+        assert stn.Affine(fixed={"a12": 0.0}).inverse(torch.zeros(1, 5)).isnan().all()
+
+    @pytest.mark.parametrize(
+        "t",
+        [stn.Attention(fixed={"s": 1.0}), stn.Bounded(stn.Attention(), {"s": (0.5, 2.0)})],
+        ids=["fixed", "bounded"],
+    )
+    def test_results_need_not_be_looked_at(self, t):
+        theta = 0.1 * torch.randn(3, t.num_params)
+        wanted = t.compose(theta, theta.flip(0))
+        compose = torch.compile(t.compose, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compose(theta, theta.flip(0)), wanted)
+        each = torch.vmap(lambda a, b: t.compose(a[None], b[None])[0])
+        torch.testing.assert_close(each(theta, theta.flip(0)), wanted)
+        assert t.compose(theta.to("meta"), theta.to("meta")).shape == wanted.shape
+
     def test_bad_options(self):
         with pytest.raises(OptionError, match="no parameter 'scale'; it has s, tx, ty"):
             stn.Attention(fixed={"scale": 1.0})
@@ -263,3 +284,13 @@ def test_fixed_entries_may_leave_no_identity():
     assert stn.Attention(fixed={"s": 1.0}).has_identity
     assert not stn.Attention(fixed={"s": 0.5}).has_identity
     check_transform(stn.Attention(fixed={"s": 0.5}))
+
+
+def test_a_wrong_gradient_is_an_assertion():
+    class Wrong(stn.Affine):
+        def _matrix(self, full):
+            return super()._matrix(full.detach() + 0 * full)
+
+    with pytest.raises(AssertionError, match="gradients are not those of finite differences"):
+        check_transform(Wrong())
+    assert all(check_transform("affine").values())

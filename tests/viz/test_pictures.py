@@ -188,6 +188,14 @@ class TestTheta:
         spline = stn.ThinPlateSpline((3, 3))
         places = spline.identity() + 0.1 * torch.randn(50, 18)
         (axes,) = viz.draw_theta(places, spline).axes
+        moved = stn.ThinPlateSpline((3, 3), control="offsets", bound=0.3)
+        offsets = 0.1 * torch.randn(50, 18)
+        (plane,) = viz.draw_theta(offsets, moved).axes
+        drawn = [c.get_offsets() for c in plane.collections if len(c.get_offsets()) == 50]
+        wanted = moved.control_points + 0.3 * torch.tanh(offsets / 0.3).view(50, 9, 2)
+        assert len(drawn) == 9
+        for k in range(9):
+            assert torch.as_tensor(drawn[k].data).sub(wanted[:, k]).abs().max() < 1e-6
         drawn = np.concatenate([np.asarray(c.get_offsets()) for c in axes.collections])
         assert np.sort(drawn.ravel()) == pytest.approx(np.sort(places.numpy().ravel()))
         assert viz.draw_theta_paths([0, 1], places.view(2, 25, 18), spline).axes

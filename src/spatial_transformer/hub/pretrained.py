@@ -97,7 +97,7 @@ def from_pretrained(name_or_folder: str | Path, device: torch.device | str = "cp
     BackendError where there is no such device.
     """
     name = str(name_or_folder)
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         weights, config, name = Path(name) / WEIGHTS, Path(name) / CONFIG, Path(name).resolve().name
     elif name in list_pretrained():
         weights, config = SHIPPED / name / WEIGHTS, SHIPPED / name / CONFIG

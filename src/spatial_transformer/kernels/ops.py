@@ -112,13 +112,13 @@ def _eager(grid: bool, image: Tensor, maps: Tensor, size: Any, options: tuple[An
     if not grid:
         maps = grid_from_matrix(maps.to(coordinate_dtype(maps)), tuple(size), align_corners)
     batch = max(len(image), len(maps))
-    image, fill = (_repeated(t, batch) for t in (image, fill))
+    image, fill = _repeated(image, batch), None if fill is None else _repeated(fill, batch)
     return sample_eager(image, maps, as_kernel(kernel), padding, fill, align_corners)
 
 
-def _repeated(each: Tensor | None, batch: int) -> Tensor | None:
+def _repeated(each: Tensor, batch: int) -> Tensor:
     """What N maps of an image share, for each of them; a batch of 1 is left to expand."""
-    if each is None or len(each) in (1, batch):
+    if len(each) in (1, batch):
         return each
     return each.repeat_interleave(batch // len(each), dim=0)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from spatial_transformer.errors import OptionError
-from spatial_transformer.functional import check_dims, warp
+from spatial_transformer.functional import warp
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.transforms import Transform
 
@@ -39,7 +39,7 @@ class Cascade(SpatialTransformer):
         steps: int = 1,
         **options: object,
     ) -> None:
-        if not stages or steps < 1:
+        if isinstance(stages, str) or not isinstance(stages, Sequence) or not stages or steps < 1:
             raise OptionError("a cascade needs one or more stages and steps")
         super().__init__(nn.Identity(), transform, size, **options)  # type: ignore[arg-type]
         self.localisation: nn.ModuleList = nn.ModuleList(self._localisation(s) for s in stages)
@@ -51,7 +51,7 @@ class Cascade(SpatialTransformer):
         for stage in list(self.localisation) * self.steps:
             if found:
                 view = warp(image, found[-1], self.transform, None, **self.sampler.options())
-                found.append(self.transform.compose(found[-1], stage(view)))
+                found.append(self.transform.refine(found[-1], stage(view)))
             else:
                 found.append(stage(image))
         return found
@@ -59,7 +59,7 @@ class Cascade(SpatialTransformer):
     def forward(
         self, image: Tensor, return_theta: bool | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
-        check_dims(image, self.transform)
+        self._check_image(image)
         theta = self.thetas(image)[-1]
         warped = warp(image, theta, self.transform, self.size, **self.sampler.options())
         return (warped, theta) if self._wants_theta(return_theta) else warped

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from spatial_transformer.errors import OptionError, ShapeError
-from spatial_transformer.functional import Fill, KernelLike, Sampler, check_dims, warp
+from spatial_transformer.coordinates import check_size
+from spatial_transformer.errors import DTypeError, OptionError, ShapeError
+from spatial_transformer.functional import Fill, KernelLike, Sampler, check_dims, like_layout, warp
 from spatial_transformer.localisation import make_localisation
 from spatial_transformer.transforms import Transform, as_transform
 
@@ -59,7 +60,7 @@ class SpatialTransformer(nn.Module):
                 f"the localisation network predicts {width} parameters, but transform "
                 f"{self.transform.name!r} takes {self.transform.num_params}"
             )
-        self.size = size
+        self.size = None if size is None else check_size(size, self.transform.dims)
         self.sampler = Sampler(
             kernel,
             padding=padding,
@@ -71,15 +72,28 @@ class SpatialTransformer(nn.Module):
         self.return_theta = return_theta
 
     def _localisation(self, given: nn.Module | str) -> nn.Module:
-        return make_localisation(given, self.transform) if isinstance(given, str) else given
+        if isinstance(given, str):
+            return make_localisation(given, self.transform)
+        if not isinstance(given, nn.Module):
+            raise OptionError(f"localisation must be a module or a name, got {given!r}")
+        return given
 
     def forward(
         self, image: Tensor, return_theta: bool | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
-        check_dims(image, self.transform)  # before a localisation network stumbles over it
+        self._check_image(image)
         theta = self.localisation(image)
         warped = warp(image, theta, self.transform, self.size, **self.sampler.options())
         return (warped, theta) if self._wants_theta(return_theta) else warped
+
+    def _check_image(self, image: Tensor) -> None:
+        """Before a localisation network stumbles over it. Raises: ShapeError, DTypeError."""
+        check_dims(image, self.transform)
+        if not image.is_floating_point():
+            raise DTypeError(
+                f"image must be floating point for a localisation network, got {image.dtype} "
+                "(divide it by 255, say)"
+            )
 
     def _wants_theta(self, asked: bool | None) -> bool:
         return self.return_theta if asked is None else asked
@@ -111,7 +125,7 @@ class Parallel(SpatialTransformer):
         stack: bool = False,
         **options: object,
     ) -> None:
-        if count < 1:
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise OptionError(f"count must be a positive number of transforms, got {count!r}")
         self.count = count
         super().__init__(localisation, transform, size, **options)  # type: ignore[arg-type]
@@ -120,7 +134,7 @@ class Parallel(SpatialTransformer):
     def _localisation(self, given: nn.Module | str) -> nn.Module:
         if isinstance(given, str):
             return make_localisation(given, self.transform, count=self.count)
-        return given
+        return super()._localisation(given)
 
     def forward(
         self, image: Tensor, return_theta: bool | None = None
@@ -131,5 +145,6 @@ class Parallel(SpatialTransformer):
                 f"the localisation network must predict theta (B, {self.count}, "
                 f"{self.transform.num_params}), got {tuple(theta.shape)}"
             )
-        warped = warped if self.stack else warped.flatten(1, 2)
+        if not self.stack:
+            warped = like_layout(warped.flatten(1, 2), image)
         return (warped, theta) if self._wants_theta(return_theta) else warped

@@ -4,13 +4,14 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from spatial_transformer.errors import OptionError
 
 
 class Kernel:
-    """A separable kernel k(d) that is zero for \\|d\\| >= ``support`` (pixels).
+    """A separable kernel k(d) that is zero for \\|d\\| > ``support`` (pixels).
 
     Source: the paper's equation (3).
 
@@ -74,13 +75,18 @@ class CallableKernel(Kernel):
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], support: float) -> None:
-        if not isinstance(support, (int, float)) or not 0 < support < math.inf:
+        try:
+            width = float(support)
+        except (TypeError, ValueError, RuntimeError):
+            width = math.nan
+        if not 0 < width < math.inf:
             raise OptionError(f"a kernel's support must be a positive number, got {support!r}")
         self.function = function
-        self.support = float(support)
+        self.support = width
 
     def __call__(self, d: Tensor) -> Tensor:
-        return self.function(d)
+        # the last of its taps may lie beyond the support
+        return torch.where(d.abs() <= self.support, self.function(d), 0)
 
 
 def from_callable(function: Any) -> Kernel:

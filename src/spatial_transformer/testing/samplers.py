@@ -10,7 +10,7 @@ from spatial_transformer.functional import sample
 from spatial_transformer.samplers import as_kernel
 from spatial_transformer.samplers.kernel import Kernel
 from spatial_transformer.samplers.padding import CONSTANT, PADDINGS
-from spatial_transformer.testing.close import assert_close
+from spatial_transformer.testing.close import assert_close, assert_gradients
 
 
 def _case(dims: int, spread: float = 0.8) -> tuple[Tensor, Tensor]:
@@ -95,9 +95,7 @@ def check_gradient(kernel: Any, padding: str, dims: int = 2) -> None:
     def function(a: Tensor, b: Tensor) -> Tensor:
         return sample(a, b, **_options(kernel, padding))
 
-    tight: dict[str, Any] = {"eps": 1e-6, "atol": 1e-6, "rtol": 1e-5, "fast_mode": True}
-    assert torch.autograd.gradcheck(function, (image, grid), **tight)
-    assert torch.autograd.gradgradcheck(function, (image, grid), **tight)
+    assert_gradients(function, image, grid)
 
 
 def check_not_finite(kernel: Any, padding: str, dims: int = 2) -> None:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from spatial_transformer.coordinates import base_grid
 from spatial_transformer.errors import TransformError
-from spatial_transformer.testing.close import TOLERANCE, assert_close
-from spatial_transformer.transforms import Transform
+from spatial_transformer.testing.close import TOLERANCE, assert_close, assert_gradients
+from spatial_transformer.transforms import Transform, as_transform
 
 
 def near_identity(transform: Transform, batch: int = 2, spread: float = 0.05) -> Tensor:
@@ -63,10 +63,7 @@ def check_gradient(transform: Transform) -> None:
     def grid(x: Tensor) -> Tensor:
         return transform.grid(x, size)
 
-    options = {"eps": 1e-6, "atol": 1e-6, "rtol": 1e-5, "fast_mode": True}
-    assert torch.autograd.gradcheck(grid, (theta,), **options)  # type: ignore[arg-type]
-    if grid(theta).requires_grad:
-        assert torch.autograd.gradgradcheck(grid, (theta,), **options)  # type: ignore[arg-type]
+    assert_gradients(grid, theta)
 
 
 def check_not_finite(transform: Transform) -> None:
@@ -160,8 +157,8 @@ CHECKS = {
 }
 
 
-def check_transform(transform: Transform) -> dict[str, bool]:
-    """Run all checks; for a test of your own transform.
+def check_transform(transform: Transform | str) -> dict[str, bool]:
+    """Run all checks; for a test of your own transform (or one by name).
 
     Returns: property -> whether the transform has it (only ``inverse`` and ``compose`` may be
     False, where the family does not have them).
@@ -171,4 +168,5 @@ def check_transform(transform: Transform) -> dict[str, bool]:
     >>> all(check_transform(Affine()).values())
     True
     """
+    transform = as_transform(transform)
     return {name: check(transform) is not False for name, check in CHECKS.items()}

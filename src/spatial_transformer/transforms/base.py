@@ -112,6 +112,11 @@ class Transform(nn.Module, ABC):
         """The theta of ``T_outer(T_inner(.))``, where the family has it. Raises: TransformError."""
         raise TransformError(f"transform {self.name!r} has no composition within its family")
 
+    def refine(self, theta: Tensor, change: Tensor) -> Tensor:
+        """theta changed further, as a cascade does it: :meth:`compose`, but where the result leaves
+        the family's bounds it is put on them. Raises: TransformError."""
+        return self.compose(theta, change)
+
     def check_theta(self, theta: Tensor) -> Tensor:
         """theta, checked and at least float32. Raises: ShapeError, DTypeError."""
         if not isinstance(theta, Tensor):

@@ -1,13 +1,14 @@
 """Families that are one product with a fixed basis: grid = G + B (theta - identity)."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
-from spatial_transformer.coordinates import base_grid, full_precision
-from spatial_transformer.errors import OptionError
+from spatial_transformer.coordinates import base_grid, check_size, full_precision
+from spatial_transformer.errors import OptionError, ShapeError
 from spatial_transformer.transforms.base import Transform
 
 #: how theta speaks of control points: where they are, or how far they have moved
@@ -132,6 +133,22 @@ class ControlPointTransform(Transform):
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_bases": {}}  # cheap to make again
+
+
+def lattice_shape(shape: Sequence[int] | int | None, dims: int, default: int) -> tuple[int, ...]:
+    """A control lattice's (rows, columns) or (planes, rows, columns); an int (``default`` for None)
+    means that many on every axis. Raises: OptionError.
+
+    >>> lattice_shape(5, 2, 4), lattice_shape((2, 3), 2, 4), lattice_shape(None, 3, 4)
+    ((5, 5), (2, 3), (4, 4, 4))
+    """
+    given = default if shape is None else shape
+    try:
+        return check_size(given, dims)
+    except ShapeError as error:
+        raise OptionError(
+            f"a control lattice's shape must be {dims} positive whole numbers, got {shape!r}"
+        ) from error
 
 
 def lattice(shape: tuple[int, ...]) -> Tensor:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from spatial_transformer.errors import OptionError, TransformError
+from spatial_transformer.errors import OptionError
 from spatial_transformer.transforms.base import Transform
-from spatial_transformer.transforms.matrix import MatrixTransform
+from spatial_transformer.transforms.matrix import MatrixTransform, refuse
 
 
 class Bounded(MatrixTransform):
@@ -89,16 +89,23 @@ class Bounded(MatrixTransform):
     def _matrix(self, full: Tensor) -> Tensor:
         return self.family._matrix(self.family.full_theta(self.values(full)))
 
-    def _from_matrix(self, matrix: Tensor) -> Tensor:
+    def refine(self, theta: Tensor, change: Tensor) -> Tensor:
+        return self._from_matrix(self._product(theta, change), clip=True)
+
+    def _from_matrix(self, matrix: Tensor, clip: bool = False) -> Tensor:
+        """``clip``: what is outside the bounds is put on them."""
         values = self.family.from_matrix(matrix)
+        most = 1 - torch.finfo(values.dtype).eps
         out = []
         for name, value in zip(self._names(), values.unbind(-1), strict=True):
             if name in self.bounds:
                 centre, half, shift = self._scales(name)
                 part = (value - centre) / half
-                if (part.abs() >= 1).any():
-                    raise TransformError(f"the result has {name} outside {self.bounds[name]}")
-                out.append(torch.atanh(part) - shift)
+                outside = part.abs() > 1 + 1e-5  # beyond rounding
+                if not clip:
+                    refuse(outside, f"the result has {name} outside {self.bounds[name]}")
+                    part = torch.where(outside, torch.nan, part)
+                out.append(torch.atanh(part.clamp(-most, most)) - shift)
             else:
                 out.append(value - self._start[name])
         return torch.stack(out, dim=-1)

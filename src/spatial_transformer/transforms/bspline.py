@@ -7,7 +7,7 @@ from torch import Tensor
 
 from spatial_transformer.errors import OptionError
 from spatial_transformer.samplers.bspline import BSpline
-from spatial_transformer.transforms.basis import ControlPointTransform
+from spatial_transformer.transforms.basis import ControlPointTransform, lattice_shape
 
 CUBIC = BSpline(3)
 
@@ -44,14 +44,14 @@ class BSplineDeformation(ControlPointTransform):
 
     def __init__(
         self,
-        shape: Sequence[int] | None = None,
+        shape: Sequence[int] | int | None = None,
         *,
         dims: int = 2,
         control: str = "offsets",
         bound: float | None = None,
     ) -> None:
-        shape = tuple(shape) if shape is not None else (6,) * dims
-        if len(shape) != dims or any(not isinstance(n, int) or n < 4 for n in shape):
+        shape = lattice_shape(shape, dims, 6)
+        if min(shape) < 4:
             raise OptionError(
                 f"a B-spline lattice needs {dims} numbers of at least 4, got {shape!r}"
             )

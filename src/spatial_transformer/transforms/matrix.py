@@ -34,6 +34,16 @@ def invert(matrix: Tensor) -> Tensor:
     return torch.where((info == 0)[..., None, None], inverse, torch.nan)
 
 
+def refuse(outside: Tensor, why: str) -> None:
+    """Raises: TransformError if anything is outside; not where values cannot be looked at (they are
+    traced, mapped over or not there): callers make them NaN."""
+    looked_at = type(outside) is Tensor and outside.device.type != "meta"
+    if torch.compiler.is_compiling() or not looked_at:
+        return
+    if torch._C._functorch.peek_interpreter_stack() is None and bool(outside.any()):
+        raise TransformError(why)
+
+
 def grid_from_matrix(matrix: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
     """Equation (1) at every output pixel: ``(..., d, d + 1)`` -> ``(..., *size, d)``.
 
@@ -165,11 +175,13 @@ class MatrixTransform(Transform):
         names = self._names()
         for name, value in self.fixed.items():
             entry = full[..., names.index(name)]
-            if not torch.allclose(entry, torch.full_like(entry, value), rtol=1e-5, atol=1e-6):
-                raise TransformError(
-                    f"the result has {name} other than the {value} fixed in this "
-                    f"{self.name!r}: it is outside the family (use the family without fixed=)"
-                )
+            other = (entry - value).abs() > 1e-6 + 1e-5 * abs(value)
+            refuse(
+                other,
+                f"the result has {name} other than the {value} fixed in this "
+                f"{self.name!r}: it is outside the family (use the family without fixed=)",
+            )
+            full = torch.where((other | entry.isnan()).unsqueeze(-1), torch.nan, full)
         return full[..., [i for i, n in enumerate(names) if n not in self.fixed]]
 
     def inverse(self, theta: Tensor) -> Tensor:
@@ -187,8 +199,11 @@ class MatrixTransform(Transform):
 
         Raises: ShapeError, DTypeError; TransformError if ``fixed`` entries exclude the result.
         """
-        outer, inner = self.matrix(outer), self.matrix(inner)
-        return self.from_matrix(self._trim(multiply(homogeneous(outer), homogeneous(inner))))
+        return self.from_matrix(self._product(outer, inner))
+
+    def _product(self, outer: Tensor, inner: Tensor) -> Tensor:
+        outer, inner = (homogeneous(self.matrix(theta)) for theta in (outer, inner))
+        return self._trim(multiply(outer, inner))
 
     def _trim(self, square: Tensor) -> Tensor:
         return square[..., : self.dims, :]

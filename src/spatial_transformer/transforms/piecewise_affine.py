@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.errors import OptionError
-from spatial_transformer.transforms.basis import ControlPointTransform, lattice
+from spatial_transformer.transforms.basis import ControlPointTransform, lattice, lattice_shape
 
 
 class PiecewiseAffine(ControlPointTransform):
@@ -18,7 +18,7 @@ class PiecewiseAffine(ControlPointTransform):
 
     Args:
         shape: the control lattice (rows, columns) over [-1, 1], each cell cut from its top right
-            to its bottom left; (4, 4) by default.
+            to its bottom left; (4, 4) by default. dims: 2.
         points, triangles: a mesh of your own instead: ``(K, 2)`` points and ``(T, 3)`` indices.
         control, bound: as for the thin plate spline.
     Raises: OptionError for a triangle without an area or an index that is none.
@@ -31,8 +31,9 @@ class PiecewiseAffine(ControlPointTransform):
 
     def __init__(
         self,
-        shape: Sequence[int] | None = None,
+        shape: Sequence[int] | int | None = None,
         *,
+        dims: int = 2,
         points: Tensor | None = None,
         triangles: Tensor | None = None,
         control: str = "positions",
@@ -40,8 +41,10 @@ class PiecewiseAffine(ControlPointTransform):
     ) -> None:
         if (points is None) != (triangles is None) or (points is not None and shape is not None):
             raise OptionError("piecewise_affine takes shape=, or points= and triangles=")
+        if dims != 2:
+            raise OptionError(f"transform {self.name!r} works with dims=2, got dims={dims!r}")
         if points is None:
-            rows, columns = tuple(shape) if shape is not None else (4, 4)
+            rows, columns = lattice_shape(shape, 2, 4)
             chosen = lattice((rows, columns))
             corner = (
                 torch.arange(rows - 1)[:, None] * columns + torch.arange(columns - 1)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from spatial_transformer.errors import ShapeError
 from spatial_transformer.transforms.base import Transform
 
 
@@ -30,43 +31,74 @@ def outside_fraction(grid: Tensor) -> Tensor:
 def jacobian_determinant(grid: Tensor) -> Tensor:
     """det of dT/dp by central differences over the grid's inner points; 1 for the identity.
 
-    ``(B, H, W, 2)`` -> ``(B, H - 2, W - 2)``, likewise in 3-D. For grids made with
-    ``align_corners=False``. Where it is not positive, the map folds.
+    ``(B, H, W, 2)`` -> ``(B, H - 2, W - 2)``, likewise in 3-D and for ``(B, N, ...)``. For grids
+    made with ``align_corners=False``. Where it is not positive, the map folds; it is NaN beside a
+    point that is not finite.
+    Raises: ShapeError.
     """
-    dims = grid.shape[-1]
-    inner = (slice(1, -1),) * dims
-    columns = []
-    for k in range(dims):  # x first
-        axis = dims - k
-        step = 2 / grid.shape[axis]
-        higher = grid.narrow(axis, 2, grid.shape[axis] - 2)
-        lower = grid.narrow(axis, 0, grid.shape[axis] - 2)
-        rest = list(inner)
-        rest[axis - 1] = slice(None)
-        columns.append(((higher - lower) / (2 * step))[(slice(None), *rest)])
-    jacobian = torch.stack(columns, dim=-1)
-    return torch.linalg.det(jacobian)
+    determinant, known = _determinant(grid)
+    return torch.where(known, determinant, torch.nan)
 
 
 def jacobian_penalty(grid: Tensor, floor: float = 0.0) -> Tensor:
-    """Mean of how far the Jacobian determinant falls below ``floor``: ``(B,)``; 0 without folds."""
-    return (floor - jacobian_determinant(grid)).clamp(min=0).flatten(1).mean(dim=1)
+    """Mean of how far the Jacobian determinant falls below ``floor``: ``(B,)``; 0 without folds.
+
+    Non-finite points count nothing and pass no gradient. Raises: ShapeError.
+    """
+    determinant, known = _determinant(grid)
+    fold = torch.where(known, (floor - determinant).clamp(min=0), 0)
+    return fold.flatten(1).mean(dim=1)
 
 
 def bending_energy(grid: Tensor) -> Tensor:
     """Mean squared second derivatives (mixed ones twice) over the inner points: ``(B,)``.
 
-    Zero for affine maps. ``(B, H, W, 2)`` or ``(B, D, H, W, 3)`` made with
-    ``align_corners=False``; derivatives in normalised units.
+    Zero for affine maps. ``(B, H, W, 2)`` or ``(B, D, H, W, 3)``, or ``(B, N, ...)``, made with
+    ``align_corners=False``; derivatives in normalised units. Non-finite points count nothing and
+    pass no gradient. Raises: ShapeError.
     """
+    finite, safe = _known(grid)
     dims = grid.shape[-1]
     total = grid.new_zeros(grid.shape[0])
-    for i in range(1, dims + 1):
-        for j in range(i, dims + 1):
-            second = grid
+    for i in range(-dims - 1, -1):
+        for j in range(i, -1):
+            second, known = safe, finite
             for axis in (i, j):
-                n = second.shape[axis] - 1
-                step = 2 / grid.shape[axis]
+                n, step = second.shape[axis] - 1, 2 / grid.shape[axis]
                 second = (second.narrow(axis, 1, n) - second.narrow(axis, 0, n)) / step
-            total = total + (1 if i == j else 2) * second.square().sum(-1).flatten(1).mean(dim=1)
+                known = known.narrow(axis, 1, n) & known.narrow(axis, 0, n)
+            squares = torch.where(known, second, 0).square().sum(-1)
+            total = total + (1 if i == j else 2) * squares.flatten(1).mean(dim=1)
     return total
+
+
+def _determinant(grid: Tensor) -> tuple[Tensor, Tensor]:
+    """The Jacobian determinant at inner points, and whether the points around them are finite."""
+    finite, safe = _known(grid)
+    dims = grid.shape[-1]
+    columns, known = [], torch.ones((), dtype=torch.bool, device=grid.device)
+    for k in range(dims):  # x first
+        axis = -2 - k
+        n, step = grid.shape[axis] - 2, 2 / grid.shape[axis]
+        column = (safe.narrow(axis, 2, n) - safe.narrow(axis, 0, n)) / (2 * step)
+        both = finite.narrow(axis, 2, n) & finite.narrow(axis, 0, n)
+        for other in set(range(-dims - 1, -1)) - {axis}:
+            column, both = (t.narrow(other, 1, t.shape[other] - 2) for t in (column, both))
+        columns.append(column)
+        known = known & both[..., 0]
+    return torch.linalg.det(torch.stack(columns, dim=-1)), known
+
+
+def _known(grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Which points are finite ``(..., 1)``, and the grid with the others zeroed.
+
+    Raises: ShapeError.
+    """
+    dims = grid.shape[-1] if grid.dim() else 0
+    if grid.dim() not in (dims + 2, dims + 3) or min(grid.shape[-dims - 1 : -1], default=0) < 3:
+        raise ShapeError(
+            "grid must be (B, H, W, 2) or (B, D, H, W, 3), or (B, N, ...), of at least 3 pixels an "
+            f"axis, got {tuple(grid.shape)}"
+        )
+    finite = torch.isfinite(grid).all(dim=-1, keepdim=True)
+    return finite, torch.where(finite, grid, 0)

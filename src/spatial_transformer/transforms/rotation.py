@@ -9,10 +9,14 @@ def rotation_matrix(vector: Tensor) -> Tensor:
 
     Source: Rodrigues' formula, R = I + a K + b K^2, a = sin(r) / r, b = (1 - cos r) / r^2.
     """
+    # beyond this, angles are not told apart any more, and squares not finite
+    longest = torch.finfo(vector.dtype).max ** 0.5 / 4
+    vector = vector.clamp(-longest, longest)
     squared = (vector * vector).sum(-1)
     small = squared < 1e-3
-    r = torch.where(small, 1, squared).sqrt()  # never the root of zero, which has no derivative
-    x = squared
+    # what a branch that is not taken gives must be finite, and so must its derivative
+    r = torch.where(small, 1, squared).sqrt()
+    x = torch.where(small, squared, 0)
     a = torch.where(small, 1 - x / 6 * (1 - x / 20 * (1 - x / 42 * (1 - x / 72))), torch.sin(r) / r)
     b = torch.where(
         small,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.errors import OptionError
-from spatial_transformer.transforms.basis import ControlPointTransform, lattice
+from spatial_transformer.transforms.basis import ControlPointTransform, lattice, lattice_shape
 
 
 class ThinPlateSpline(ControlPointTransform):
@@ -35,7 +35,7 @@ class ThinPlateSpline(ControlPointTransform):
 
     def __init__(
         self,
-        shape: Sequence[int] | None = None,
+        shape: Sequence[int] | int | None = None,
         *,
         points: Tensor | None = None,
         dims: int = 2,
@@ -44,7 +44,7 @@ class ThinPlateSpline(ControlPointTransform):
         regularisation: float = 0.0,
     ) -> None:
         if points is None:
-            chosen = lattice(tuple(shape) if shape is not None else (4,) * dims)
+            chosen = lattice(lattice_shape(shape, dims, 4))
         elif shape is not None:
             raise OptionError("thin_plate_spline takes shape= or points=, not both")
         else:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spatial_transformer.errors import ShapeError
 from spatial_transformer.transforms import Transform
+from spatial_transformer.transforms.basis import ControlPointTransform
 from spatial_transformer.transforms.matrix import MatrixTransform
 from spatial_transformer.viz.style import GRIDS, SERIES, fit_title, new_figure, plain_axes
 
@@ -28,12 +29,13 @@ def theta_values(transform: Transform, theta: Tensor) -> tuple[list[str], Tensor
     return [f"theta {k}" for k in range(transform.num_params)], theta, identity
 
 
-def _control_points(transform: Transform) -> Tensor | None:
-    """The regular control points ``(K, 2)`` where theta holds the places of such points."""
-    points = getattr(transform, "control_points", None)
-    if not isinstance(points, Tensor) or transform.num_params != points.numel():
+def _places(transform: Transform, theta: Tensor) -> tuple[Tensor, Tensor] | None:
+    """The control points ``(K, 2)`` of a family in a plane, and where theta ``(..., P)`` puts them
+    ``(..., K, 2)``; None for other families."""
+    if not isinstance(transform, ControlPointTransform) or transform.dims != 2:
         return None
-    return points.float() if points.shape[-1] == 2 else None
+    points = transform.control_points.float()
+    return points, points + transform.moves(theta, points)
 
 
 def draw_theta(theta: Tensor, transform: Transform, *, title: str = "") -> Figure:
@@ -49,11 +51,12 @@ def draw_theta(theta: Tensor, transform: Transform, *, title: str = "") -> Figur
     3
     """
     theta = _three(theta, transform)
-    points = _control_points(transform)
-    if points is not None:
+    found = _places(transform, theta)
+    if found is not None:
+        points, placed = found
         figure, axes = _plane(points, title)
         for n in range(theta.shape[1]):
-            places = theta[:, n].view(len(theta), -1, 2)
+            places = placed[:, n]
             for k in range(len(points)):
                 axes.scatter(
                     *places[:, k].T.numpy(), s=3, linewidths=0, rasterized=True,
@@ -95,11 +98,12 @@ def draw_theta_paths(
             f"got {tuple(theta.shape)}"
         )
     theta = _three(theta.flatten(0, 1), transform).unflatten(0, theta.shape[:2])
-    points = _control_points(transform)
-    if points is not None:
+    found = _places(transform, theta)
+    if found is not None:
+        points, placed = found
         figure, axes = _plane(points, title)
         for n in range(theta.shape[2]):
-            ways = theta[:, :, n].mean(1).view(len(steps), -1, 2)
+            ways = placed[:, :, n].mean(1)
             for k in range(len(points)):
                 colour = SERIES[k % len(SERIES)]
                 axes.plot(*ways[:, k].T.numpy(), color=colour, linewidth=1)
