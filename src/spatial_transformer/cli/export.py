@@ -8,6 +8,9 @@ import typer
 from spatial_transformer.cli.console import say
 from spatial_transformer.cli.options import DataRoot
 
+#: options that a network's own transformer decides
+OF_WARPS = ("sampler", "padding", "fill", "dims", "input_size", "output_size")
+
 
 def export(
     what: Annotated[
@@ -28,6 +31,7 @@ def export(
         int | None, typer.Option(min=1, help="Of a bare transform, in pixels; else the input's.")
     ] = None,
     data_root: DataRoot = None,
+    context: typer.Context = None,  # type: ignore[assignment]
 ) -> None:
     """Write a trained network, or the bare warp (image, theta) -> image of a transform, for other
     run times. The file is checked first: an ONNX file against ONNX Runtime, to 1e-5.
@@ -48,16 +52,22 @@ def export(
     import torch
 
     from spatial_transformer.data.catalogue import make_dataset
+    from spatial_transformer.errors import OptionError
     from spatial_transformer.experiments.run import find_model
     from spatial_transformer.export import Warp, export_network, export_warp
     from spatial_transformer.transforms import list_transforms, make_transform
 
     if what in list_transforms():
-        transform = make_transform(what, **({"dims": dims} if dims != 2 else {}))
+        transform = make_transform(what, dims=dims)
         warp = Warp(transform, output_size, kernel=sampler, padding=padding, fill=fill)
         images = None if input_size is None else torch.rand(4, 2, *(input_size,) * dims)
         difference = export_warp(warp, out, images=images, fixed_size=input_size is not None)
     else:
+        sources = {p: context.get_parameter_source(p) for p in OF_WARPS}
+        given = [p for p, source in sources.items() if source and source.name != "DEFAULT"]
+        if given:
+            words = ", ".join("--" + p.replace("_", "-") for p in given)
+            raise OptionError(f"{what} is no transform: {words} would change nothing of a network")
         found = find_model(what)
         images, _ = next(make_dataset(found.dataset).fixed("test", data_root=data_root))
         labels = [str(k) for k in range(found.config.classes)]
