@@ -1,6 +1,7 @@
 """Each experiment's page: its table is the records', its commands exist."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from spatial_transformer.errors import DataError
 from spatial_transformer.experiments.catalogue import EXPERIMENTS, TABLES
 from spatial_transformer.report.readme import fill_readme
+from spatial_transformer.training.records import load_records
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "src" / "spatial_transformer" / "experiments"
@@ -26,6 +28,19 @@ def test_its_table_is_that_of_the_records(name, tmp_path):
     fill_readme(copy, ROOT / "results", TABLES)
     assert copy.read_text() == page, f"stn report results --readme {FOLDER / name}/README.md"
     assert set(re.findall(r"^    stn reproduce (\w+)", page, re.M)) == {name}
+
+
+def test_another_recipes_table_has_the_cells_that_it_was_used_for():
+    table = EXPERIMENTS["table1"]
+    some = [r for r in load_records(ROOT / "results", "table1") if r.dataset in ("r", "rts")]
+    whole, rows = table.table(some)
+    assert whole == ["paper / ours", "R", "RTS", "P", "E", "TC"]
+    assert len(rows) == 8
+    some = [replace(r, experiment="table1-long") for r in some if r.model == "fcn"]
+    part, rows = table.table(some)
+    assert part == ["paper / ours", "R", "RTS"]
+    assert [row[0] for row in rows] == ["fcn"]
+    assert table.table([])[0] == whole
 
 
 def test_unknown_tables_are_named(tmp_path):

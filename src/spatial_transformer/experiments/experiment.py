@@ -58,8 +58,13 @@ class Experiment:
         return self.name if recipe == next(iter(self.recipes)) else f"{self.name}-{recipe}"
 
     def table(self, records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
-        """Header and rows of paper / ours, from the records of this experiment."""
-        return comparison_table(records, self.labels(), self.datasets, self.paper)
+        """Header and rows of paper / ours, from the records of this experiment by one recipe; by
+        another than the first, of the models and data sets alone that it was used for."""
+        models, datasets = self.labels(), tuple(self.datasets)
+        if records and all(r.experiment != self.name for r in records):
+            models = tuple(m for m in models if any(r.model == m for r in records))
+            datasets = tuple(d for d in datasets if any(r.dataset == d for r in records))
+        return comparison_table(records, models, datasets, self.paper)
 
     def orderings(self, records: Sequence[Record]) -> list[Ordering]:
         """What the records say of the paper's claims, where there are records."""
