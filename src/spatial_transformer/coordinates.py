@@ -166,6 +166,11 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, enabled=False)
 
 
+def is_count(value: object) -> bool:
+    """Whether it is a positive whole number (True is none)."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
+
+
 def check_size(size: object, dims: int) -> tuple[int, ...]:
     """``size`` as a tuple of ``dims`` positive ints (an int means that many on every axis).
 

@@ -344,8 +344,8 @@ class Sampler(nn.Module):
     ) -> None:
         super().__init__()
         self.kernel = as_kernel(kernel)
-        if isinstance(kernel, nn.Module):  # one that learns: its parameters are this module's too
-            self.weigher = kernel
+        if isinstance(kernel, nn.Module) and self.kernel is not kernel:
+            self.weigher = kernel  # it learns: its parameters are this module's too
         self.padding = check_padding(padding)
         self.fill = fill
         self.align_corners = align_corners

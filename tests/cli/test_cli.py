@@ -201,7 +201,6 @@ def test_pretrained_makes_a_folder_that_eval_and_show_take(tiny, tmp_path, capsy
     assert "r--st_fcn_affine--seed0.json: not a record" in log
 
 
-@pytest.mark.slow
 def test_options_of_warps_are_refused_for_networks(tmp_path, capsys):
     words = ("export", "cnn_rts_small", "--sampler", "bicubic", "--output-size", 8)
     code, _, log = stn(capsys, *words, "--out", tmp_path / "x.onnx")
@@ -212,6 +211,7 @@ def test_options_of_warps_are_refused_for_networks(tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_export_writes_networks_and_warps(tiny, tmp_path, capsys):
     onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     common = ["--data-root", tiny]

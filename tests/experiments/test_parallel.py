@@ -1,4 +1,5 @@
-"""Several runs at once end in the numbers of one after the other, however one of them ends."""
+"""Several runs at once end in the numbers of one after the other (of as many threads), and are told
+of however one of them ends."""
 
 import io
 import os
@@ -40,6 +41,10 @@ def run_tiny(config, out, *, sums, dies="", fails="", **options):
     mnist.SHA256 = sums
     if dies and dies in config.name:
         os.kill(os.getpid(), signal.SIGKILL)
+    if fails == "odd":
+        raise OddError("a", b="b")
+    if fails == "bug":
+        raise RuntimeError("a bug")
     if fails and fails in config.name:
         raise DataError(f"{config.name}: no digits")
     return run(config, out, **options)
@@ -80,6 +85,22 @@ def test_an_error_is_raised_here_and_ends_the_others(tiny, tmp_path):
         at_once(plan(100_000), tmp_path, tiny, fails="st_fcn")
     assert time.perf_counter() - began < 60
     assert not load_records(tmp_path)
+
+
+def test_errors_of_all_kinds_are_told(tiny, tmp_path):
+    for fails, message in (
+        ("odd", "OddError: a and b"),
+        ("bug", "RuntimeError: a bug\n.*run_tiny"),
+    ):
+        with pytest.raises(SpatialTransformerError, match=f"(?s)r--fcn--seed0: {message}"):
+            at_once(plan()[2:], tmp_path, tiny, fails=fails)
+
+
+class OddError(SpatialTransformerError):
+    """Which cannot be made again out of its words."""
+
+    def __init__(self, a, *, b):
+        super().__init__(f"{a} and {b}")
 
 
 def test_a_process_that_dies_is_named(tiny, tmp_path):

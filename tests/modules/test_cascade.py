@@ -35,6 +35,13 @@ class TestCascade:
         torch.testing.assert_close(warped, stn.warp(image, both, t, (7, 8)))
         assert len(list(stn.localisation_parameters(layer))) == 2
 
+    def test_stages_may_be_a_module_list(self):
+        stages = nn.ModuleList([Told(t) for t in self.thetas])
+        image = torch.rand(2, 1, 9, 9)
+        assert torch.equal(
+            Cascade(stages, "similarity")(image), Cascade(list(stages), "similarity")(image)
+        )
+
     def test_steps_share_one_stage(self):
         layer = Cascade([Told(torch.tensor([0.1, 1.0, 0.0, 0.0]))], "similarity", steps=4)
         _, theta = layer(torch.rand(1, 1, 9, 9), return_theta=True)
@@ -61,10 +68,9 @@ class TestCascade:
         assert torch.isfinite(stage.theta.grad).all()
 
     def test_bad_options(self):
-        with pytest.raises(OptionError, match="one or more stages and steps"):
-            Cascade([], "affine")
-        with pytest.raises(OptionError, match="one or more stages"):
-            Cascade("fully_connected", "affine")
+        for stages, steps in (("fully_connected", 1), (3, 1), ([nn.Identity()], 2.5), ([], 2)):
+            with pytest.raises(OptionError, match="one or more stages"):
+                Cascade(stages, "affine", steps=steps)
         layer = Cascade(["fully_connected"], "thin_plate_spline", steps=2)
         with pytest.raises(TransformError, match="no composition within its family"):
             layer(torch.rand(1, 1, 9, 9))

@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -178,6 +179,13 @@ def test_what_a_localisation_network_would_stumble_over_is_named():
     ):
         with pytest.raises(DTypeError, match="must be floating point .* got torch.uint8"):
             layer(image)
+
+    class Own(nn.Module):
+        def forward(self, image):
+            return stn.Affine().identity().expand(len(image), -1) + 0 * image.float().mean()
+
+    own = stn.SpatialTransformer(Own(), kernel="nearest")
+    assert torch.equal(own(image), image)  # which nearest copies, whatever it is
     with pytest.raises(OptionError, match="localisation must be a module or a name, got None"):
         stn.SpatialTransformer(None)
     for count in (0, 2.5, "2", True):
@@ -199,6 +207,7 @@ def test_a_kernel_that_learns_is_a_part_of_the_layer():
         def forward(self, d):
             return torch.exp(-((d / self.width) ** 2))
 
+    assert stn.Parallel("fully_connected", count=np.int64(2)).count == 2
     layer = stn.SpatialTransformer("fully_connected", "affine", 4, kernel=Gauss())
     names = [n for n, _ in layer.named_parameters() if "width" in n]
     assert len(names) == 1

@@ -406,6 +406,18 @@ class TestShapesAndTypes:
         down = (gauss(e) * (e.abs() < support)).sum()
         torch.testing.assert_close(found.flatten(), wanted * down, rtol=0, atol=1e-7)
 
+    def test_what_a_callable_gives_beyond_its_support_does_no_harm(self):
+        def dome(d):
+            return torch.sqrt(0.5 - d**2)
+
+        dome.support = 0.7
+        image, grid = random_case((5, 6))
+        grid.requires_grad_()
+        value = stn.sample(image, grid, kernel=dome)
+        value.sum().backward()
+        assert torch.isfinite(value).all()
+        assert torch.isfinite(grid.grad).all()
+
     def test_a_callable_with_a_support_is_a_kernel(self):
         def hat(d):
             return (1 - d.abs()).clamp(min=0)

@@ -291,6 +291,9 @@ class TestBounded:
         torch.testing.assert_close(self.t.matrix(same), self.t.matrix(full), rtol=1e-5, atol=1e-6)
         same.sum().backward()
         assert torch.isfinite(full.grad).all()
+        narrow = Bounded(Similarity(), {"s": (0.999, 1.001)})
+        same = narrow.compose(full.detach(), torch.zeros(1, 4))
+        torch.testing.assert_close(narrow.matrix(same), narrow.matrix(full.detach()))
         back = self.t.inverse(self.t.inverse(torch.tensor([[0.0, 50.0, 0.0, 0.0]])))
         assert self.t.values(back)[0, 1].item() == pytest.approx(2)
 
@@ -367,8 +370,17 @@ class TestRegularisers:
         assert torch.isfinite(grid.grad).all()
         assert not grid.grad[1].any()
         assert jacobian_determinant(grid)[0].isnan().sum() == 4
+        deep = Affine(dims=3).grid(Affine(dims=3).identity()[None].double(), (4, 5, 6)).clone()
+        deep[0, 1, 2, 3] = math.nan
+        deep.requires_grad_()
+        (first,) = torch.autograd.grad(jacobian_penalty(deep, 2.0).sum(), deep, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), deep)
+        assert torch.isfinite(first).all()
+        assert torch.isfinite(second).all()
 
-    @pytest.mark.parametrize("shape", [(1, 1, 1, 2), (1, 2, 9, 2), (4, 4, 2), (1, 1, 1, 4, 4, 2)])
+    @pytest.mark.parametrize(
+        "shape", [(1, 1, 1, 2), (1, 2, 9, 2), (4, 4, 2), (1, 1, 1, 4, 4, 2), (2, 5, 5, 1)]
+    )
     def test_grids_it_cannot_judge_are_named(self, shape):
         for penalty in (bending_energy, jacobian_penalty, jacobian_determinant):
             with pytest.raises(ShapeError, match="grid must be .* at least 3 pixels"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from spatial_transformer.errors import OptionError
@@ -55,7 +56,8 @@ def reproduce(
     """Run what is missing, ``jobs`` runs at a time, and tell how far the table is.
 
     It may be killed at any point: what is recorded is not run again, and the runs that were under
-    way go on from their checkpoints, to the same numbers.
+    way go on from their checkpoints, to the same numbers: those of as many threads a run, of which
+    ``jobs`` at a time have each a part.
 
     Args:
         needs: runs that those of the plan start from, made before them.
@@ -69,7 +71,8 @@ def reproduce(
     console.print(f"{len(plan)} runs, {len(plan) - len(todo)} recorded", highlight=False)
     for config in todo:  # so that a table does not stop half-way
         try:
-            build_model(config.model)
+            with torch.random.fork_rng(devices=[]):
+                build_model(config.model)
         except OptionError as error:
             raise OptionError(f"{config.name} cannot be built: {error}") from error
     for config in todo:
@@ -120,8 +123,10 @@ def _left(todo: Sequence[RunConfig], out: Path, jobs: int) -> str:
     if not todo:
         return ""
     records = load_records(out, todo[0].experiment)
-    seconds = [expected_seconds(config, records) for config in todo]
-    return f", about {_words(sum(s for s in seconds if s is not None) / jobs)} left"
+    expected = [expected_seconds(config, records) for config in todo]
+    seconds = [s for s in expected if s is not None]
+    left = max(sum(seconds) / jobs, max(seconds, default=0))
+    return f", about {_words(left)} left"
 
 
 def _words(seconds: float) -> str:

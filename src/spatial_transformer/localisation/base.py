@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from spatial_transformer.coordinates import full_precision
-from spatial_transformer.errors import OptionError
+from spatial_transformer.errors import DTypeError, OptionError
 from spatial_transformer.transforms import Transform, as_transform
 
 
@@ -37,6 +37,15 @@ class LazyIdentityLinear(nn.LazyLinear):
     def reset_parameters(self) -> None:
         if not self.has_uninitialized_params() and self.in_features != 0:
             IdentityLinear.reset_parameters(self)  # type: ignore[arg-type]
+
+
+def check_floating(image: Tensor) -> None:
+    """Raises: DTypeError for whole numbers, which torch's layers do not take."""
+    if not image.is_floating_point():
+        raise DTypeError(
+            f"image must be floating point for this localisation network, got {image.dtype} "
+            "(divide it by 255, say)"
+        )
 
 
 class Localisation(nn.Module):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from spatial_transformer.errors import OptionError, ShapeError
-from spatial_transformer.localisation.base import Localisation
+from spatial_transformer.localisation.base import Localisation, check_floating
 from spatial_transformer.localisation.layers import LazyConv2d, LazyConv3d, LazyLinear
 from spatial_transformer.transforms import Transform, as_transform
 
@@ -23,7 +23,7 @@ class Convolutional(Localisation):
     2x downsampled input, 2x2 max-pooling between them, a 20-unit fully connected layer.
     In 3-D where the transform is. Any input size that the convolutions fit into.
 
-    Raises (forward): ShapeError for an image that is too small.
+    Raises (forward): ShapeError for an image that is too small; DTypeError for whole numbers.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Convolutional(Localisation):
         return n * self.downsample
 
     def forward(self, image: Tensor) -> Tensor:
+        check_floating(image)
         if min(image.shape[-self.dims :]) < self.smallest:
             needed = "x".join([str(self.smallest)] * self.dims)
             raise ShapeError(

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
-from spatial_transformer.localisation.base import Localisation
+from spatial_transformer.localisation.base import Localisation, check_floating
 from spatial_transformer.localisation.layers import LazyLinear
 from spatial_transformer.transforms import Transform
 
@@ -14,6 +14,8 @@ class FullyConnected(Localisation):
 
     Source: the paper's appendix A.3, "32 unit fully connected layers" (three of them) in ST-FCN.
     Any input size; it is fixed by ``in_shape`` or the first batch.
+
+    Raises (forward): DTypeError for whole numbers.
     """
 
     def __init__(
@@ -27,3 +29,7 @@ class FullyConnected(Localisation):
         for n in units:
             layers += [LazyLinear(n), nn.ReLU()]
         super().__init__(nn.Sequential(*layers), transform, count, in_shape)
+
+    def forward(self, image: Tensor) -> Tensor:
+        check_floating(image)
+        return super().forward(image)

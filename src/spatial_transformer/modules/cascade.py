@@ -1,11 +1,12 @@
 """Transformers in series whose transforms are composed, so that the image is sampled once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
+from spatial_transformer.coordinates import is_count
 from spatial_transformer.errors import OptionError
-from spatial_transformer.functional import warp
+from spatial_transformer.functional import check_dims, warp
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.transforms import Transform
 
@@ -39,10 +40,15 @@ class Cascade(SpatialTransformer):
         steps: int = 1,
         **options: object,
     ) -> None:
-        if isinstance(stages, str) or not isinstance(stages, Sequence) or not stages or steps < 1:
-            raise OptionError("a cascade needs one or more stages and steps")
+        listed = isinstance(stages, Iterable) and not isinstance(stages, str)
+        given = list(stages) if listed else []
+        if not given or not is_count(steps):
+            raise OptionError(
+                f"a cascade needs a list of one or more stages and of steps, got {stages!r} and "
+                f"steps={steps!r}"
+            )
         super().__init__(nn.Identity(), transform, size, **options)  # type: ignore[arg-type]
-        self.localisation: nn.ModuleList = nn.ModuleList(self._localisation(s) for s in stages)
+        self.localisation: nn.ModuleList = nn.ModuleList(self._localisation(s) for s in given)
         self.steps = steps
 
     def thetas(self, image: Tensor) -> list[Tensor]:
@@ -59,7 +65,7 @@ class Cascade(SpatialTransformer):
     def forward(
         self, image: Tensor, return_theta: bool | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
-        self._check_image(image)
+        check_dims(image, self.transform)
         theta = self.thetas(image)[-1]
         warped = warp(image, theta, self.transform, self.size, **self.sampler.options())
         return (warped, theta) if self._wants_theta(return_theta) else warped

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from spatial_transformer.coordinates import check_size
-from spatial_transformer.errors import DTypeError, OptionError, ShapeError
+from spatial_transformer.coordinates import check_size, is_count
+from spatial_transformer.errors import OptionError, ShapeError
 from spatial_transformer.functional import Fill, KernelLike, Sampler, check_dims, like_layout, warp
 from spatial_transformer.localisation import make_localisation
 from spatial_transformer.transforms import Transform, as_transform
@@ -81,19 +81,10 @@ class SpatialTransformer(nn.Module):
     def forward(
         self, image: Tensor, return_theta: bool | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
-        self._check_image(image)
+        check_dims(image, self.transform)  # before a localisation network stumbles over it
         theta = self.localisation(image)
         warped = warp(image, theta, self.transform, self.size, **self.sampler.options())
         return (warped, theta) if self._wants_theta(return_theta) else warped
-
-    def _check_image(self, image: Tensor) -> None:
-        """Before a localisation network stumbles over it. Raises: ShapeError, DTypeError."""
-        check_dims(image, self.transform)
-        if not image.is_floating_point():
-            raise DTypeError(
-                f"image must be floating point for a localisation network, got {image.dtype} "
-                "(divide it by 255, say)"
-            )
 
     def _wants_theta(self, asked: bool | None) -> bool:
         return self.return_theta if asked is None else asked
@@ -125,7 +116,7 @@ class Parallel(SpatialTransformer):
         stack: bool = False,
         **options: object,
     ) -> None:
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        if not is_count(count):
             raise OptionError(f"count must be a positive number of transforms, got {count!r}")
         self.count = count
         super().__init__(localisation, transform, size, **options)  # type: ignore[arg-type]

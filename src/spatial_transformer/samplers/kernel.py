@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, ClassVar
 
 import torch
@@ -75,18 +76,16 @@ class CallableKernel(Kernel):
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], support: float) -> None:
-        try:
-            width = float(support)
-        except (TypeError, ValueError, RuntimeError):
-            width = math.nan
-        if not 0 < width < math.inf:
+        fixed = isinstance(support, Real) and not isinstance(support, bool)
+        if not fixed or not 0 < support < math.inf:
             raise OptionError(f"a kernel's support must be a positive number, got {support!r}")
         self.function = function
-        self.support = width
+        self.support = float(support)
 
     def __call__(self, d: Tensor) -> Tensor:
         # the last of its taps may lie beyond the support
-        return torch.where(d.abs() <= self.support, self.function(d), 0)
+        within = d.clamp(-self.support, self.support)  # what is not taken must be finite
+        return torch.where(d == within, self.function(within), 0)
 
 
 def from_callable(function: Any) -> Kernel:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.autograd.gradcheck import GradcheckError
 
 #: of float64 results that should be equal
 TOLERANCE = 1e-9
@@ -26,5 +27,5 @@ def assert_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> None:
         torch.autograd.gradcheck(function, inputs, **options)  # type: ignore[arg-type]
         if function(*inputs).requires_grad:
             torch.autograd.gradgradcheck(function, inputs, **options)  # type: ignore[arg-type]
-    except RuntimeError as error:
+    except GradcheckError as error:
         raise AssertionError(f"gradients are not those of finite differences: {error}") from error

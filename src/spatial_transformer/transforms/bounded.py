@@ -90,6 +90,10 @@ class Bounded(MatrixTransform):
         return self.family._matrix(self.family.full_theta(self.values(full)))
 
     def refine(self, theta: Tensor, change: Tensor) -> Tensor:
+        """As :meth:`Transform.refine`.
+
+        Gradient: none through a parameter that is put on a bound.
+        """
         return self._from_matrix(self._product(theta, change), clip=True)
 
     def _from_matrix(self, matrix: Tensor, clip: bool = False) -> Tensor:
@@ -101,7 +105,8 @@ class Bounded(MatrixTransform):
             if name in self.bounds:
                 centre, half, shift = self._scales(name)
                 part = (value - centre) / half
-                outside = part.abs() > 1 + 1e-5  # beyond rounding
+                rounding = 4 * torch.finfo(part.dtype).eps * (abs(centre) + half) / half
+                outside = part.abs() > 1 + 1e-5 + rounding
                 if not clip:
                     refuse(outside, f"the result has {name} outside {self.bounds[name]}")
                     part = torch.where(outside, torch.nan, part)

@@ -86,7 +86,10 @@ def _determinant(grid: Tensor) -> tuple[Tensor, Tensor]:
             column, both = (t.narrow(other, 1, t.shape[other] - 2) for t in (column, both))
         columns.append(column)
         known = known & both[..., 0]
-    return torch.linalg.det(torch.stack(columns, dim=-1)), known
+    jacobian = torch.stack(columns, dim=-1)
+    # where it is not known, one whose derivatives are finite
+    some = torch.eye(dims, dtype=grid.dtype, device=grid.device)
+    return torch.linalg.det(torch.where(known[..., None, None], jacobian, some)), known
 
 
 def _known(grid: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,7 +98,8 @@ def _known(grid: Tensor) -> tuple[Tensor, Tensor]:
     Raises: ShapeError.
     """
     dims = grid.shape[-1] if grid.dim() else 0
-    if grid.dim() not in (dims + 2, dims + 3) or min(grid.shape[-dims - 1 : -1], default=0) < 3:
+    fits = dims in (2, 3) and grid.dim() in (dims + 2, dims + 3)
+    if not fits or min(grid.shape[-dims - 1 : -1]) < 3:
         raise ShapeError(
             "grid must be (B, H, W, 2) or (B, D, H, W, 3), or (B, N, ...), of at least 3 pixels an "
             f"axis, got {tuple(grid.shape)}"
