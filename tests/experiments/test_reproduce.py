@@ -84,6 +84,7 @@ def numbers(out):
     }
 
 
+@pytest.mark.slow
 def test_a_table_killed_at_any_step_ends_in_the_same_numbers(tiny, tmp_path, monkeypatch):
     run_one = partial(run, checkpoint_every=4)
     whole, killed = tmp_path / "whole", tmp_path / "killed"

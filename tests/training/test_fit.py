@@ -109,6 +109,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
     assert file.read_text() == "old"
 
 
+@pytest.mark.slow
 def test_recipes():
     with pytest.raises(OptionError, match="optimiser must be one of"):
         Recipe(optimiser="adam")
