@@ -348,6 +348,7 @@ def test_shapes_the_kernels_would_misread_are_refused():
         torch.ops.stn.warp_matrix(image, matrix[:2], [4, 4], "bilinear", "fill", fill, False, "cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("align_corners", [False, True])
 def test_gradcheck_and_gradgradcheck(padding, align_corners):
