@@ -108,6 +108,18 @@ def test_bad_control_points_are_named():
         ThinPlateSpline((4, 4), points=torch.rand(4, 2))
     with pytest.raises(OptionError, match="control must be one of"):
         ThinPlateSpline(control="moves")
+    for wrong in ("q", math.nan):
+        with pytest.raises(OptionError, match="regularisation must not be negative"):
+            stn.ThinPlateSpline(regularisation=wrong)
+    for wrong in ("a", 0, -1.0, math.nan):
+        with pytest.raises(OptionError, match="bound must be positive"):
+            stn.ThinPlateSpline(bound=wrong)
+    with pytest.raises(OptionError, match="control points must be finite"):
+        stn.ThinPlateSpline(points=torch.full((5, 2), math.nan))
+    for wrong in ("ab", (3, 3, 3), (2.5, 3), 0):
+        with pytest.raises(OptionError, match="shape must be 2 positive whole numbers"):
+            stn.PiecewiseAffine(wrong)
+    assert stn.BSplineDeformation(4).num_params == stn.BSplineDeformation((4, 4)).num_params
     with pytest.raises(OptionError, match="regularisation must not be negative"):
         ThinPlateSpline(regularisation=-1)
 

@@ -41,8 +41,10 @@ class ControlPointTransform(Transform):
         super().__init__(dims)
         if control not in CONTROLS:
             raise OptionError(f"control must be one of {', '.join(CONTROLS)}, got {control!r}")
-        if bound is not None and not bound > 0:
+        if bound is not None and not (isinstance(bound, (int, float)) and bound > 0):
             raise OptionError(f"bound must be positive, got {bound!r}")
+        if not torch.isfinite(points).all():
+            raise OptionError("control points must be finite")
         self.control = control
         self.bound = bound
         self._control_points = points  # (K, dims), float64; no buffer: Module.half() would round it

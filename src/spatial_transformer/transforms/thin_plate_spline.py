@@ -1,5 +1,6 @@
 """Thin plate spline: the smoothest map that moves the control points as told."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -52,7 +53,7 @@ class ThinPlateSpline(ControlPointTransform):
         if chosen.dim() != 2 or chosen.shape[1] != dims:
             raise OptionError(f"control points must be (K, {dims}), got {tuple(chosen.shape)}")
         super().__init__(chosen, dims=dims, control=control, bound=bound)
-        if regularisation < 0:
+        if not isinstance(regularisation, (int, float)) or not 0 <= regularisation < math.inf:
             raise OptionError(f"regularisation must not be negative, got {regularisation!r}")
         self.regularisation = regularisation
         self._solution = self._solve()
