@@ -166,6 +166,16 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, enabled=False)
 
 
+def in_functorch() -> bool:
+    """Whether a transform of ``torch.func`` (vmap, grad, ...) is at work."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+# what torch.compiler.assume_constant_result does, without importing the compiler (a second): while
+# tracing, it is asked of the transforms that are at work then, on which torch.compile guards
+in_functorch._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 def is_count(value: object) -> bool:
     """Whether it is a positive whole number (True is none)."""
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1

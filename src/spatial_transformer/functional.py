@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spatial_transformer.coordinates import check_size, coordinate_dtype
+from spatial_transformer.coordinates import check_size, coordinate_dtype, in_functorch
 from spatial_transformer.errors import BackendError, DTypeError, OptionError, ShapeError
 from spatial_transformer.kernels import ops
 from spatial_transformer.kernels.cpu.run import layout_of
@@ -315,18 +315,9 @@ def _warn_once(why: str) -> None:
     warnings.warn(f"running eager: {why}", EagerWarning, stacklevel=4)
 
 
-def _in_functorch() -> bool:
-    return torch._C._functorch.peek_interpreter_stack() is not None
-
-
-# what torch.compiler.assume_constant_result does, without importing the compiler (a second): while
-# tracing, it is asked of the transforms that are at work then, on which torch.compile guards
-_in_functorch._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
-
 def in_function_transform() -> bool:
     """Whether vmap, jvp or their like are at work, which operators in C++ know nothing of."""
-    return _in_functorch() or torch.autograd.forward_ad._current_level >= 0
+    return in_functorch() or torch.autograd.forward_ad._current_level >= 0
 
 
 class Sampler(nn.Module):

@@ -92,14 +92,16 @@ def reproduce(
     else:
         ending = _one_by_one(todo, len(plan), out, console, run_one, **where)
     done: list[Record] = []
+    left = {config.name: config for config in todo}
     with closing(ending):
         for record in ending:
             done.append(record)
-            left = [c for c in todo if c.record(Path()) not in {r.path for r in done}]
+            left.pop(record.path.stem, None)
             console.print(
                 f"{record.path.stem}: test error {record.test_error_percent:.2f} %, "
                 f"{_words(record.wall_seconds)}. {len(plan) - len(left)} of {len(plan)} runs "
-                f"recorded, {_words(time.perf_counter() - began)} gone{_left(left, out, jobs)}",
+                f"recorded, {_words(time.perf_counter() - began)} gone"
+                f"{_left(list(left.values()), out, jobs)}",
                 highlight=False,
                 markup=False,
             )

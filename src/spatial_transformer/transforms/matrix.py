@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from spatial_transformer.coordinates import axes
+from spatial_transformer.coordinates import axes, in_functorch
 from spatial_transformer.errors import OptionError, TransformError
 from spatial_transformer.transforms.base import Transform
 
@@ -38,9 +38,9 @@ def refuse(outside: Tensor, why: str) -> None:
     """Raises: TransformError if anything is outside; not where values cannot be looked at (they are
     traced, mapped over or not there): callers make them NaN."""
     looked_at = type(outside) is Tensor and outside.device.type != "meta"
-    if torch.compiler.is_compiling() or not looked_at:
+    if torch.compiler.is_compiling() or in_functorch() or not looked_at:
         return
-    if torch._C._functorch.peek_interpreter_stack() is None and bool(outside.any()):
+    if bool(outside.any()):
         raise TransformError(why)
 
 

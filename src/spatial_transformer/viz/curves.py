@@ -9,8 +9,6 @@ from torch import Tensor
 from spatial_transformer.errors import ShapeError
 from spatial_transformer.viz.style import SERIES, new_figure, plain_axes
 
-PANELS = {"loss": "training loss", "error_percent": "", "rates": "learning rate"}
-
 
 def draw_curves(
     runs: Mapping[str, Mapping[str, Tensor]],
@@ -32,11 +30,12 @@ def draw_curves(
     >>> len(draw_curves({"st_cnn": history}).axes)
     3
     """
-    if not runs or any(k not in h for h in runs.values() for k in ("step", *PANELS)):
-        raise ShapeError(f"curves need runs with a history of step, {', '.join(PANELS)}")
+    labels = {"loss": "training loss", "error_percent": error, "rates": "learning rate"}
+    if not runs or any(k not in h for h in runs.values() for k in ("step", *labels)):
+        raise ShapeError(f"curves need runs with a history of step, {', '.join(labels)}")
     figure = new_figure(8.4, 2.5 + (0.25 if title else 0))
-    panels = figure.subplots(1, len(PANELS))
-    for axes, (key, label) in zip(panels, PANELS.items(), strict=True):
+    panels = figure.subplots(1, len(labels))
+    for axes, (key, label) in zip(panels, labels.items(), strict=True):
         plain_axes(axes)
         for k, (name, history) in enumerate(runs.items()):
             colour = SERIES[k % len(SERIES)]
@@ -56,7 +55,7 @@ def draw_curves(
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
             axes.yaxis.set_minor_locator(NullLocator())
-        axes.set_title(label or error, fontsize=10)
+        axes.set_title(label, fontsize=10)
         axes.set_xlabel("step", fontsize=10)
     if len(runs) > 1:
         panels[0].legend(fontsize=9, frameon=False)
