@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.training import records
 from spatial_transformer.training.checkpoint import load_checkpoint, save_checkpoint
 from spatial_transformer.training.history import History, kept_steps
-from spatial_transformer.training.loop import evaluate, fit
+from spatial_transformer.training.loop import classification, evaluate, fit
 from spatial_transformer.training.recipe import PAPER, Recipe, seed_everything
 from spatial_transformer.training.records import Record, load_record, load_records
 
@@ -46,6 +46,19 @@ def test_learns():
     after = evaluate(fitted.model, [batches(1000)])
     assert after.loss < before.loss / 2
     assert after.error_percent <= 10
+
+
+def test_label_smoothing_shares_the_target():
+    logits = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
+    labels = torch.tensor([0, 2])
+    target = torch.tensor([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]], dtype=torch.float64)
+    expected = -(target * logits.log_softmax(1)).sum(1).mean()
+    loss, error = classification(0.3)(nn.Identity(), (logits, labels))
+    torch.testing.assert_close(loss, expected)
+    assert error == 50
+    # and it is what a recipe trains with
+    plain, smooth = (trained(replace(RECIPE, label_smoothing=s)) for s in (0.0, 0.9))
+    assert smooth.train_loss > plain.train_loss + 0.1
 
 
 @pytest.mark.parametrize("average", [0.0, 0.8])
@@ -117,6 +130,8 @@ def test_recipes():
         Recipe(schedule="cosine")
     with pytest.raises(OptionError, match="average must be"):
         Recipe(average=1.0)
+    with pytest.raises(OptionError, match="label_smoothing must be"):
+        Recipe(label_smoothing=1.0)
     with pytest.raises(OptionError, match="must be positive"):
         Recipe(iterations=0)
     # the paper's: 0.01, divided by ten every 50k
@@ -133,7 +148,7 @@ def test_recipes():
 RECORD = Record(
     experiment="table1", dataset="rts", model="cnn", seed=1, test_error_percent=1.5,
     validation_error_percent=1.6, test_loss=0.1, train_loss=0.2, test_images=10_000, iterations=3,
-    batch_size=4, parameters=5, recipe={"lr": 1.0}, config={}, wall_seconds=1.0, hardware="x",
+    batch_size=4, parameters=5, recipe=asdict(RECIPE), config={}, wall_seconds=1.0, hardware="x",
     torch="2", commit="abc",
 )  # fmt: skip
 
@@ -142,6 +157,11 @@ class TestRecords:
     def test_round_trip(self, tmp_path):
         path = RECORD.save(tmp_path)
         assert path == tmp_path / "table1" / "rts--cnn--seed1.json"
+        assert load_record(path) == RECORD
+        # an option that is newer than the record did nothing
+        values = json.loads(path.read_text())
+        del values["recipe"]["label_smoothing"]
+        path.write_text(json.dumps(values))
         assert load_record(path) == RECORD
         assert load_records(tmp_path) == load_records(tmp_path, "table1") == [RECORD]
         assert load_records(tmp_path, "table2") == []

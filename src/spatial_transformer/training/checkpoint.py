@@ -7,6 +7,7 @@ import torch
 
 from spatial_transformer.errors import CheckpointError
 from spatial_transformer.files import write_whole
+from spatial_transformer.training.recipe import complete
 
 FORMAT = 2
 
@@ -32,4 +33,5 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         raise CheckpointError(f"{path}: checkpoint format {found!r}, this version reads {FORMAT}")
+    state["run"]["recipe"] = complete(state["run"]["recipe"])
     return state

@@ -28,12 +28,16 @@ Batches = Callable[[int], tuple[Tensor, Tensor]]
 Objective = Callable[[nn.Module, tuple[Tensor, Tensor]], tuple[Tensor, Tensor]]
 
 
-def classify(network: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def classification(label_smoothing: float) -> Objective:
     """Cross entropy and error in percent of images and labels."""
-    images, labels = batch
-    logits = network(images)
-    wrong = (logits.detach().argmax(1) != labels).float().mean()
-    return F.cross_entropy(logits, labels), 100 * wrong
+
+    def objective(network: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        images, labels = batch
+        logits = network(images)
+        wrong = (logits.detach().argmax(1) != labels).float().mean()
+        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing), 100 * wrong
+
+    return objective
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def fit(
     batches: Batches,
     recipe: Recipe,
     *,
-    objective: Objective = classify,
+    objective: Objective | None = None,
     checkpoint: Path | None = None,
     checkpoint_every: int = 500,
     identity: dict[str, Any] | None = None,
@@ -86,11 +90,13 @@ def fit(
     optimiser, schedule, average and torch's generator are restored, and batch k depends on k alone.
 
     Args:
+        objective: None: classification.
         identity: what the run is, kept in the checkpoint; another run's checkpoint is refused.
         history: keeps moments of the run, here and in the checkpoint.
         stop_after: stop at this iteration with a checkpoint, as a kill would.
     Raises: CheckpointError.
     """
+    objective = objective or classification(recipe.label_smoothing)
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser, schedule = recipe.build(model)

@@ -1,6 +1,7 @@
 """How a model is trained, as plain values that a record can hold."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,6 +25,8 @@ class Recipe:
     moving average of the weights that is evaluated (0: the weights themselves). ``clip`` bounds the
     gradient's norm (0: no bound). ``precision`` is Lightning Fabric's.
     ``channels_last`` lays the weights out so; on a CPU it is the faster way to convolve.
+    ``label_smoothing`` is the part of a classifier's target that is shared among all classes
+    (Szegedy et al. 2016); the training loss is with it.
     """
 
     iterations: int = 1_000
@@ -39,6 +42,7 @@ class Recipe:
     clip: float = 0.0
     precision: str = "32-true"
     channels_last: bool = False
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         if self.iterations < 1 or self.batch_size < 1:
@@ -49,6 +53,8 @@ class Recipe:
             raise OptionError(f"schedule must be one of {SCHEDULES}, got {self.schedule!r}")
         if not 0 <= self.average < 1:
             raise OptionError(f"average must be in [0, 1), got {self.average!r}")
+        if not 0 <= self.label_smoothing < 1:
+            raise OptionError(f"label_smoothing must be in [0, 1), got {self.label_smoothing!r}")
 
     def build(self, model: nn.Module) -> tuple[Optimizer, LRScheduler]:
         """The optimiser and the schedule of its learning rate."""
@@ -82,6 +88,11 @@ PAPER = Recipe(
     schedule="step",
     average=0.0,
 )
+
+
+def complete(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a recipe out of a file: options that are newer than the file did nothing."""
+    return asdict(Recipe()) | values
 
 
 def seed_everything(seed: int) -> None:

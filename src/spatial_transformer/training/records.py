@@ -13,6 +13,7 @@ import torch
 
 from spatial_transformer.errors import CheckpointError
 from spatial_transformer.files import write_whole
+from spatial_transformer.training.recipe import complete
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,9 @@ class Record:
     """What one run was and what came out of it.
 
     ``test_error_percent`` is on the fixed test set, after the last step (in co-localisation, which
-    has no test set: of the digits, how many are not found); ``recipe`` holds every
-    training option; ``commit`` is the source's git commit when the run was started or last gone on
-    with (with ``+`` when it was changed since).
+    has no test set: of the digits, how many are not found); ``train_loss`` is the smoothed loss
+    that was trained with; ``recipe`` holds every training option; ``commit`` is the source's git
+    commit when the run was started or last gone on with (with ``+`` when it was changed since).
     """
 
     experiment: str
@@ -84,7 +85,7 @@ def load_record(path: Path) -> Record:
     for known in fields(Record):
         if not isinstance(values[known.name], _JSON[known.type]):
             raise CheckpointError(f"{path}: not a record: {known.name} is {values[known.name]!r}")
-    return Record(**values)
+    return Record(**values | {"recipe": complete(values["recipe"])})
 
 
 def load_records(results: Path, experiment: str | None = None) -> list[Record]:
