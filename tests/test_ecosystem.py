@@ -80,6 +80,17 @@ class TestCompile:
             grads = [torch.autograd.grad(x.square().sum(), theta)[0] for x in (found, wanted)]
             torch.testing.assert_close(*grads, rtol=1e-3, atol=1e-3)
 
+    @pytest.mark.parametrize("name", stn.list_transforms())
+    def test_every_transform_by_name(self, name):
+        image, size = inputs()
+        theta = near(stn.make_transform(name))
+
+        def warp(image, theta):
+            return stn.warp(image, theta, name, size)
+
+        found = self.compiled(warp)(image, theta)
+        torch.testing.assert_close(found, warp(image, theta), rtol=0, atol=1e-5)
+
     @pytest.mark.parametrize("kernel", KERNELS)
     def test_every_kernel(self, kernel):
         image, _ = inputs()

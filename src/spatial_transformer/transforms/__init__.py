@@ -55,5 +55,6 @@ def as_transform(transform: Transform | str) -> Transform:
     return transform
 
 
-#: by name, for calls that keep none: making a module takes longer than a small warp
-SHARED = {name: make_transform(name) for name in ("affine", "projective", "similarity")}
+#: by name, for calls that keep none: making a module takes longer than a small warp, and bases are
+#: kept in it. Made here, where nobody compiles, traces or chooses another device.
+SHARED = {name: make_transform(name) for name in list_transforms()}
