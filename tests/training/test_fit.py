@@ -59,6 +59,8 @@ def test_label_smoothing_shares_the_target():
     # and it is what a recipe trains with
     plain, smooth = (trained(replace(RECIPE, label_smoothing=s)) for s in (0.0, 0.9))
     assert smooth.train_loss > plain.train_loss + 0.1
+    with pytest.raises(OptionError, match="label_smoothing is of classification"):
+        trained(replace(RECIPE, label_smoothing=0.1), objective=classification(0.0))
 
 
 @pytest.mark.parametrize("average", [0.0, 0.8])

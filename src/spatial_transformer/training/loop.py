@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from spatial_transformer.errors import CheckpointError
+from spatial_transformer.errors import CheckpointError, OptionError
 from spatial_transformer.training.checkpoint import load_checkpoint, save_checkpoint
 from spatial_transformer.training.history import History
 from spatial_transformer.training.progress import Measured, Onlooker, Watcher
@@ -94,9 +94,12 @@ def fit(
         identity: what the run is, kept in the checkpoint; another run's checkpoint is refused.
         history: keeps moments of the run, here and in the checkpoint.
         stop_after: stop at this iteration with a checkpoint, as a kill would.
-    Raises: CheckpointError.
+    Raises: CheckpointError; OptionError for labels smoothed with an objective of one's own.
     """
-    objective = objective or classification(recipe.label_smoothing)
+    if objective is None:
+        objective = classification(recipe.label_smoothing)
+    elif recipe.label_smoothing:
+        raise OptionError("label_smoothing is of classification: this objective has no labels")
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser, schedule = recipe.build(model)

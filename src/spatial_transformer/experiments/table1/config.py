@@ -24,7 +24,7 @@ DEFAULT = Recipe(
 QUICK = replace(DEFAULT, iterations=3_000, average=0.99)
 
 RECIPES = {
-    # smoothing takes a third off the errors of ST-CNN on R
+    # smoothing takes a fifth off the errors of ST-CNN on R
     "default": replace(DEFAULT, label_smoothing=0.1),
     "quick": QUICK,
     "paper": PAPER,
