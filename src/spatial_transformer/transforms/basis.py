@@ -97,8 +97,8 @@ class ControlPointTransform(Transform):
                 found = self._make_basis(size, align_corners, like)
             # neither a graph's nor a fake tensor may be kept
             if not symbolic and type(found[0]) is Tensor and not compiling:
-                if len(self._bases) == KEPT:
-                    del self._bases[next(iter(self._bases))]
+                for oldest in list(self._bases)[: 1 - KEPT]:
+                    self._bases.pop(oldest, None)  # which another thread may have done
                 self._bases[key] = found
         return found
 
