@@ -54,6 +54,7 @@ def test_its_measures_by_hand(collapse):
     assert 0 <= found["test_error_percent"] <= 100
 
 
+@pytest.mark.slow
 def test_a_short_version_runs(collapse, tmp_path):
     digits = Digits(torch.randint(0, 256, (128, 28, 28)).to(torch.uint8), torch.arange(128) % 10)
     picture = tmp_path / "x.png"

@@ -88,6 +88,7 @@ def test_speed_and_memory_rows_are_what_the_tables_are_made_of(tmp_path, capsys)
     assert "| 2x1x9->7 | forward |" in report.memory_table(results["memory"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no peaks to reset")
 def test_memory_sees_what_is_taken_and_given_back():
     def greedy():

@@ -121,6 +121,7 @@ def test_wrong_names_and_files_are_told_in_one_line(tiny, tmp_path, capsys):
         assert "Traceback" not in log
 
 
+@pytest.mark.slow
 def test_a_network_without_a_transformer_is_shown_without_grids(tiny, tmp_path, capsys):
     common = ["--device", "cpu", "--data-root", tiny]
     stn(capsys, "train", "--model", "fcn", *SMALL, "--data-root", tiny, "--out", tmp_path)
@@ -150,6 +151,7 @@ def test_a_network_without_a_transformer_is_shown_without_grids(tiny, tmp_path, 
         assert read.n_frames == 3
 
 
+@pytest.mark.slow
 def test_a_run_without_a_history_says_so(tiny, tmp_path, capsys):
     common = ["--device", "cpu", "--data-root", tiny]
     stn(capsys, "train", "--model", "st_fcn", *SMALL, "--data-root", tiny, "--out", tmp_path)

@@ -164,6 +164,7 @@ class Killer(nullcontext):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_from_set_to_record(tiny, tmp_path):
     encoder = TABLE1.cell("p", "cnn", recipe="quick")
     encoder = replace(

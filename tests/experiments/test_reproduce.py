@@ -110,6 +110,7 @@ def test_a_table_killed_at_any_step_ends_in_the_same_numbers(tiny, tmp_path, mon
     assert numbers(killed) == numbers(whole)
 
 
+@pytest.mark.slow
 def test_what_is_recorded_is_not_run_again(tiny, tmp_path):
     plan = small_plan()
     console = quiet()
@@ -157,6 +158,7 @@ def test_what_runs_need_is_made_before_them(tiny, tmp_path):
     assert not needed.is_recorded(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_cell_is_made_again_in_spite_of_another_recipes_checkpoint(tiny, tmp_path):
     (config,) = small_plan()[:1]
     reproduce([config], tmp_path, data_root=tiny, console=quiet())

@@ -197,6 +197,7 @@ class TestErrors:
         with pytest.raises(ExportError, match="SpatialTransformer has lazy layers .* call it once"):
             export_module(layer, tmp_path / "layer.onnx", [torch.rand(2, 1, 8, 8)])
 
+    @pytest.mark.slow
     def test_antialias_that_reads_the_grid(self, tmp_path):
         with pytest.raises(ExportError, match=r"antialias=True takes as many points .*antialias=4"):
             export_warp(Warp("affine", antialias=True), tmp_path / "w.onnx")
