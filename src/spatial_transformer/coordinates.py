@@ -9,14 +9,19 @@ and ``half = (n - 1) / 2`` for ``align_corners=True`` (the corner pixels' centre
 module computes either direction by itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import wraps
 from numbers import Integral
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 from spatial_transformer.errors import ShapeError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def half_extent(n: int, align_corners: bool) -> float:
@@ -164,6 +169,19 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
     if device.type == "meta":  # has no autocast
         return nullcontext()
     return torch.autocast(device.type, enabled=False)
+
+
+def on_cpu(function: Callable[P, R]) -> Callable[P, R]:
+    """``function``, for which tensors are made on the CPU: what it computes are constants, also
+    where a network is laid out on ``torch.device("meta")``.
+    """
+
+    @wraps(function)
+    def call(*args: P.args, **options: P.kwargs) -> R:
+        with torch.device("cpu"):
+            return function(*args, **options)
+
+    return call
 
 
 def in_functorch() -> bool:

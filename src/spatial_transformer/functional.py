@@ -29,7 +29,7 @@ from spatial_transformer.samplers.eager import sample_eager
 from spatial_transformer.samplers.kernel import Kernel
 from spatial_transformer.samplers.nearest import Nearest
 from spatial_transformer.samplers.padding import check_padding
-from spatial_transformer.transforms import SHARED, Transform, as_transform
+from spatial_transformer.transforms import SHARED, Transform, as_transform, make_shared
 from spatial_transformer.transforms.matrix import MatrixTransform
 
 BACKENDS = ("auto", "eager", "cpu", "triton", "reference")
@@ -184,8 +184,10 @@ def warp(
     tensor([[[[1., 0.],
               [3., 2.]]]])
     """
-    named = SHARED.get(transform) if isinstance(transform, str) else None
-    transform = named or as_transform(transform)
+    if isinstance(transform, str):
+        make_shared()
+        transform = SHARED.get(transform, transform)
+    transform = as_transform(transform)
     options = check_options(image, kernel, padding, fill, align_corners, backend)
     check_dims(image, transform)
     size = check_size(image.shape[2:] if size is None else size, transform.dims)

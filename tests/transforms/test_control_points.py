@@ -8,8 +8,10 @@ import torch
 from scipy.interpolate import BSpline as ScipyBSpline
 from scipy.interpolate import RBFInterpolator
 from skimage.transform import PiecewiseAffineTransform
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import spatial_transformer as stn
+from spatial_transformer import transforms
 from spatial_transformer.coordinates import base_grid
 from spatial_transformer.errors import OptionError
 from spatial_transformer.transforms import BSplineDeformation, PiecewiseAffine, ThinPlateSpline
@@ -214,6 +216,38 @@ def test_a_basis_made_in_inference_mode_trains(name):
         stn.warp(image, theta, t)
     stn.warp(image, theta.requires_grad_(), t).square().sum().backward()
     assert theta.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", stn.list_transforms())
+def test_constants_are_numbers_in_a_network_laid_out_on_meta(name):
+    with torch.device("meta"):
+        t = stn.make_transform(name)
+    theta = torch.zeros(1, t.num_params) if not t.has_identity else t.identity()[None]
+    size = (5, 4, 6)[-t.dims :]
+    assert torch.equal(t.grid(theta, size), stn.make_transform(name).grid(theta, size))
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        torch.inference_mode,
+        lambda: torch.device("meta"),
+        lambda: FakeTensorMode(allow_non_fake_inputs=True),
+    ],
+)
+def test_named_transforms_first_asked_for_anywhere_serve_everywhere(context):
+    counts = {"thin_plate_spline": 32, "piecewise_affine": 32, "linear_basis": 6}
+    transforms.SHARED.clear()
+    with context():
+        for name, count in counts.items():
+            stn.warp(torch.rand(2, 1, 8, 8), torch.zeros(2, count), name)
+    image = torch.rand(2, 1, 8, 8)
+    for name in counts:
+        theta = stn.make_transform(name).identity().repeat(2, 1).requires_grad_()
+        warped = stn.warp(image, theta, name)
+        torch.testing.assert_close(warped, image)
+        warped.square().sum().backward()
+        assert theta.grad.abs().sum() > 0
 
 
 def test_the_newest_bases_are_kept():

@@ -1,5 +1,7 @@
 """theta -> grid: one family a file, and the registry that names them."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from spatial_transformer.errors import OptionError
 from spatial_transformer.registry import Registry
 from spatial_transformer.transforms.affine import Affine
@@ -56,5 +58,20 @@ def as_transform(transform: Transform | str) -> Transform:
 
 
 #: by name, for calls that keep none: making a module takes longer than a small warp, and bases are
-#: kept in it. Made here, where nobody compiles, traces or chooses another device.
-SHARED = {name: make_transform(name) for name in list_transforms()}
+#: kept in it. Empty until a name is first asked for.
+SHARED: dict[str, Transform] = {}
+
+
+def make_shared() -> None:
+    """Fill ``SHARED``, once: in a thread of its own, which no tracing, choice of a device or
+    inference mode of the caller's reaches.
+    """
+    if not SHARED:
+        with ThreadPoolExecutor(1) as pool:
+            made = pool.submit(lambda: {name: make_transform(name) for name in list_transforms()})
+            SHARED.update(made.result())
+
+
+# torch.compile calls it while tracing and then finds what it made, as a global it can guard on (as
+# a result, a module would have no such source); see coordinates.in_functorch
+make_shared._dynamo_marked_constant = True  # type: ignore[attr-defined]

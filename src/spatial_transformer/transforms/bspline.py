@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from spatial_transformer.coordinates import on_cpu
 from spatial_transformer.errors import OptionError
 from spatial_transformer.samplers.bspline import BSpline
 from spatial_transformer.transforms.basis import ControlPointTransform, lattice_shape
@@ -42,6 +43,7 @@ class BSplineDeformation(ControlPointTransform):
     name = "bspline"
     supported_dims = (2, 3)
 
+    @on_cpu
     def __init__(
         self,
         shape: Sequence[int] | int | None = None,

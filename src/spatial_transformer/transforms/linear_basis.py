@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from spatial_transformer.coordinates import full_precision
+from spatial_transformer.coordinates import full_precision, on_cpu
 from spatial_transformer.errors import OptionError, ShapeError
 from spatial_transformer.transforms.base import Transform
 from spatial_transformer.transforms.matrix import project
@@ -41,6 +41,7 @@ class LinearBasis(Transform):
     name = "linear_basis"
     supported_dims = (2, 3)
 
+    @on_cpu
     def __init__(
         self,
         features: Callable[[Tensor], Tensor] = homogeneous_features,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from spatial_transformer.coordinates import on_cpu
 from spatial_transformer.errors import OptionError
 from spatial_transformer.transforms.basis import ControlPointTransform, lattice, lattice_shape
 
@@ -29,6 +30,7 @@ class PiecewiseAffine(ControlPointTransform):
 
     name = "piecewise_affine"
 
+    @on_cpu
     def __init__(
         self,
         shape: Sequence[int] | int | None = None,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from spatial_transformer.coordinates import on_cpu
 from spatial_transformer.errors import OptionError
 from spatial_transformer.transforms.basis import ControlPointTransform, lattice, lattice_shape
 
@@ -34,6 +35,7 @@ class ThinPlateSpline(ControlPointTransform):
     name = "thin_plate_spline"
     supported_dims = (2, 3)
 
+    @on_cpu
     def __init__(
         self,
         shape: Sequence[int] | int | None = None,
