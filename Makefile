@@ -6,6 +6,9 @@ CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 PIP := STN_REQUIRE_KERNELS=1 $(BIN)/python -m pip install -q -c constraints.txt
 SOURCES := pyproject.toml setup.py constraints.txt $(wildcard src/spatial_transformer/kernels/cpu/*.cpp src/spatial_transformer/kernels/cpu/*.h)
+# in two processes of one thread each; JOBS= says otherwise
+JOBS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 DEMO := demo
 TRAIN := $(BIN)/stn train --data rts --recipe demo --device cpu --out $(DEMO)
 
@@ -44,17 +47,17 @@ browser:
 		|| { echo "no Chromium, and not root: apt install chromium"; exit 1; }
 
 test: $(DEV)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 fast: $(DEV)
-	$(BIN)/python -m pytest -m "not slow and not network"
+	$(PYTEST) -m "not slow and not network"
 
 check: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 format: $(DEV)
 	$(BIN)/ruff format .
