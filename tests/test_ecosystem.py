@@ -105,6 +105,24 @@ class TestCompile:
             found = self.compiled(sample)(image, grid)
             torch.testing.assert_close(found, sample(image, grid), rtol=0, atol=1e-5)
 
+    @pytest.mark.parametrize("kernel", ["lanczos", "bspline3", "bicubic"])
+    def test_sizes_that_may_change(self, kernel):
+        torch._dynamo.reset()
+        theta = torch.tensor([[1.0, 0.1, 0, 0, 1, 0]])
+
+        def warp(image):
+            return stn.warp(image, theta, "affine", kernel=kernel)
+
+        compiled = torch.compile(warp, fullgraph=True, dynamic=True, backend="aot_eager")
+        for size in ((9, 10), (7, 12)):
+            image = torch.rand(1, 1, *size)
+            torch.testing.assert_close(compiled(image), warp(image), rtol=0, atol=1e-5)
+
+    def test_a_layer_that_has_seen_no_image(self):
+        for name in stn.list_localisations():
+            image = torch.rand(2, 1, 28, 28)
+            assert torch.equal(self.compiled(stn.SpatialTransformer(name))(image), image)
+
     def test_a_layer_in_a_network_and_antialias(self):
         layer = stn.SpatialTransformer("convolutional", "affine", (14, 14), antialias=2)
         image = torch.rand(2, 1, 28, 28)

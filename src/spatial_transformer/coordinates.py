@@ -18,7 +18,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from spatial_transformer.errors import ShapeError
+from spatial_transformer.errors import DTypeError, ShapeError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -124,18 +124,20 @@ def grid_from_pixels(pixels: Tensor, size: Sequence[int], align_corners: bool = 
     """A grid out of pixel coordinates of the input: ``(B, ..., d)`` in (x, y[, z]), 0 being the
     first pixel's centre. ``size`` is the input's, ``(H, W)`` or ``(D, H, W)``.
 
-    Raises: ShapeError.
+    Raises: ShapeError, DTypeError.
 
     >>> grid_from_pixels(torch.tensor([[[[0.0, 1.5]]]]), (4, 4))
     tensor([[[[-0.7500,  0.0000]]]])
     """
-    if pixels.dim() == 0 or pixels.shape[-1] != len(size):
+    if not isinstance(pixels, Tensor):
+        raise DTypeError(f"pixels must be a tensor, got {type(pixels).__name__}")
+    dims = 3 if isinstance(size, Sequence) and len(size) == 3 else 2
+    if pixels.dim() == 0 or pixels.shape[-1] != dims:
         raise ShapeError(
-            f"pixels must be (..., {len(size)}) for an input of {tuple(size)}, "
-            f"got {tuple(pixels.shape)}"
+            f"pixels must be (..., {dims}) for an input of {size}, got {tuple(pixels.shape)}"
         )
     parts = pixels.to(coordinate_dtype(pixels)).unbind(-1)
-    ends = zip(parts, reversed(tuple(size)), strict=True)
+    ends = zip(parts, reversed(check_size(size, dims)), strict=True)
     return torch.stack([to_normalised(u, n, align_corners) for u, n in ends], dim=-1)
 
 

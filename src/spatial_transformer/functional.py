@@ -22,6 +22,7 @@ from spatial_transformer.samplers.check import (
     check_batch,
     check_fill,
     check_fill_option,
+    check_flag,
     check_grid,
     check_image,
 )
@@ -107,6 +108,7 @@ def check_options(
     """The checks that ``sample`` and ``warp`` share; the image's too. Raises: as :func:`sample`."""
     chosen = as_kernel(kernel)
     check_padding(padding)
+    check_flag("align_corners", align_corners)
     check_image(image, integers=chosen.copies)
     check_backend(backend)
     return Options(chosen, padding, check_fill(fill, padding, image), align_corners, backend)
@@ -218,7 +220,9 @@ def warp(
 
 
 def check_dims(image: Tensor, transform: Transform) -> None:
-    """Raises: ShapeError if the transform is for images of another dimension."""
+    """Raises: ShapeError if the transform is for images of another dimension; as
+    :func:`check_image`."""
+    check_image(image, integers=True)
     if image.dim() - 2 != transform.dims:
         raise ShapeError(
             f"transform {transform.name!r} has dims={transform.dims}, "
@@ -274,6 +278,10 @@ def resolve_backend(backend: str, image: Tensor, kernel: Kernel, fill: Tensor | 
     """
     if backend == "reference" and fill is not None and fill.requires_grad:
         raise BackendError("backend='reference' has no gradient to fill: use 'auto' or 'eager'")
+    if backend == "reference" and in_function_transform():
+        raise BackendError(
+            "backend='reference' has no torch.func transforms: use 'auto' or 'eager'"
+        )
     if backend in ("eager", "reference"):
         return backend
     use = ("triton" if image.is_cuda else "cpu") if backend == "auto" else backend
@@ -291,9 +299,10 @@ def resolve_backend(backend: str, image: Tensor, kernel: Kernel, fill: Tensor | 
 def _lacking(use: str, image: Tensor, kernel: Kernel, fill: Tensor | None) -> str | None:
     """What the fused kernels have not of a call."""
     # a subclass may weigh otherwise than its base
-    exact = type(kernel) in (Nearest, Bilinear, Bicubic)
-    if not exact or (isinstance(kernel, Bicubic) and kernel.a != KEYS_A):
-        return f"kernel {kernel!r}"
+    if type(kernel) not in (Nearest, Bilinear, Bicubic):
+        return f"kernel {type(kernel).__name__}"
+    if isinstance(kernel, Bicubic) and kernel.a != KEYS_A:
+        return f"bicubic kernel of an a other than {KEYS_A}"
     if fill is not None and fill.requires_grad:
         return "a gradient to fill"
     if in_function_transform():
@@ -340,6 +349,7 @@ class Sampler(nn.Module):
         if isinstance(kernel, nn.Module) and self.kernel is not kernel:
             self.weigher = kernel  # it learns: its parameters are this module's too
         self.padding = check_padding(padding)
+        check_flag("align_corners", align_corners)
         self.fill = fill
         self.align_corners = align_corners
         self.antialias = antialias

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from spatial_transformer.errors import OptionError, UnknownNameError
+from spatial_transformer.errors import OptionError, SpatialTransformerError, UnknownNameError
 
 T = TypeVar("T")
 
@@ -40,11 +40,12 @@ class Registry(Generic[T]):
         return self._builders[name]
 
     def make(self, name: str, **options: object) -> T:
-        """Build one. Raises: UnknownNameError; OptionError when an option is not one."""
+        """Build one. Raises: UnknownNameError; OptionError when an option is not one, or its value
+        is none for it."""
         builder = self.get(name)
         try:
             return builder(**options)
-        except TypeError as error:  # a wrong keyword, said in our words
-            if "argument" not in str(error):
-                raise
+        except SpatialTransformerError:
+            raise
+        except (TypeError, ValueError) as error:
             raise OptionError(f"{self.kind} {name!r}: {error}") from error

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from spatial_transformer.cli.app import app, main
+from spatial_transformer.cli.report import print_table
 from spatial_transformer.training.checkpoint import load_checkpoint, save_checkpoint
 
 COMMANDS = [
@@ -80,6 +81,11 @@ def test_train_eval_show_report(tiny, tmp_path, capsys):
     assert text.startswith("| model | parameters | steps | R |")
     assert "| fcn |" in text
     assert f"| st_fcn_affine | {record['parameters']:,} | 6 |" in text
+    code, text, _ = stn(capsys, "report", out)
+    assert code == 0
+    assert "table1: test error, %" in text
+    assert "st_fcn_affine" in text
+    assert f"{record['test_error_percent']:.2f}" in text
 
 
 def test_a_finished_run_is_not_trained_again_and_gives_the_same_numbers(tiny, tmp_path, capsys):
@@ -119,6 +125,23 @@ def test_wrong_names_and_files_are_told_in_one_line(tiny, tmp_path, capsys):
         assert log.startswith("error: "), log
         assert message in log
         assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "show"])
+def test_a_seed_is_none_below_zero(command, capsys):
+    words = [command] if command == "train" else [command, "cnn_r"]
+    code, _, log = stn(capsys, *words, "--seed", -1)
+    assert code == 2
+    assert "greater than or equal to 0" in log
+
+
+def test_a_table_wider_than_the_terminal_has_every_number(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    header = ["model", *(f"DATA{k}" for k in range(20))]
+    print_table("errors", header, [["st_cnn_affine", *(f"{k}.25 ± 0.50 (3)" for k in range(20))]])
+    text = capsys.readouterr().out
+    for wanted in (*header, "st_cnn_affine", *(f"{k}.25 ± 0.50 (3)" for k in range(20))):
+        assert wanted in text
 
 
 @pytest.mark.slow

@@ -75,6 +75,8 @@ def test_from_a_data_root(root):
     assert labels.tolist() == list(range(6))
     assert len(mnist.load_mnist("test", root)[1]) == 3
     assert mnist.locate_mnist(root) == root
+    assert mnist.locate_mnist(str(root)) == root
+    assert torch.equal(mnist.load_mnist("test", str(root))[0], mnist.load_mnist("test", root)[0])
     assert not cache().exists()
 
 

@@ -202,6 +202,19 @@ class TestErrors:
         with pytest.raises(ExportError, match=r"antialias=True takes as many points .*antialias=4"):
             export_warp(Warp("affine", antialias=True), tmp_path / "w.onnx")
 
+    def test_antialias_of_any_size(self, tmp_path):
+        warp = Warp("affine", antialias=4)
+        with pytest.raises(
+            ExportError, match="for one output size: give Warp its size=, or .*fixed"
+        ):
+            export_warp(warp, tmp_path / "w.pt2")
+
+    def test_outputs_that_there_are_not(self, tmp_path):
+        with pytest.raises(OptionError, match=r"outputs names \['a', 'b'\], but the module has 1"):
+            export_module(
+                nn.Linear(8, 2), tmp_path / "n.onnx", [torch.rand(2, 8)], outputs=["a", "b"]
+            )
+
     def test_a_prefilter_of_any_size(self, tmp_path):
         with pytest.raises(ExportError, match="'bspline3' has a prefilter.*for a fixed size"):
             export_warp(Warp("affine", kernel="bspline3"), tmp_path / "w.onnx")

@@ -70,6 +70,26 @@ def test_any_body_will_do():
     assert net(torch.rand(5, 2, 9, 9)).shape == (5, 4)
 
 
+@pytest.mark.parametrize("name", stn.list_localisations())
+def test_an_image_of_another_size_is_told_of(name):
+    net = stn.make_localisation(name, "affine")
+    net(torch.rand(2, 1, 32, 32))
+    with pytest.raises(ShapeError, match="for images of one size, .* numbers here, this one gives"):
+        net(torch.rand(2, 1, 40, 40))
+    bare = stn.Localisation(nn.Flatten(), "affine", in_shape=(1, 3, 3))
+    with pytest.raises(ShapeError, match="they give 9 numbers here, this one gives 16"):
+        bare(torch.rand(2, 1, 4, 4))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("transform", ["affine", "thin_plate_spline", "piecewise_affine"])
+def test_a_layer_in_half_precision_starts_at_the_identity(transform, dtype):
+    layer = stn.SpatialTransformer("fully_connected", transform)
+    image = torch.rand(2, 2, 10, 11).to(dtype)
+    layer(image.float())
+    assert torch.equal(layer.to(dtype)(image), image)
+
+
 def test_theta_is_float32_under_autocast():
     net = stn.make_localisation("convolutional", "affine")
     with torch.autocast("cpu", dtype=torch.bfloat16):

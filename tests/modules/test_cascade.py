@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import spatial_transformer as stn
-from spatial_transformer.errors import OptionError, TransformError
+from spatial_transformer.errors import OptionError, ShapeError, TransformError
 from spatial_transformer.modules.cascade import Cascade
 from spatial_transformer.modules.monitor import CollapseMonitor, CollapseWarning
 
@@ -71,12 +71,24 @@ class TestCascade:
         for stages, steps in (("fully_connected", 1), (3, 1), ([nn.Identity()], 2.5), ([], 2)):
             with pytest.raises(OptionError, match="one or more stages"):
                 Cascade(stages, "affine", steps=steps)
-        layer = Cascade(["fully_connected"], "thin_plate_spline", steps=2)
         with pytest.raises(TransformError, match="no composition within its family"):
-            layer(torch.rand(1, 1, 9, 9))
+            Cascade(["fully_connected"], "thin_plate_spline", steps=2)
+        Cascade(["fully_connected"], "thin_plate_spline")(torch.rand(1, 1, 9, 9))
+        other = stn.make_localisation("fully_connected", "attention")
+        with pytest.raises(ShapeError, match="predicts 3 parameters, but .* takes 6"):
+            Cascade(["fully_connected", other], "affine")
 
 
 class TestMonitor:
+    def test_a_cascade_on_its_bounds_is_watched_as_it_runs(self):
+        bounded = stn.Bounded(stn.Similarity(), {"s": (0.5, 2.0)})
+        layer = Cascade([Told(torch.tensor([0.0, 5.0, 0.0, 0.0]))] * 2, bounded)
+        image = torch.rand(2, 1, 8, 8)
+        wanted = layer(image)
+        with CollapseMonitor(layer) as monitor, pytest.warns(CollapseWarning, match="75%"):
+            assert torch.equal(layer(image), wanted)
+        assert monitor.outside[""] == 0.75
+
     def test_warns_once_when_most_is_outside(self):
         good = stn.SpatialTransformer(Told(stn.Affine().identity()))
         bad = stn.SpatialTransformer(Told(torch.tensor([3.0, 0, 0, 0, 3, 0])))

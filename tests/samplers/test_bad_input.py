@@ -1,5 +1,7 @@
 """Every family of bad input is told in words that name what was wrong."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,10 @@ from spatial_transformer.kernels.ops import KERNELS
 
 IMAGE, GRID = torch.zeros(2, 3, 4, 5), torch.zeros(2, 6, 7, 2)
 THETA = torch.zeros(2, 6)
+
+
+def make_localisation(name, **options):
+    return stn.make_localisation(name, "affine", **options)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +58,7 @@ def test_tensors(image, grid, error, message):
         ({"padding": "fill", "fill": [1.0, 2.0]}, ShapeError, "3 channels, got shape"),
         ({"padding": "fill", "fill": "red"}, OptionError, "fill must be a number, .* got 'red'"),
         ({"backend": "cuda"}, OptionError, "unknown backend 'cuda'. Known: auto, eager"),
+        ({"align_corners": "no"}, OptionError, "align_corners must be True or False, got 'no'"),
     ],
 )
 def test_options(options, error, message):
@@ -137,6 +144,7 @@ def test_modules_are_told_when_they_are_made():
         ({"padding": "fill"}, "padding='fill' needs fill="),
         ({"fill": 1.0}, "contradicts padding='zeros'"),
         ({"antialias": 99}, "antialias must be True, False or a number"),
+        ({"align_corners": None}, "align_corners must be True or False, got None"),
     ):
         with pytest.raises(OptionError, match=message):
             stn.SpatialTransformer("convolutional", **options)
@@ -148,9 +156,87 @@ def test_modules_are_told_when_they_are_made():
         stn.warp(IMAGE, THETA, stn.Affine)
 
 
+@pytest.mark.parametrize("layer", [stn.SpatialTransformer, lambda n: stn.Cascade([n, n])])
+def test_layers_look_at_the_image_before_their_networks_do(layer):
+    layer = layer("fully_connected")
+    for image, error, message in (
+        (IMAGE.numpy(), DTypeError, "image must be a tensor, got ndarray"),
+        (None, DTypeError, "image must be a tensor, got NoneType"),
+        (IMAGE[..., :0], ShapeError, "its dimension is empty"),
+        (IMAGE[0], ShapeError, "add a batch dimension"),
+    ):
+        with pytest.raises(error, match=message):
+            layer(image)
+    assert torch.equal(layer(IMAGE + 1), IMAGE + 1)  # the empty one has not sized its layers
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "options", "message"),
+    [
+        (stn.make_transform, "thin_plate_spline", {"dims": "2"}, "dims must be 2 or 3, got '2'"),
+        (stn.make_transform, "bspline", {"dims": None}, "dims must be 2 or 3, got None"),
+        (stn.make_transform, "affine", {"dims": 2.0}, "works with dims=2 or 3, got dims=2.0"),
+        (stn.make_transform, "affine", {"fixed": [1]}, r"fixed must be {name: value}, got \[1\]"),
+        (
+            stn.make_transform,
+            "attention",
+            {"fixed": {"s": "a"}},
+            "must be a finite number, got 'a'",
+        ),
+        (stn.make_transform, "rigid", {"fixed": {"tx": math.nan}}, "a finite number, got nan"),
+        (stn.make_transform, "bspline", {"bound": math.inf}, "positive and finite, got inf"),
+        (stn.make_transform, "log_polar", {"outer": math.inf}, "0 < inner < outer must hold"),
+        (stn.make_transform, "log_polar", {"inner": "a"}, "0 < inner < outer must hold"),
+        (stn.make_transform, "diffeomorphic", {"steps": 64}, "steps must be 0 to 24 squarings"),
+        (stn.make_transform, "linear_basis", {"features": None}, "transform 'linear_basis': "),
+        (stn.make_transform, "thin_plate_spline", {"points": "abc"}, "'thin_plate_spline': "),
+        (stn.make_sampler, "bicubic", {"a": "x"}, "kernel 'bicubic': "),
+        (stn.make_sampler, "bicubic", {"a": math.nan}, "kernel 'bicubic': "),
+        (make_localisation, "fully_connected", {"units": 32}, "numbers in a list, got 32"),
+        (make_localisation, "fully_connected", {"units": (-3,)}, "units must be positive"),
+        (make_localisation, "convolutional", {"filters": 20}, "numbers in a list, got 20"),
+        (make_localisation, "convolutional", {"kernel_size": 0}, "kernel_size must be a positive"),
+        (make_localisation, "convolutional", {"downsample": 0}, "downsample must be a positive"),
+        (make_localisation, "convolutional", {"count": 2.5}, "count must be a positive number"),
+    ],
+)
+def test_options_of_what_is_made_by_name(make, name, options, message):
+    with pytest.raises(OptionError, match=message):
+        make(name, **options)
+
+
+def test_what_torch_func_and_meta_tensors_cannot_have():
+    theta = torch.rand(2, 6)
+
+    def mapped(**options):
+        return torch.func.vmap(lambda i, t: stn.warp(i[None], t[None], "affine", **options))
+
+    with pytest.raises(OptionError, match="which vmap and meta tensors do not show: give a number"):
+        mapped(antialias=True)(IMAGE, theta)
+    with pytest.raises(OptionError, match="which vmap and meta tensors do not show: give a number"):
+        stn.warp(IMAGE.to("meta"), theta.to("meta"), "affine", antialias=True)
+    assert mapped(antialias=2)(IMAGE, theta).shape == (2, 1, 3, 4, 5)
+    with pytest.raises(BackendError, match="'reference' has no torch.func transforms"):
+        mapped(backend="reference")(IMAGE, theta)
+
+
+def test_options_of_what_is_made_of_transforms():
+    with pytest.raises(OptionError, match="compose takes transforms"):
+        stn.Compose(stn.Affine())
+    with pytest.raises(OptionError, match="bounds must be {parameter"):
+        stn.Bounded(stn.Similarity(), [("s", (0.5, 2.0))])
+
+
 def test_pixels_and_flows_of_another_width():
     with pytest.raises(ShapeError, match=r"pixels must be \(..., 2\) .*got \(1, 4, 4, 3\)"):
         grid_from_pixels(torch.zeros(1, 4, 4, 3), (4, 4))
+    for size in ((0, 4), (4.5, 4)):
+        with pytest.raises(ShapeError, match="of 2 positive whole numbers"):
+            grid_from_pixels(torch.zeros(1, 4, 4, 2), size)
+    with pytest.raises(DTypeError, match="pixels must be a tensor, got list"):
+        grid_from_pixels([[0.0, 1.0]], (4, 4))
+    pixels = torch.rand(1, 4, 4, 2)
+    assert torch.equal(grid_from_pixels(pixels, 4), grid_from_pixels(pixels, (4, 4)))
     with pytest.raises(ShapeError, match=r"flow must be \(B, H, W, 2\).*got \(1, 2, 4, 4\)"):
         grid_from_flow(torch.zeros(1, 2, 4, 4))
     assert stn.warp(IMAGE, THETA, "affine", np.int64(3)).shape == (2, 3, 3, 3)

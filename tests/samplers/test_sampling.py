@@ -1,6 +1,7 @@
 """``sample`` against what shares no code with it: SciPy, torch, the float64 oracle, by hand."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -185,6 +186,15 @@ class TestGradientAtWholePixels:
     def test_at_the_last_pixel(self, padding, wanted):
         assert self.slope(padding, 3) == pytest.approx(wanted, abs=1e-5)
 
+    @pytest.mark.parametrize("backend", ["auto", "eager", "reference"])
+    def test_of_theta_whoever_computes_it(self, backend):
+        image = torch.tensor([0.0, 1, 3, 7, 15, 31]).repeat(1, 1, 5, 1)
+        theta = torch.zeros(1, 2, requires_grad=True)
+        warped = stn.warp(image, theta, "translation", padding="border", backend=backend)
+        warped.sum().backward()
+        # 5 rows of 1 + 2 + 4 + 8 + 16 and none at the last pixel; half the width is 3 pixels
+        torch.testing.assert_close(theta.grad, torch.tensor([[465.0, 0.0]]), rtol=1e-6, atol=1e-5)
+
     def test_half_way_it_is_the_same_from_both_sides(self):
         assert self.slope("border", 1.5) == pytest.approx(5, abs=1e-5)
 
@@ -218,6 +228,28 @@ class TestIdentity:
         image = torch.randn(2, 3, 37, 512).to(dtype)
         theta = stn.Affine().identity()[None].to(dtype)
         assert torch.equal(stn.warp(image, theta, "affine"), image)
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+    @pytest.mark.parametrize("transform", [n for n in stn.list_transforms() if n != "log_polar"])
+    def test_by_every_transform(self, transform, dtype):
+        t = stn.make_transform(transform)
+        image = torch.randn(2, 3, 10, 11).to(dtype)
+        for theta in (t.identity()[None].to(dtype), t.identity()[None]):
+            if transform == "linear_basis" and dtype == torch.float64:  # which is multiplied out
+                theta = theta.double()
+            found = stn.warp(image, theta, t)
+            exact = transform != "linear_basis" or dtype != torch.float64
+            torch.testing.assert_close(found, image, rtol=0, atol=0 if exact else 1e-14)
+
+    @pytest.mark.parametrize("align_corners", [False, True])
+    @pytest.mark.parametrize("size", [(5, 7), (1, 123), (224, 28)])
+    def test_by_the_oracle(self, size, align_corners):
+        image = torch.randn(1, 2, *size)
+        t = stn.Affine()
+        found = stn.warp(
+            image, t.identity()[None], t, align_corners=align_corners, backend="reference"
+        )
+        assert torch.equal(found, image)
 
     @pytest.mark.parametrize("align_corners", [False, True])
     def test_in_3d(self, align_corners):
@@ -354,6 +386,14 @@ class TestProperties:
         image = torch.full((2, 1, 5, 6), 0.7, dtype=torch.float64)
         out = stn.sample(image, grid, padding=padding)
         torch.testing.assert_close(out, torch.full_like(out, 0.7))
+
+
+def test_an_infinite_coordinate_on_an_axis_of_one_pixel_without_a_warning():
+    grid = torch.full((1, 1, 1, 2), torch.inf)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read = stn.sample(torch.ones(1, 1, 1, 4), grid, align_corners=True, backend="reference")
+    assert read.item() == 0
 
 
 class TestShapesAndTypes:

@@ -114,7 +114,7 @@ def test_bad_control_points_are_named():
         with pytest.raises(OptionError, match="regularisation must not be negative"):
             stn.ThinPlateSpline(regularisation=wrong)
     for wrong in ("a", 0, -1.0, math.nan):
-        with pytest.raises(OptionError, match="bound must be positive"):
+        with pytest.raises(OptionError, match="bound must be positive and finite"):
             stn.ThinPlateSpline(bound=wrong)
     with pytest.raises(OptionError, match="control points must be finite"):
         stn.ThinPlateSpline(points=torch.full((5, 2), math.nan))
@@ -222,9 +222,24 @@ def test_a_basis_made_in_inference_mode_trains(name):
 def test_constants_are_numbers_in_a_network_laid_out_on_meta(name):
     with torch.device("meta"):
         t = stn.make_transform(name)
-    theta = torch.zeros(1, t.num_params) if not t.has_identity else t.identity()[None]
+        start = t.identity()
+    assert start.device.type == "cpu"
+    assert start.dtype == torch.float32
+    theta = start[None]
     size = (5, 4, 6)[-t.dims :]
     assert torch.equal(t.grid(theta, size), stn.make_transform(name).grid(theta, size))
+
+
+@pytest.mark.parametrize("name", stn.list_transforms())
+def test_the_identity_is_float32_whatever_the_default(name):
+    t = stn.make_transform(name)
+    wanted = t.identity()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert t.identity().dtype == torch.float32
+        assert torch.equal(stn.make_transform(name).identity(), wanted)
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import spatial_transformer as stn
 from spatial_transformer.errors import DTypeError, OptionError, ShapeError, TransformError
 from spatial_transformer.testing import check_transform
+from spatial_transformer.testing.transforms import check_shapes
 
 FAMILIES = ["translation", "attention", "rigid", "similarity", "affine", "projective"]
 SPATIAL = [(n, d) for n in FAMILIES for d in (2, 3) if d in stn.make_transform(n).supported_dims]
@@ -284,6 +285,11 @@ def test_fixed_entries_may_leave_no_identity():
     assert stn.Attention(fixed={"s": 1.0}).has_identity
     assert not stn.Attention(fixed={"s": 0.5}).has_identity
     check_transform(stn.Attention(fixed={"s": 0.5}))
+
+
+def test_a_mesh_that_does_not_cover_all_is_no_mistake():
+    points, triangle = torch.tensor([[-1.0, -1], [1, -1], [0, 1]]), torch.tensor([[0, 1, 2]])
+    check_shapes(stn.PiecewiseAffine(points=points, triangles=triangle))
 
 
 def test_a_wrong_gradient_is_an_assertion():

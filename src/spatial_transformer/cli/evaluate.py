@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from spatial_transformer.cli.console import say
-from spatial_transformer.cli.options import DataRoot, Device, Model
+from spatial_transformer.cli.options import DataRoot, Device, Model, TestSeed
 
 
 def evaluate(
@@ -13,7 +13,7 @@ def evaluate(
     data: Annotated[
         str | None, typer.Option(help="Another data set of the same image size.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the fixed test set.")] = 0,
+    seed: TestSeed = 0,
     device: Device = "auto",
     data_root: DataRoot = None,
 ) -> None:

@@ -11,6 +11,9 @@ Seed = Annotated[
         min=0, max=2**63 - 1, help="Seed of the weights, the batches and the distortions."
     ),
 ]
+TestSeed = Annotated[
+    int, typer.Option(min=0, max=2**63 - 1, help="Seed of the fixed test set: which images.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 DataRoot = Annotated[
     Path | None,

@@ -53,21 +53,25 @@ def report(
     records = load_records(results, experiment)
     if not records:
         raise DataError(f"{results / experiment if experiment else results}: no records there")
-    header, rows = error_table(records)
-    table = find_recorded(experiment) if experiment else None
-    if table is not None:
-        header, rows = table.table(records)
-    if as_markdown:
-        print(markdown(header, rows))
-    else:
-        print_table("Test error, %", header, rows)
+    names = sorted({r.experiment for r in records})
+    for name in names:
+        own = [r for r in records if r.experiment == name]
+        table = find_recorded(experiment) if experiment else None
+        header, rows = error_table(own) if table is None else table.table(own)
+        if as_markdown:
+            head = [f"{name}:", ""] if len(names) > 1 else []
+            print(*head, markdown(header, rows), sep="\n", end="\n\n" if head else "\n")
+        else:
+            print_table(f"{name}: test error, %", header, rows)
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on the terminal."""
+    """A table on the terminal, as wide as it must be: a narrower one would leave out numbers."""
     table = Table(title=title, title_justify="left")
     for i, name in enumerate(header):
         table.add_column(name, justify="left" if i == 0 else "right")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    console = Console()
+    needed = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+    Console(width=max(console.width, needed)).print(table)

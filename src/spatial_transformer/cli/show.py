@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from spatial_transformer.cli.console import say
-from spatial_transformer.cli.options import DataRoot, Device, Model
+from spatial_transformer.cli.options import DataRoot, Device, Model, TestSeed
 
 
 def show(
@@ -25,7 +25,7 @@ def show(
         typer.Option(help="The picture (.png, .pdf or .svg); a folder for several kinds."),
     ] = Path("show.png"),
     count: Annotated[int, typer.Option(min=1, max=32, help="How many images.")] = 10,
-    seed: Annotated[int, typer.Option(help="Which images, and how they are distorted.")] = 0,
+    seed: TestSeed = 0,
     device: Device = "auto",
     data_root: DataRoot = None,
 ) -> None:

@@ -23,7 +23,7 @@ _PARTS = {"train": "train", "validation": "valid", "test": "test"}
 
 
 def load_cluttered40(
-    part: str, data_root: Path | None, device: torch.device | str = "cpu"
+    part: str, data_root: Path | str | None, device: torch.device | str = "cpu"
 ) -> Batch:
     """Images ``(N, 1, 40, 40)`` in [0, 1] and labels ``(N,)`` of "train" (10,000), "validation" or
     "test" (1,000 each).
@@ -32,7 +32,7 @@ def load_cluttered40(
     """
     if data_root is None:
         raise DataError(f"cluttered40 is not fetched: name the folder of {FILE} with --data-root")
-    path = data_root / FILE
+    path = Path(data_root) / FILE
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     names = f"X_{_PARTS[part]}", f"y_{_PARTS[part]}"

@@ -57,11 +57,11 @@ def _find(name: str, root: Path) -> Path | None:
     return None
 
 
-def locate_mnist(data_root: Path | None = None) -> Path | None:
+def locate_mnist(data_root: Path | str | None = None) -> Path | None:
     """The folder that has all four files, or None. Nothing is read or fetched."""
     for root in (data_root, cache_folder()):
         if root is not None:
-            found = [_find(name, root) for name in SHA256]
+            found = [_find(name, Path(root)) for name in SHA256]
             if all(found):
                 assert found[0] is not None
                 return found[0].parent
@@ -69,7 +69,7 @@ def locate_mnist(data_root: Path | None = None) -> Path | None:
 
 
 def load_mnist(
-    split: str, data_root: Path | None = None, *, fetch: bool = True
+    split: str, data_root: Path | str | None = None, *, fetch: bool = True
 ) -> tuple[Tensor, Tensor]:
     """MNIST's digits: images ``(N, 28, 28)`` uint8 and labels ``(N,)`` int64.
 
@@ -85,6 +85,7 @@ def load_mnist(
     """
     if split not in _PARTS:
         raise OptionError(f"split must be 'train' or 'test', got {split!r}")
+    data_root = None if data_root is None else Path(data_root)
     if data_root is not None and not data_root.is_dir():
         raise DataError(f"--data-root {data_root}: no such folder")
     names = [n for n in SHA256 if n.startswith(_PARTS[split])]

@@ -254,8 +254,8 @@ class Pictures:
     def _history(self) -> dict[str, Tensor]:
         if not self.history:
             raise OptionError(
-                f"{self.name} has no history: it was trained by a version that kept "
-                "none. Train it again, into another folder, to see how it learnt"
+                f"{self.name} has no history: weights alone have none, nor runs of a version that "
+                "kept none. Train it, into another folder, to see how it learnt"
             )
         return self.history
 

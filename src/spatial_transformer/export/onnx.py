@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from spatial_transformer.errors import ExportError
+from spatial_transformer.errors import ExportError, OptionError
 from spatial_transformer.export.program import (
     Dynamic,
     argument_names,
@@ -49,14 +49,17 @@ def export_onnx(
         metadata: kept in the file, for whoever runs it.
         more: further inputs that the model is checked on, such as ones of another size.
     Returns: the largest difference found.
-    Raises: ExportError; OptionError where onnx, onnxscript or onnxruntime is not installed.
+    Raises: ExportError; OptionError for another number of outputs, or where onnx, onnxscript or
+        onnxruntime is not installed.
     """
     require_onnx()
     import onnxruntime
 
     program = export_program(module, inputs, dynamic=dynamic)
+    count = len(program.graph_signature.user_outputs)
+    if outputs is not None and len(outputs) != count:
+        raise OptionError(f"outputs names {list(outputs)}, but the module has {count}")
     if outputs is None:
-        count = len(program.graph_signature.user_outputs)
         outputs = ["output"] if count == 1 else [f"output{k}" for k in range(count)]
     names = argument_names(module, inputs)
     model = translate(program, outputs, dynamic_axes(names, dynamic))

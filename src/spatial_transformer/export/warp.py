@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spatial_transformer.errors import ExportError
 from spatial_transformer.export.onnx import export_module
 from spatial_transformer.export.program import Dynamic
 from spatial_transformer.functional import Sampler, warp
@@ -51,7 +52,7 @@ def export_warp(
 ) -> float:
     """Write a warp as ``.onnx`` or ``.pt2``, checked on images and random transformations.
 
-    Batch, channels and size are dynamic.
+    Batch, channels and size are dynamic; antialiased warps are for one output size.
 
     Args:
         images: ``(B, C, H, W)`` to trace and check with, of 2 or more a batch; random ones if
@@ -60,6 +61,12 @@ def export_warp(
     Returns: the largest difference found.
     Raises: as :func:`export_module`.
     """
+    averaged = not isinstance(module.sampler.antialias, bool)
+    if averaged and module.size is None and not fixed_size:
+        raise ExportError(
+            "an antialiased warp is exported for one output size: give Warp its size=, or export "
+            "it with fixed_size=True"
+        )
     dims = module.transform.dims
     source = torch.Generator().manual_seed(0)
     if images is None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spatial_transformer.coordinates import coordinate_dtype
 from spatial_transformer.errors import BackendError
 
 # k(x - m) and dk/dx, for x of shape (..., 1) and m of shape (M,)
@@ -91,10 +92,12 @@ class _Reference(torch.autograd.Function):
         outside = np.broadcast_to(fill.detach().cpu().double().numpy()[..., 0], (batch, u.shape[1]))
 
         # section 3.2: normalised -> pixel coordinates, in the order of the image's axes
+        rounding = torch.finfo(coordinate_dtype(image, grid)).eps
         x = np.empty_like(points)
         for axis, n in enumerate(spatial):
             g = points[..., dims - 1 - axis]
-            x[..., axis] = (g + 1) / 2 * (n - 1) if align_corners else ((g + 1) * n - 1) / 2
+            with np.errstate(invalid="ignore"):  # infinity times nothing
+                x[..., axis] = (g + 1) / 2 * (n - 1) if align_corners else ((g + 1) * n - 1) / 2
         known = np.isfinite(x).all(-1)
         x[~known] = 0.0
 
@@ -102,9 +105,9 @@ class _Reference(torch.autograd.Function):
         low, high = [], []
         for axis, n in enumerate(spatial):
             near = _bring_near(x[..., axis], n, mode, support + 1)
-            # whole pixels stay whole: float64 cannot tell 3 from 3 - 1e-14 either
+            # whole pixels stay whole: what made the grid cannot tell them from their neighbours
             whole = np.round(near)
-            x[..., axis] = np.where(np.abs(near - whole) <= 1e-12 * n, whole, near)
+            x[..., axis] = np.where(np.abs(near - whole) <= rounding * n, whole, near)
             low.append(max(0, int(np.ceil(-x[..., axis].min())) + support + 1))
             high.append(max(0, int(np.ceil(x[..., axis].max())) + support + 2 - n))
         widths = list(zip(low, high, strict=True))

@@ -3,12 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from spatial_transformer.coordinates import full_precision
+from spatial_transformer.coordinates import full_precision, is_count
 from spatial_transformer.errors import DTypeError, OptionError
+from spatial_transformer.localisation.layers import Linear
 from spatial_transformer.transforms import Transform, as_transform
 
 
-class IdentityLinear(nn.Linear):
+class IdentityLinear(Linear):
     """A linear layer with zero weights whose bias is the identity theta of ``transform``.
 
     Source: the paper's appendix A.3, "zero weights, identity transform bias".
@@ -23,6 +24,9 @@ class IdentityLinear(nn.Linear):
             repeats = self.bias.numel() // identity.numel()
             self.bias.copy_(identity.repeat(repeats))
 
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(features.to(self.weight.dtype))
+
 
 class LazyIdentityLinear(nn.LazyLinear):
     """:class:`IdentityLinear` whose input width is known at the first batch."""
@@ -33,6 +37,10 @@ class LazyIdentityLinear(nn.LazyLinear):
         super().__init__(count * transform.num_params)
         # kept out of the submodules: it is not a part of the network
         object.__setattr__(self, "transform", transform)
+
+    def forward(self, features: Tensor) -> Tensor:
+        # the first batch has made it one, but found this method before
+        return IdentityLinear.forward(self, features)  # type: ignore[arg-type]
 
     def reset_parameters(self) -> None:
         if not self.has_uninitialized_params() and self.in_features != 0:
@@ -75,7 +83,7 @@ class Localisation(nn.Module):
         in_shape: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
-        if count is not None and count < 1:
+        if count is not None and not is_count(count):
             raise OptionError(f"count must be a positive number of transforms, got {count!r}")
         transform = as_transform(transform)
         self.num_params = transform.num_params
@@ -89,5 +97,5 @@ class Localisation(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         features = self.body(image).flatten(1)
         with full_precision(features.device):
-            theta = self.head(features.to(self.head.weight.dtype))
+            theta = self.head(features)
         return theta if self.count is None else theta.unflatten(1, (self.count, self.num_params))

@@ -4,9 +4,15 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from spatial_transformer.coordinates import is_count
 from spatial_transformer.errors import OptionError, ShapeError
 from spatial_transformer.localisation.base import Localisation, check_floating
-from spatial_transformer.localisation.layers import LazyConv2d, LazyConv3d, LazyLinear
+from spatial_transformer.localisation.layers import (
+    LazyConv2d,
+    LazyConv3d,
+    LazyLinear,
+    check_counts,
+)
 from spatial_transformer.transforms import Transform, as_transform
 
 #: by the number of spatial dimensions
@@ -21,7 +27,8 @@ class Convolutional(Localisation):
 
     Source: the paper's appendix A.3: two 20-filter 5x5 convolutions (stride 1, no padding) on a
     2x downsampled input, 2x2 max-pooling between them, a 20-unit fully connected layer.
-    In 3-D where the transform is. Any input size that the convolutions fit into.
+    In 3-D where the transform is. Any input size that the convolutions fit into; it is fixed by
+    ``in_shape`` or the first batch.
 
     Raises (forward): ShapeError for an image that is too small; DTypeError for whole numbers.
     """
@@ -36,8 +43,16 @@ class Convolutional(Localisation):
         count: int | None = None,
         in_shape: tuple[int, ...] | None = None,
     ) -> None:
+        filters = check_counts("filters", filters)
         if not filters:
             raise OptionError("filters must name at least one convolution")
+        for name, value in (
+            ("kernel_size", kernel_size),
+            ("units", units),
+            ("downsample", downsample),
+        ):
+            if not is_count(value):
+                raise OptionError(f"{name} must be a positive whole number, got {value!r}")
         dims = as_transform(transform).dims
         average, maximum, convolution = _LAYERS[dims]
         layers: list[nn.Module] = [average(downsample)] if downsample > 1 else []

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from spatial_transformer.localisation.base import Localisation, check_floating
-from spatial_transformer.localisation.layers import LazyLinear
+from spatial_transformer.localisation.layers import LazyLinear, check_counts
 from spatial_transformer.transforms import Transform
 
 
@@ -26,7 +26,7 @@ class FullyConnected(Localisation):
         in_shape: tuple[int, ...] | None = None,
     ) -> None:
         layers: list[nn.Module] = [nn.Flatten()]
-        for n in units:
+        for n in check_counts("units", units):
             layers += [LazyLinear(n), nn.ReLU()]
         super().__init__(nn.Sequential(*layers), transform, count, in_shape)
 

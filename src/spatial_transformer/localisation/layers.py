@@ -6,8 +6,28 @@ to image. Then theta does not either: the head's gradient moves it for all image
 with the same theta for every image.
 """
 
-from torch import nn
+from typing import Any
+
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+
+from spatial_transformer.coordinates import is_count
+from spatial_transformer.errors import OptionError, ShapeError
+
+
+def check_counts(name: str, values: Any) -> tuple[int, ...]:
+    """Positive whole numbers, in a sequence. Raises: OptionError.
+
+    >>> check_counts("units", [32, 32])
+    (32, 32)
+    """
+    try:
+        found = tuple(values)
+    except TypeError:
+        found = (None,)
+    if not all(is_count(n) for n in found):
+        raise OptionError(f"{name} must be positive whole numbers in a list, got {values!r}")
+    return found
 
 
 def _start(layer: nn.Linear | nn.Conv2d | nn.Conv3d) -> None:
@@ -23,8 +43,24 @@ def _start(layer: nn.Linear | nn.Conv2d | nn.Conv3d) -> None:
         nn.init.zeros_(layer.bias)
 
 
+class Linear(nn.Linear):
+    """:class:`torch.nn.Linear` that says what is wrong with images of another size."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        if features.shape[-1] != self.in_features:
+            raise ShapeError(
+                f"this localisation network is for images of one size, that of its first image or "
+                f"of in_shape=: they give {self.in_features} numbers here, this one gives "
+                f"{features.shape[-1]}"
+            )
+        return super().forward(features)
+
+
 class LazyLinear(nn.LazyLinear):
-    """:class:`torch.nn.LazyLinear`, to be followed by a rectifier."""
+    """:class:`Linear`, to be followed by a rectifier, whose input's width is that of the first
+    batch."""
+
+    cls_to_become = Linear  # type: ignore[assignment]
 
     def reset_parameters(self) -> None:
         _start(self)

@@ -50,6 +50,11 @@ class Cascade(SpatialTransformer):
         super().__init__(nn.Identity(), transform, size, **options)  # type: ignore[arg-type]
         self.localisation: nn.ModuleList = nn.ModuleList(self._localisation(s) for s in given)
         self.steps = steps
+        for stage in self.localisation:
+            self._check_width(stage)
+        if len(given) * steps > 1:  # said here, where it is chosen
+            start = self.transform.identity()[None]
+            self.transform.refine(start, start)
 
     def thetas(self, image: Tensor) -> list[Tensor]:
         """theta ``(B, P)`` after each stage: each maps from the image itself."""

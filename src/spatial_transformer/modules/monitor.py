@@ -82,7 +82,7 @@ class CollapseMonitor:
                 theta, before = theta.detach(), self._theta.get(name)
                 self._compare(name, network, theta)
                 if before is not None:
-                    theta = self._layers[name].transform.compose(before, theta)
+                    theta = self._layers[name].transform.refine(before, theta)
                 self._theta[name] = theta
 
         return hook

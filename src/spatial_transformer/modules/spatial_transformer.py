@@ -54,12 +54,7 @@ class SpatialTransformer(nn.Module):
         super().__init__()
         self.transform = as_transform(transform)
         self.localisation = self._localisation(localisation)
-        width = getattr(self.localisation, "num_params", self.transform.num_params)
-        if width != self.transform.num_params:
-            raise ShapeError(
-                f"the localisation network predicts {width} parameters, but transform "
-                f"{self.transform.name!r} takes {self.transform.num_params}"
-            )
+        self._check_width(self.localisation)
         self.size = None if size is None else check_size(size, self.transform.dims)
         self.sampler = Sampler(
             kernel,
@@ -70,6 +65,15 @@ class SpatialTransformer(nn.Module):
             backend=backend,
         )
         self.return_theta = return_theta
+
+    def _check_width(self, localisation: nn.Module) -> None:
+        """Raises: ShapeError where it says that it predicts other thetas."""
+        width = getattr(localisation, "num_params", self.transform.num_params)
+        if width != self.transform.num_params:
+            raise ShapeError(
+                f"the localisation network predicts {width} parameters, but transform "
+                f"{self.transform.name!r} takes {self.transform.num_params}"
+            )
 
     def _localisation(self, given: nn.Module | str) -> nn.Module:
         if isinstance(given, str):

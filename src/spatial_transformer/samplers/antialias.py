@@ -55,10 +55,12 @@ def _both_sides(between: Tensor, axis: int) -> Tensor:
 def point_counts(steps: Sequence[Tensor], spatial: Sequence[int], align_corners: bool) -> Tensor:
     """How many points each axis of the output's cells needs, the longest footprint in pixels:
     ``(B, dims)``, whole numbers."""
-    if is_exporting():
-        raise ExportError(
-            "antialias=True takes as many points as the values of the grid ask for, which an "
-            "exported graph cannot: give a number of points, such as antialias=4"
+    hidden = steps[0].is_meta or torch._C._functorch.is_batchedtensor(steps[0])
+    if hidden or is_exporting():
+        who = "vmap and meta tensors do not show" if hidden else "an exported graph cannot know"
+        raise (OptionError if hidden else ExportError)(
+            f"antialias=True takes as many points as the values of the grid ask for, which {who}: "
+            "give a number of points, such as antialias=4"
         )
     half = steps[0].new_tensor([half_extent(n, align_corners) for n in reversed(spatial)])
     lengths = [(step.detach() * half).norm(dim=-1).flatten(1).amax(dim=1) for step in steps]

@@ -13,6 +13,12 @@ def is_exporting() -> bool:
     return torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
 
 
+def check_flag(name: str, value: object) -> None:
+    """Raises: OptionError unless it is True or False."""
+    if not isinstance(value, bool):
+        raise OptionError(f"{name} must be True or False, got {value!r}")
+
+
 def check_image(image: Tensor, *, integers: bool = False) -> Tensor:
     """``(B, C, H, W)`` or ``(B, C, D, H, W)``, not empty, floating point unless ``integers``.
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from spatial_transformer.coordinates import base_grid, check_size, coordinate_dtype
+from spatial_transformer.coordinates import base_grid, check_size, coordinate_dtype, is_count
 from spatial_transformer.errors import DTypeError, OptionError, ShapeError, TransformError
 
 
@@ -28,7 +28,7 @@ class Transform(nn.Module, ABC):
 
     def __init__(self, dims: int = 2) -> None:
         super().__init__()
-        if dims not in self.supported_dims:
+        if not is_count(dims) or dims not in self.supported_dims:
             known = " or ".join(map(str, self.supported_dims))
             raise OptionError(f"transform {self.name!r} works with dims={known}, got dims={dims!r}")
         self.dims = dims

@@ -1,5 +1,6 @@
 """Families that are one product with a fixed basis: grid = G + B (theta - identity)."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -7,7 +8,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from spatial_transformer.coordinates import base_grid, check_size, full_precision
+from spatial_transformer.coordinates import base_grid, check_size, full_precision, is_count
 from spatial_transformer.errors import OptionError, ShapeError
 from spatial_transformer.transforms.base import Transform
 
@@ -41,8 +42,8 @@ class ControlPointTransform(Transform):
         super().__init__(dims)
         if control not in CONTROLS:
             raise OptionError(f"control must be one of {', '.join(CONTROLS)}, got {control!r}")
-        if bound is not None and not (isinstance(bound, (int, float)) and bound > 0):
-            raise OptionError(f"bound must be positive, got {bound!r}")
+        if bound is not None and not (isinstance(bound, (int, float)) and 0 < bound < math.inf):
+            raise OptionError(f"bound must be positive and finite, got {bound!r}")
         if not torch.isfinite(points).all():
             raise OptionError("control points must be finite")
         self.control = control
@@ -62,6 +63,15 @@ class ControlPointTransform(Transform):
     def identity(self) -> Tensor:
         theta = self._control_points.flatten().float()
         return theta if self.control == "positions" else torch.zeros_like(theta)
+
+    def check_theta(self, theta: Tensor) -> Tensor:
+        wide = super().check_theta(theta)
+        if self.control == "positions" and wide.dtype != theta.dtype:
+            # what half precision says of a point that it has not is that point
+            points = self._control_points.to(wide.device).flatten()
+            rounded = points.to(theta.dtype).to(wide)
+            wide = wide + torch.where(wide.detach() == rounded, points.to(wide) - rounded, 0)
+        return wide
 
     @abstractmethod
     def _basis(self, points: Tensor) -> Tensor:
@@ -105,7 +115,7 @@ class ControlPointTransform(Transform):
     def _make_basis(
         self, size: tuple[int, ...], align_corners: bool, like: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        points = base_grid(size, align_corners, dtype=torch.float64).flatten(0, -2)
+        points = base_grid(size, align_corners, dtype=torch.float64, device="cpu").flatten(0, -2)
         covered = self._covered(points)
         return (
             self._basis(points).to(like.device, like.dtype),
@@ -144,6 +154,8 @@ def lattice_shape(shape: Sequence[int] | int | None, dims: int, default: int) ->
     >>> lattice_shape(5, 2, 4), lattice_shape((2, 3), 2, 4), lattice_shape(None, 3, 4)
     ((5, 5), (2, 3), (4, 4, 4))
     """
+    if not is_count(dims) or dims not in (2, 3):
+        raise OptionError(f"dims must be 2 or 3, got {dims!r}")
     given = default if shape is None else shape
     try:
         return check_size(given, dims)

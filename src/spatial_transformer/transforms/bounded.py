@@ -37,6 +37,8 @@ class Bounded(MatrixTransform):
     def __init__(self, family: Transform, bounds: Mapping[str, tuple[float, float]]) -> None:
         if not isinstance(family, MatrixTransform):
             raise OptionError(f"bounds are for matrix families, not for {family!r}")
+        if not isinstance(bounds, Mapping):
+            raise OptionError(f"bounds must be {{parameter: (low, high)}}, got {bounds!r}")
         self._family_names: tuple[str, ...]
         object.__setattr__(self, "_family_names", family.param_names)
         identity = dict(zip(family.param_names, family.identity().tolist(), strict=True))

@@ -1,6 +1,6 @@
 """Transforms one after the other, with one theta."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -27,7 +27,8 @@ class Compose(Transform):
     supported_dims = (2, 3)
 
     def __init__(self, parts: Sequence[Transform]) -> None:
-        if any(not isinstance(p, Transform) for p in parts):
+        listed = isinstance(parts, Iterable)
+        if not listed or any(not isinstance(p, Transform) for p in parts):
             raise OptionError(f"compose takes transforms (see make_transform), got {parts!r}")
         if not parts or len({p.dims for p in parts}) != 1:
             raise OptionError("compose needs one or more transforms of the same dims")

@@ -9,6 +9,9 @@ from spatial_transformer.errors import OptionError
 from spatial_transformer.transforms.bspline import BSplineDeformation
 from spatial_transformer.transforms.displacement import read_field
 
+#: squarings at most: the first step is 2^-MOST of the field
+MOST = 24
+
 
 class Diffeomorphic(BSplineDeformation):
     """T_theta = exp(v): where a point gets that follows the velocity v for a unit of time.
@@ -21,7 +24,7 @@ class Diffeomorphic(BSplineDeformation):
 
     Args:
         shape: control points, each axis at least 4; 6 by default.
-        steps: squarings; the first step is v / 2**steps.
+        steps: squarings, 0 to 24; the first step is v / 2**steps.
         resolution: of the grid it is integrated on; 64 in 2-D, 32 in 3-D by default.
 
     >>> import torch
@@ -42,8 +45,8 @@ class Diffeomorphic(BSplineDeformation):
         resolution: Sequence[int] | int | None = None,
     ) -> None:
         super().__init__(shape, dims=dims, control="offsets", bound=bound)
-        if not isinstance(steps, int) or steps < 0:
-            raise OptionError(f"steps must be a whole number of squarings, got {steps!r}")
+        if not isinstance(steps, int) or not 0 <= steps <= MOST:
+            raise OptionError(f"steps must be 0 to {MOST} squarings, got {steps!r}")
         self.steps = steps
         default = 64 if dims == 2 else 32
         self.resolution = check_size(resolution if resolution is not None else default, dims)

@@ -66,7 +66,7 @@ class Displacement(Transform):
         return self.dims * math.prod(self.shape)
 
     def identity(self) -> Tensor:
-        return torch.zeros(self.num_params)
+        return torch.zeros(self.num_params, dtype=torch.float32, device="cpu")
 
     def field(self, theta: Tensor) -> Tensor:
         """``(..., P)`` -> ``(..., dims, *shape)`` in normalised units."""

@@ -35,7 +35,8 @@ class LogPolar(Transform):
         super().__init__(dims)
         if radial not in RADIAL:
             raise OptionError(f"radial must be one of {', '.join(RADIAL)}, got {radial!r}")
-        if not 0 < inner < outer:
+        numbers = isinstance(inner, (int, float)) and isinstance(outer, (int, float))
+        if not numbers or not 0 < inner < outer < math.inf:
             raise OptionError(f"0 < inner < outer must hold, got {inner!r} and {outer!r}")
         self.radial, self.inner, self.outer = radial, inner, outer
 
@@ -44,7 +45,7 @@ class LogPolar(Transform):
         return 2
 
     def identity(self) -> Tensor:
-        return torch.zeros(2)
+        return torch.zeros(2, dtype=torch.float32, device="cpu")
 
     def _points(self, theta: Tensor, points: Tensor) -> Tensor:
         part = (points[..., 0] + 1) / 2

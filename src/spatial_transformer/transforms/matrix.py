@@ -1,5 +1,6 @@
 """The matrix families: what translation, attention, similarity, affine and projective share."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 
@@ -93,6 +94,8 @@ class MatrixTransform(Transform):
         super().__init__(dims)
         names = self._names()
         values: dict[str, float] = {}
+        if fixed is not None and not isinstance(fixed, Mapping):
+            raise OptionError(f"fixed must be {{name: value}}, got {fixed!r}")
         for key, value in (fixed or {}).items():
             if isinstance(key, int) and 0 <= key < len(names):
                 key = names[key]
@@ -101,7 +104,12 @@ class MatrixTransform(Transform):
                     f"fixed={dict(fixed or {})!r}: transform {self.name!r} has no parameter "
                     f"{key!r}; it has {', '.join(names)}"
                 )
-            values[str(key)] = float(value)
+            try:
+                values[str(key)] = float(value)
+            except (TypeError, ValueError):
+                values[str(key)] = math.nan
+            if not math.isfinite(values[str(key)]):
+                raise OptionError(f"fixed[{key!r}] must be a finite number, got {value!r}")
         if len(values) == len(names):
             raise OptionError(f"fixed= leaves transform {self.name!r} nothing to predict")
         self.fixed = values
@@ -134,7 +142,7 @@ class MatrixTransform(Transform):
     def identity(self) -> Tensor:
         values = dict(zip(self._names(), self._full_identity(), strict=True))
         chosen = [values[n] for n in self.param_names]
-        return torch.tensor(chosen)
+        return torch.tensor(chosen, dtype=torch.float32, device="cpu")
 
     def full_theta(self, theta: Tensor) -> Tensor:
         """theta with the fixed entries put in: ``(..., P)`` -> ``(..., F)``."""
