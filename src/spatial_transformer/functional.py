@@ -220,9 +220,7 @@ def warp(
 
 
 def check_dims(image: Tensor, transform: Transform) -> None:
-    """Raises: ShapeError if the transform is for images of another dimension; as
-    :func:`check_image`."""
-    check_image(image, integers=True)
+    """Raises: ShapeError if the transform is for images of another dimension."""
     if image.dim() - 2 != transform.dims:
         raise ShapeError(
             f"transform {transform.name!r} has dims={transform.dims}, "

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from spatial_transformer.coordinates import is_count
 from spatial_transformer.errors import OptionError
-from spatial_transformer.functional import check_dims, warp
+from spatial_transformer.functional import warp
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.transforms import Transform
 
@@ -70,7 +70,7 @@ class Cascade(SpatialTransformer):
     def forward(
         self, image: Tensor, return_theta: bool | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
-        check_dims(image, self.transform)
+        self._check_image(image)
         theta = self.thetas(image)[-1]
         warped = warp(image, theta, self.transform, self.size, **self.sampler.options())
         return (warped, theta) if self._wants_theta(return_theta) else warped

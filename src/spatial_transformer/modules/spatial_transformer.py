@@ -8,6 +8,7 @@ from spatial_transformer.coordinates import check_size, is_count
 from spatial_transformer.errors import OptionError, ShapeError
 from spatial_transformer.functional import Fill, KernelLike, Sampler, check_dims, like_layout, warp
 from spatial_transformer.localisation import make_localisation
+from spatial_transformer.samplers.check import check_image
 from spatial_transformer.transforms import Transform, as_transform
 
 
@@ -66,6 +67,11 @@ class SpatialTransformer(nn.Module):
         )
         self.return_theta = return_theta
 
+    def _check_image(self, image: Tensor) -> None:
+        """Before a localisation network stumbles over it. Raises: as :func:`warp`."""
+        check_image(image, integers=True)  # which some kernels take
+        check_dims(image, self.transform)
+
     def _check_width(self, localisation: nn.Module) -> None:
         """Raises: ShapeError where it says that it predicts other thetas."""
         width = getattr(localisation, "num_params", self.transform.num_params)
@@ -85,7 +91,7 @@ class SpatialTransformer(nn.Module):
     def forward(
         self, image: Tensor, return_theta: bool | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
-        check_dims(image, self.transform)  # before a localisation network stumbles over it
+        self._check_image(image)
         theta = self.localisation(image)
         warped = warp(image, theta, self.transform, self.size, **self.sampler.options())
         return (warped, theta) if self._wants_theta(return_theta) else warped
