@@ -185,7 +185,7 @@ def test_a_run_without_a_history_says_so(tiny, tmp_path, capsys):
     for words in (["show", run, "--kind", "curves"], ["film", run, "--what", "training"]):
         code, _, log = stn(capsys, *words, *common)
         assert code == 1
-        assert "r--st_fcn_affine--seed0 has no history: it was trained by a version" in log
+        assert "r--st_fcn_affine--seed0 has no history: weights alone have none" in log
     code, text, log = stn(capsys, "show", run, "--kind", "all", "--out", tmp_path / "all", *common)
     assert code == 0, log
     assert "no paths: r--st_fcn_affine--seed0 has no history" in text
