@@ -113,11 +113,14 @@ def test_without_fetching(monkeypatch, caplog, tmp_path):
     calls = []
     monkeypatch.setattr(mnist, "sources", lambda: [("good", source(FILES, calls))])
     with (
-        caplog.at_level(logging.INFO),
+        caplog.at_level(logging.WARNING),
         pytest.raises(DataError, match=f"{TRAIN}: no such file, and fetching was ruled out"),
     ):
         mnist.load_mnist("train", tmp_path, fetch=False)
     assert f"{TRAIN} is not in {tmp_path}: using the cache" in caplog.text
+    with pytest.raises(DataError, match="fetching was ruled out"):
+        mnist.load_mnist("train", tmp_path, fetch=False)
+    assert caplog.text.count(f"{TRAIN} is not in") == 1
     cache().mkdir(parents=True)
     (cache() / TRAIN).write_bytes(b"broken")
     with pytest.raises(DataError, match=f"{TRAIN}: not MNIST's"):

@@ -18,8 +18,8 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 DataRoot = Annotated[
     Path | None,
     typer.Option(
-        help="Folder with MNIST's four IDX files (.gz or not). Without it they are looked for in "
-        "the cache, then fetched.",
+        help="Folder with MNIST's four IDX files (.gz or not). What is not there is taken from the "
+        "cache, or fetched.",
     ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for checkpoints and records.")]

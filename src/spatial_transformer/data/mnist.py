@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -74,9 +75,9 @@ def load_mnist(
     """MNIST's digits: images ``(N, 28, 28)`` uint8 and labels ``(N,)`` int64.
 
     The files are looked for in ``data_root`` (raw or .gz, also in its folders ``MNIST/raw`` and
-    ``mnist``), then in the cache; if they are in neither they are fetched into the cache. Every
-    byte used has the right sha256. A wrong file in ``data_root`` is an error, a wrong one in the
-    cache is fetched again, with a warning.
+    ``mnist``), then, with a warning in the log, in the cache; if they are in neither they are
+    fetched into the cache. Every byte used has the right sha256. A wrong file in ``data_root`` is
+    an error, a wrong one in the cache is fetched again, with a warning.
 
     Args:
         split: "train" (60,000 digits) or "test" (10,000).
@@ -98,7 +99,7 @@ def _raw(name: str, data_root: Path | None, fetch: bool) -> bytes:
         path = _find(name, data_root)
         if path is not None:
             return checked(name, read_bytes(path), str(path))
-        log.info("%s is not in %s: using the cache", name, data_root)
+        _say_not_there(name, data_root)
     cached = cache_folder() / name
     if cached.is_file():
         try:
@@ -111,6 +112,11 @@ def _raw(name: str, data_root: Path | None, fetch: bool) -> bytes:
         raise DataError(f"{cached}: no such file, and fetching was ruled out")
     fetch_mnist()
     return checked(name, read_bytes(cached), str(cached))
+
+
+@cache
+def _say_not_there(name: str, data_root: Path) -> None:
+    log.warning("%s is not in %s: using the cache", name, data_root)
 
 
 def fetch_mnist() -> Path:
