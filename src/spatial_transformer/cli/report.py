@@ -54,9 +54,9 @@ def report(
     if not records:
         raise DataError(f"{results / experiment if experiment else results}: no records there")
     names = sorted({r.experiment for r in records})
+    table = find_recorded(experiment) if experiment else None
     for name in names:
         own = [r for r in records if r.experiment == name]
-        table = find_recorded(experiment) if experiment else None
         header, rows = error_table(own) if table is None else table.table(own)
         if as_markdown:
             head = [f"{name}:", ""] if len(names) > 1 else []
