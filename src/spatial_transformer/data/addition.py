@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from spatial_transformer.data.dataset import FIXED_SEED, Batch, Dataset, load_digits
+from spatial_transformer.data.dataset import FIXED_SEED, Batch, Dataset, load_digits, moved
 from spatial_transformer.data.rts import RotatedTranslatedScaled
 from spatial_transformer.data.stream import Digits, Stream, fixed_blocks, generator
 
@@ -49,12 +49,11 @@ class Addition(Dataset):
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Iterator[Batch]:
-        digits = load_digits(part, data_root, device)
+        digits = load_digits(part, data_root)
         order = torch.randperm(len(digits), generator=generator("cpu", seed, "partners"))
-        order = order.to(digits.labels.device)
         partners = Digits(digits.images[order], digits.labels[order])
         sides = (
             fixed_blocks(these, RotatedTranslatedScaled(), (seed, side))
             for these, side in ((digits, "left"), (partners, "right"))
         )
-        return (add(left, right) for left, right in zip(*sides, strict=True))
+        return moved((add(left, right) for left, right in zip(*sides, strict=True)), device)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spatial_transformer.data.dataset import FIXED_SEED, Batch, Dataset
+from spatial_transformer.data.dataset import FIXED_SEED, Batch, Dataset, moved
 from spatial_transformer.data.distortion import similarity_theta, uniform
 from spatial_transformer.data.stream import generator
 from spatial_transformer.errors import DataError
@@ -102,5 +102,5 @@ class Cluttered40(Dataset):
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Iterator[Batch]:
-        images, labels = load_cluttered40(part, data_root, device)
-        return zip(images.split(BLOCK), labels.split(BLOCK), strict=True)
+        images, labels = load_cluttered40(part, data_root)
+        return moved(zip(images.split(BLOCK), labels.split(BLOCK), strict=True), device)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.data.cluttered import add_patches, place, whole
-from spatial_transformer.data.dataset import FIXED_SEED, PROBES, Batch, Dataset, load_digits
+from spatial_transformer.data.dataset import FIXED_SEED, PROBES, Batch, Dataset, load_digits, moved
 from spatial_transformer.data.distortion import uniform
 from spatial_transformer.data.stream import generator
 from spatial_transformer.errors import OptionError
@@ -47,12 +47,10 @@ class Colocalisation(Dataset):
         self.name = f"{kind}{digit}"
         self.title = f"{kind.upper()}, digit {digit}"
 
-    def images(
-        self, seed: int, data_root: Path | None, device: torch.device | str
-    ) -> tuple[Tensor, Tensor]:
+    def images(self, seed: int, data_root: Path | None) -> tuple[Tensor, Tensor]:
         """The set of a seed: ``(100, 1, 84, 84)`` and the digits' boxes ``(100, 4)``."""
-        digits = load_digits("train", data_root, device)
-        source = generator(device, seed, "colocalisation", self.name)
+        digits = load_digits("train", data_root)
+        source = generator("cpu", seed, "colocalisation", self.name)
         (alike,) = torch.where(digits.labels == self.digit)
         clean, _ = digits.take(alike[whole(source, (COUNT,), len(alike))])
         canvas, top, left = place(clean, CANVAS, source)
@@ -71,7 +69,7 @@ class Colocalisation(Dataset):
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Callable[[int], Batch]:
-        images, _ = self.images(seed, data_root, device)
+        images = self.images(seed, data_root)[0].to(device)
 
         def batch(k: int) -> Batch:
             source = generator(device, seed, "images and crops", k)
@@ -90,9 +88,9 @@ class Colocalisation(Dataset):
     ) -> Iterator[Batch]:
         if part != "test":
             raise OptionError(f"co-localisation has no {part} images: only the set itself, 'test'")
-        return iter([self.images(seed, data_root, device)])
+        return moved([self.images(seed, data_root)], device)
 
     def probes(self, *, seed: int = FIXED_SEED, data_root: Path | None = None) -> Batch:
         """The first images of the seed's set, and their boxes."""
-        images, truth = self.images(seed, data_root, "cpu")
+        images, truth = self.images(seed, data_root)
         return images[:PROBES].clone(), truth[:PROBES]

@@ -1,7 +1,7 @@
 """What a network is trained and measured on: batches without end, and fixed sets in blocks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -52,15 +52,22 @@ class Dataset(ABC):
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Iterator[Batch]:
-        """The "validation" or "test" images, the same for a seed, in blocks. Raises: DataError."""
+        """The "validation" or "test" images, the same for a seed whatever the device, in blocks.
+        Raises: DataError."""
 
     def probes(self, *, seed: int = FIXED_SEED, data_root: Path | None = None) -> Batch:
-        """A few images to watch a network by, and their labels: always the same ones, whatever
-        the device. One validation image of a class, of ten classes at most. Raises: DataError."""
+        """A few images to watch a network by, and their labels: always the same ones. One
+        validation image of a class, of ten classes at most. Raises: DataError."""
         images, labels = next(self.fixed("validation", data_root=data_root))
         classes = range(0, self.classes, -(-self.classes // PROBES))
         first = [int(i[0]) for k in classes if len(i := torch.where(labels == k)[0])]
         return images[first].clone(), labels[first]
+
+
+def moved(blocks: Iterable[Batch], device: torch.device | str) -> Iterator[Batch]:
+    """Blocks on a device. A fixed set is drawn on the CPU first: another kind of device has other
+    random numbers, and a set of its own could not be compared with."""
+    return ((images.to(device), labels.to(device)) for images, labels in blocks)
 
 
 def load_digits(
@@ -105,4 +112,4 @@ class DistortedDigits(Dataset):
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Iterator[Batch]:
-        return fixed_blocks(load_digits(part, data_root, device), self.distortion, seed)
+        return moved(fixed_blocks(load_digits(part, data_root), self.distortion, seed), device)
