@@ -66,12 +66,13 @@ class ControlPointTransform(Transform):
 
     def check_theta(self, theta: Tensor) -> Tensor:
         wide = super().check_theta(theta)
-        if self.control == "positions" and wide.dtype != theta.dtype:
-            # what half precision says of a point that it has not is that point
-            points = self._control_points.to(wide.device).flatten()
-            rounded = points.to(theta.dtype).to(wide)
-            wide = wide + torch.where(wide.detach() == rounded, points.to(wide) - rounded, 0)
-        return wide
+        if self.control == "offsets" or theta.dtype == torch.float32:
+            return wide
+        # a point as float32 has it (identity() has) or half precision means that point itself
+        narrow = torch.float32 if theta.dtype == torch.float64 else theta.dtype
+        points = self._control_points.to(wide.device).flatten()
+        rounded = points.to(narrow).to(wide)
+        return wide + torch.where(wide.detach() == rounded, points.to(wide) - rounded, 0)
 
     @abstractmethod
     def _basis(self, points: Tensor) -> Tensor:
@@ -86,9 +87,6 @@ class ControlPointTransform(Transform):
         moves = theta.unflatten(-1, points.shape)
         if self.control == "positions":
             moves = moves - points
-            # identity() is float32: what it says of a point in float64 is that point
-            rounded = points.float().to(points) - points
-            moves = moves - torch.where(moves.detach() == rounded, rounded, 0)
         return moves if self.bound is None else self.bound * torch.tanh(moves / self.bound)
 
     def basis(
