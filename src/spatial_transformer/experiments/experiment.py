@@ -17,6 +17,11 @@ from spatial_transformer.training.records import Record
 PARAMETERS = 400_000
 
 
+def needs_nothing(config: RunConfig) -> Sequence[RunConfig]:
+    """The runs that a run starts from, if it starts from none."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Experiment:
     """The cells of a table.
@@ -32,7 +37,7 @@ class Experiment:
         parameters: of the whole network, by recipe; else 400k.
         changes: to recipes, by recipe and model; such as other ``iterations``.
         run: runs one cell, as :func:`spatial_transformer.experiments.run.run`.
-        needs: runs that the cells start from, such as of a network whose features they use.
+        needs: the runs that a run starts from, such as of a network whose features it uses.
     """
 
     name: str
@@ -47,7 +52,7 @@ class Experiment:
     parameters: Mapping[str, int] = field(default_factory=dict)
     changes: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     run: Callable[..., Record] = run
-    needs: Sequence[RunConfig] = ()
+    needs: Callable[[RunConfig], Sequence[RunConfig]] = needs_nothing
 
     def labels(self) -> tuple[str, ...]:
         """The models' names in records and tables, from the top row down."""

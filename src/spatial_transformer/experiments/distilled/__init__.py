@@ -1,0 +1,1 @@
+"""The ST-CNN of table 1, taught by each other."""
