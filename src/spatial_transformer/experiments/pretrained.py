@@ -15,8 +15,8 @@ from spatial_transformer.training.records import load_record
 def publish(run: Path, out: Path, *, data_root: Path | None = None) -> Pretrained:
     """Make a folder of weights out of a finished run.
 
-    The error in the folder is measured here, on the whole fixed test set on the CPU: a run on a
-    GPU has drawn another test set, in another arithmetic.
+    The error in the folder is measured here, on the whole fixed test set on the CPU: the record's
+    may be of another device's arithmetic.
 
     Args:
         run: the run's folder or checkpoint; its record lies beside the folder.
