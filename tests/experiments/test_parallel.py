@@ -149,3 +149,13 @@ def wait_for(condition, seconds=60):
 def test_jobs_are_a_positive_number(tmp_path):
     with pytest.raises(OptionError, match="jobs must be a positive number"):
         reproduce(plan(), tmp_path, jobs=0)
+
+
+def test_data_is_looked_for_before_any_of_them_starts(tmp_path, monkeypatch):
+    """They would each fetch it."""
+    started = "spatial_transformer.experiments.reproduce.run_at_once"
+    monkeypatch.setattr(started, lambda *a, **k: pytest.fail("has started"))
+    with pytest.raises(DataError, match="no such folder"):
+        reproduce(
+            plan(), tmp_path, data_root=tmp_path / "none", jobs=2, console=Console(quiet=True)
+        )

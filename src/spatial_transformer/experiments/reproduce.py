@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from spatial_transformer.data.catalogue import make_dataset
 from spatial_transformer.errors import OptionError
 from spatial_transformer.experiments.experiment import needs_nothing
 from spatial_transformer.experiments.parallel import run_at_once
@@ -62,7 +63,7 @@ def reproduce(
 
     Args:
         needs: the runs that a run starts from; those of the missing runs are made before all.
-    Raises: OptionError; as :func:`run` and :func:`run_at_once`.
+    Raises: OptionError, DataError; as :func:`run` and :func:`run_at_once`.
     """
     if jobs < 1:
         raise OptionError(f"jobs must be a positive number of runs at a time, got {jobs}")
@@ -83,6 +84,8 @@ def reproduce(
             console.print(
                 f"{config.name}: another recipe's checkpoint is kept as {old}", markup=False
             )
+    if jobs > 1 and todo:  # each of them would fetch what is not there yet
+        next(iter(make_dataset(todo[0].dataset).fixed("test", data_root=data_root)))
     where: dict[str, Any] = {"data_root": data_root, "device": device}
     needed = dict.fromkeys(first for config in todo for first in needs(config))
     for config in needed:
