@@ -150,12 +150,7 @@ def test_what_runs_need_is_made_before_them(tiny, tmp_path):
         seen.append((config.name, needed.is_recorded(out)))
         return run(config, out, **options)
 
-    options = {
-        "data_root": tiny,
-        "console": quiet(),
-        "run_one": run_one,
-        "needs": lambda config: [needed],
-    }
+    options = {"data_root": tiny, "console": quiet(), "run_one": run_one, "needs": [needed]}
     reproduce([cell], tmp_path, **options)
     assert seen == [(cell.name, True)]
     needed.record(tmp_path).unlink()

@@ -8,7 +8,6 @@ from spatial_transformer.errors import UnknownNameError
 from spatial_transformer.experiments.addition.config import ADDITION
 from spatial_transformer.experiments.cluttered40.config import CLUTTERED40
 from spatial_transformer.experiments.colocalisation.config import COLOCALISATION
-from spatial_transformer.experiments.distilled.config import DISTILLED
 from spatial_transformer.experiments.experiment import Experiment
 from spatial_transformer.experiments.table1.config import TABLE1
 from spatial_transformer.experiments.volume.config import VOLUME
@@ -18,7 +17,7 @@ from spatial_transformer.report.table import markdown
 from spatial_transformer.training.records import load_records
 
 EXPERIMENTS: dict[str, Experiment] = {
-    e.name: e for e in (TABLE1, DISTILLED, ADDITION, CLUTTERED40, COLOCALISATION, VOLUME)
+    e.name: e for e in (TABLE1, ADDITION, CLUTTERED40, COLOCALISATION, VOLUME)
 }
 
 

@@ -17,11 +17,6 @@ from spatial_transformer.training.records import Record
 PARAMETERS = 400_000
 
 
-def needs_nothing(config: RunConfig) -> Sequence[RunConfig]:
-    """The runs that a run starts from, if it starts from none."""
-    return ()
-
-
 @dataclass(frozen=True)
 class Experiment:
     """The cells of a table.
@@ -37,7 +32,7 @@ class Experiment:
         parameters: of the whole network, by recipe; else 400k.
         changes: to recipes, by recipe and model; such as other ``iterations``.
         run: runs one cell, as :func:`spatial_transformer.experiments.run.run`.
-        needs: the runs that a run starts from, such as of a network whose features it uses.
+        needs: runs that the cells start from, such as of a network whose features they use.
     """
 
     name: str
@@ -52,7 +47,7 @@ class Experiment:
     parameters: Mapping[str, int] = field(default_factory=dict)
     changes: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     run: Callable[..., Record] = run
-    needs: Callable[[RunConfig], Sequence[RunConfig]] = needs_nothing
+    needs: Sequence[RunConfig] = ()
 
     def labels(self) -> tuple[str, ...]:
         """The models' names in records and tables, from the top row down."""

@@ -13,7 +13,6 @@ from rich.console import Console
 
 from spatial_transformer.data.catalogue import make_dataset
 from spatial_transformer.errors import OptionError
-from spatial_transformer.experiments.experiment import needs_nothing
 from spatial_transformer.experiments.parallel import run_at_once
 from spatial_transformer.experiments.run import RunConfig, ensure, run
 from spatial_transformer.models.build import build_model
@@ -53,7 +52,7 @@ def reproduce(
     jobs: int = 1,
     console: Console | None = None,
     run_one: Callable[..., Record] = run,
-    needs: Callable[[RunConfig], Sequence[RunConfig]] = needs_nothing,
+    needs: Sequence[RunConfig] = (),
 ) -> list[Record]:
     """Run what is missing, ``jobs`` runs at a time, and tell how far the table is.
 
@@ -62,7 +61,7 @@ def reproduce(
     ``jobs`` at a time have each a part.
 
     Args:
-        needs: the runs that a run starts from; those of the missing runs are made before all.
+        needs: runs that those of the plan start from, made before them.
     Raises: OptionError, DataError; as :func:`run` and :func:`run_at_once`.
     """
     if jobs < 1:
@@ -87,10 +86,10 @@ def reproduce(
     if jobs > 1 and todo:  # each of them would fetch what is not there yet
         next(iter(make_dataset(todo[0].dataset).fixed("test", data_root=data_root)))
     where: dict[str, Any] = {"data_root": data_root, "device": device}
-    needed = dict.fromkeys(first for config in todo for first in needs(config))
-    for config in needed:
-        bar = ProgressBar(config.name, config.recipe.iterations, console)
-        ensure(config, out, watchers=[bar], **where)
+    if todo:
+        for config in needs:
+            bar = ProgressBar(config.name, config.recipe.iterations, console)
+            ensure(config, out, watchers=[bar], **where)
     if jobs > 1:
         ending = run_at_once(todo, out, jobs, run_one, **where)
     else:

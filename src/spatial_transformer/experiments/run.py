@@ -20,7 +20,7 @@ from spatial_transformer.modules.monitor import CollapseMonitor
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.training.checkpoint import load_checkpoint
 from spatial_transformer.training.history import History
-from spatial_transformer.training.loop import Fitted, Objective, describe_run, evaluate, fit
+from spatial_transformer.training.loop import Fitted, describe_run, evaluate, fit
 from spatial_transformer.training.progress import Measured, Watcher
 from spatial_transformer.training.recipe import Recipe, seed_everything
 from spatial_transformer.training.records import Record, commit, hardware, load_record
@@ -109,11 +109,8 @@ def run(
     device: str = "cpu",
     watchers: Sequence[Watcher] = (),
     checkpoint_every: int = 500,
-    objective: Objective | None = None,
 ) -> Record:
     """Train, measure and record; a run that was stopped goes on from its checkpoint.
-
-    ``objective`` is what training minimises; None: classification.
 
     Writes ``out/<experiment>/<name>/checkpoint.pt`` and ``out/<experiment>/<name>.json``.
     Raises: DataError, CheckpointError, OptionError, BackendError; OSError where ``out`` cannot be
@@ -137,7 +134,6 @@ def run(
             model,
             batches,
             recipe,
-            objective=objective,
             checkpoint=config.checkpoint(out),
             checkpoint_every=checkpoint_every,
             identity=config.identity(),

@@ -109,5 +109,5 @@ COLOCALISATION = Experiment(
     paper=PAPER_ERRORS,
     sampled={f"{kind}{k}": 28 for kind in DISTRACTORS for k in range(10)},
     run=colocalise,
-    needs=lambda config: (ENCODER,),
+    needs=(ENCODER,),
 )

@@ -1,1 +1,0 @@
-"""The ST-CNN of table 1, taught by each other."""
