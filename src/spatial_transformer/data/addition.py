@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from spatial_transformer.data.dataset import FIXED_SEED, Batch, Dataset, load_digits, moved
+from spatial_transformer.data.dataset import Batch, Dataset, load_digits
 from spatial_transformer.data.rts import RotatedTranslatedScaled
 from spatial_transformer.data.stream import Digits, Stream, fixed_blocks, generator
 
@@ -41,14 +41,7 @@ class Addition(Dataset):
         )
         return lambda k: add(left(k), right(k))
 
-    def fixed(
-        self,
-        part: str,
-        *,
-        seed: int = FIXED_SEED,
-        data_root: Path | None = None,
-        device: torch.device | str = "cpu",
-    ) -> Iterator[Batch]:
+    def draw_fixed(self, part: str, seed: int, data_root: Path | None) -> Iterator[Batch]:
         digits = load_digits(part, data_root)
         order = torch.randperm(len(digits), generator=generator("cpu", seed, "partners"))
         partners = Digits(digits.images[order], digits.labels[order])
@@ -56,4 +49,4 @@ class Addition(Dataset):
             fixed_blocks(these, RotatedTranslatedScaled(), (seed, side))
             for these, side in ((digits, "left"), (partners, "right"))
         )
-        return moved((add(left, right) for left, right in zip(*sides, strict=True)), device)
+        return (add(left, right) for left, right in zip(*sides, strict=True))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spatial_transformer.data.dataset import FIXED_SEED, Batch, Dataset, moved
+from spatial_transformer.data.dataset import Batch, Dataset
 from spatial_transformer.data.distortion import similarity_theta, uniform
 from spatial_transformer.data.stream import generator
 from spatial_transformer.errors import DataError
@@ -94,13 +94,6 @@ class Cluttered40(Dataset):
 
         return batch
 
-    def fixed(
-        self,
-        part: str,
-        *,
-        seed: int = FIXED_SEED,
-        data_root: Path | None = None,
-        device: torch.device | str = "cpu",
-    ) -> Iterator[Batch]:
+    def draw_fixed(self, part: str, seed: int, data_root: Path | None) -> Iterator[Batch]:
         images, labels = load_cluttered40(part, data_root)
-        return moved(zip(images.split(BLOCK), labels.split(BLOCK), strict=True), device)
+        return zip(images.split(BLOCK), labels.split(BLOCK), strict=True)

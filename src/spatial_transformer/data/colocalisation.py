@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.data.cluttered import add_patches, place, whole
-from spatial_transformer.data.dataset import FIXED_SEED, PROBES, Batch, Dataset, load_digits, moved
+from spatial_transformer.data.dataset import FIXED_SEED, PROBES, Batch, Dataset, load_digits
 from spatial_transformer.data.distortion import uniform
 from spatial_transformer.data.stream import generator
 from spatial_transformer.errors import OptionError
@@ -78,17 +78,10 @@ class Colocalisation(Dataset):
 
         return batch
 
-    def fixed(
-        self,
-        part: str,
-        *,
-        seed: int = FIXED_SEED,
-        data_root: Path | None = None,
-        device: torch.device | str = "cpu",
-    ) -> Iterator[Batch]:
+    def draw_fixed(self, part: str, seed: int, data_root: Path | None) -> Iterator[Batch]:
         if part != "test":
             raise OptionError(f"co-localisation has no {part} images: only the set itself, 'test'")
-        return moved([self.images(seed, data_root)], device)
+        return iter([self.images(seed, data_root)])
 
     def probes(self, *, seed: int = FIXED_SEED, data_root: Path | None = None) -> Batch:
         """The first images of the seed's set, and their boxes."""

@@ -1,7 +1,7 @@
 """What a network is trained and measured on: batches without end, and fixed sets in blocks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -44,6 +44,9 @@ class Dataset(ABC):
         """Training batches: batch k is a function of (seed, k) alone. Raises: DataError."""
 
     @abstractmethod
+    def draw_fixed(self, part: str, seed: int, data_root: Path | None) -> Iterator[Batch]:
+        """:meth:`fixed` on the CPU. Raises: DataError."""
+
     def fixed(
         self,
         part: str,
@@ -52,8 +55,13 @@ class Dataset(ABC):
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Iterator[Batch]:
-        """The "validation" or "test" images, the same for a seed whatever the device, in blocks.
-        Raises: DataError."""
+        """The "validation" or "test" images, the same for a seed, in blocks. Raises: DataError.
+
+        They are drawn on the CPU, then moved: another kind of device has other random numbers, and
+        a set of its own could not be compared with.
+        """
+        blocks = self.draw_fixed(part, seed, data_root)
+        return ((images.to(device), labels.to(device)) for images, labels in blocks)
 
     def probes(self, *, seed: int = FIXED_SEED, data_root: Path | None = None) -> Batch:
         """A few images to watch a network by, and their labels: always the same ones. One
@@ -62,12 +70,6 @@ class Dataset(ABC):
         classes = range(0, self.classes, -(-self.classes // PROBES))
         first = [int(i[0]) for k in classes if len(i := torch.where(labels == k)[0])]
         return images[first].clone(), labels[first]
-
-
-def moved(blocks: Iterable[Batch], device: torch.device | str) -> Iterator[Batch]:
-    """Blocks on a device. A fixed set is drawn on the CPU first: another kind of device has other
-    random numbers, and a set of its own could not be compared with."""
-    return ((images.to(device), labels.to(device)) for images, labels in blocks)
 
 
 def load_digits(
@@ -104,12 +106,5 @@ class DistortedDigits(Dataset):
         digits = load_digits("train", data_root, device)
         return Stream(digits, self.distortion, batch_size, seed).batch
 
-    def fixed(
-        self,
-        part: str,
-        *,
-        seed: int = FIXED_SEED,
-        data_root: Path | None = None,
-        device: torch.device | str = "cpu",
-    ) -> Iterator[Batch]:
-        return moved(fixed_blocks(load_digits(part, data_root), self.distortion, seed), device)
+    def draw_fixed(self, part: str, seed: int, data_root: Path | None) -> Iterator[Batch]:
+        return fixed_blocks(load_digits(part, data_root), self.distortion, seed)

@@ -84,7 +84,7 @@ def reproduce(
                 f"{config.name}: another recipe's checkpoint is kept as {old}", markup=False
             )
     if jobs > 1 and todo:  # each of them would fetch what is not there yet
-        next(make_dataset(todo[0].dataset).fixed("test", data_root=data_root))
+        make_dataset(todo[0].dataset).batches(1, 0, data_root=data_root)
     where: dict[str, Any] = {"data_root": data_root, "device": device}
     if todo:
         for config in needs:
