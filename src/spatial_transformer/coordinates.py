@@ -54,13 +54,17 @@ def to_normalised(u: Tensor, n: int, align_corners: bool = False) -> Tensor:
     return twice / extent if extent else twice * 0
 
 
-def snap_tolerance(n: int, dtype: torch.dtype) -> float:
-    """How far (in pixels) rounding can move a coordinate on an axis of ``n`` pixels.
+def snap_tolerance(u: Tensor, n: int) -> Tensor:
+    """How far (in pixels) rounding can move coordinates ``u`` on an axis of ``n`` pixels: eps times
+    the greater of n and the coordinate's own size: what is far off the image has been rounded as
+    it is large.
 
     A coordinate this near to a whole pixel *is* that pixel: float arithmetic cannot tell them
-    apart, and without it the identity would not return the image itself.
+    apart, and without it the identity would not return the image itself. A quarter at most, so
+    that no other pixel becomes the nearest.
     """
-    return torch.finfo(dtype).eps * n
+    size = u.detach().abs().clamp(min=n)
+    return (torch.finfo(u.dtype).eps * size).clamp(max=0.25)
 
 
 def axis(

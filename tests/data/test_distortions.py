@@ -113,7 +113,10 @@ def test_projection_equals_opencvs_homography(monkeypatch):
     found = projected.Projected()(images[:, None], generator("cpu", 2)).numpy()
     corners = np.array([[-14, -14], [14, -14], [-14, 14], [14, 14]], np.float32)
     for b in range(6):
-        target = corners * uniforms[0][b].item() + normals[0][b].numpy()
+        # along the diagonals, as far as was drawn
+        amounts = normals[0][b].numpy()[:, None]
+        moves = amounts * corners / np.linalg.norm(corners, axis=1, keepdims=True)
+        target = corners * uniforms[0][b].item() + moves
         homography = cv2.getPerspectiveTransform(target.astype(np.float32), corners)
         v, u = output_pixels(28)
         p = np.einsum("ij,j...->i...", homography, np.stack([u, v, np.ones_like(u)]))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -341,14 +341,16 @@ class TestKnownOutcomes:
 class TestProperties:
     @settings(max_examples=40, deadline=None)
     @given(
-        h=st.integers(1, 9), w=st.integers(1, 9), k=st.integers(-20, 20),
-        padding=st.sampled_from(["wrap"]), seed=st.integers(0, 99),
+        h=st.integers(1, 9), w=st.integers(1, 9), k=st.integers(-2000, 2000),
+        seed=st.integers(0, 99),
     )  # fmt: skip
-    def test_whole_pixel_translation_is_roll(self, h, w, k, padding, seed):
+    # theta is rounded as it is large: three widths off by more than three pixels' rounding error
+    @example(h=1, w=7, k=-19, seed=0)
+    def test_whole_pixel_translation_is_roll(self, h, w, k, seed):
         image = torch.randn(1, 2, h, w, generator=torch.Generator().manual_seed(seed))
         theta = torch.tensor([[2 * k / w, 0.0]])
         for kernel in KERNELS:
-            warped = stn.warp(image, theta, "translation", padding=padding, kernel=kernel)
+            warped = stn.warp(image, theta, "translation", padding="wrap", kernel=kernel)
             assert torch.equal(warped, image.roll(-k, 3))
 
     @settings(max_examples=40, deadline=None)

@@ -10,7 +10,7 @@ from spatial_transformer.data.cluttered import TranslatedCluttered, add_patches
 from spatial_transformer.data.colocalisation import CANVAS, DISTRACTORS, PATCH
 from spatial_transformer.data.distortion import HALF, similarity_theta
 from spatial_transformer.data.extruded import ROOM, Extruded, rotation
-from spatial_transformer.data.projected import homography
+from spatial_transformer.data.projected import stretched
 from spatial_transformer.data.rts import RotatedTranslatedScaled
 from spatial_transformer.data.stream import generator
 from spatial_transformer.errors import OptionError
@@ -69,10 +69,9 @@ def _added(digits: Tensor, wave: Wave) -> Tensor:
 
 
 def _projected(digits: Tensor, wave: Wave) -> Tensor:
-    corners = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
-    moves = torch.stack([wave(1 + k % 2, k / 8) for k in range(8)], dim=1).view(-1, 4, 2)
-    target = corners * (0.875 + 0.125 * wave(1, 0.4))[:, None, None] + moves * 5 / HALF
-    return warp(digits, homography(target, corners.expand(len(digits), 4, 2)), "projective", 28)
+    amounts = 7 * torch.stack([wave(1 + k % 2, k / 4) for k in range(4)], dim=1)
+    theta = stretched(0.875 + 0.125 * wave(1, 0.4), amounts)
+    return warp(digits, theta, "projective", 28)
 
 
 def _elastic(digits: Tensor, wave: Wave) -> Tensor:

@@ -1,5 +1,7 @@
 """P: digits under a random projection."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -24,9 +26,24 @@ def homography(target: Tensor, source: Tensor) -> Tensor:
     return solution.to(target.dtype)
 
 
+def stretched(scale: Tensor, amounts: Tensor) -> Tensor:
+    """The projective theta that shows a digit ``scale`` times as large, and each of its corners
+    ``amounts`` pixels further from its centre, along the diagonal.
+
+    ``(B,)`` and ``(B, 4)``, row by row from the top left -> ``(B, 8)``.
+    """
+    corners = scale.new_tensor([[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
+    outwards = amounts[..., None] / HALF * corners / math.sqrt(2)
+    target = corners * scale[:, None, None] + outwards
+    return homography(target, corners.expand(len(scale), 4, 2))
+
+
 class Projected(Distortion):
-    """P: scale in [0.75, 1.0], then each corner moved by N(0, 5 pixels) in x and in y, 28x28 (the
-    paper's appendix A.3).
+    """P: scale in [0.75, 1.0], then each corner stretched by N(0, 5 pixels), 28x28 (the paper's
+    appendix A.3).
+
+    Stretching a corner "by an amount" is read as moving it that far along its diagonal, away from
+    the digit's centre or, if the amount is negative, towards it.
     """
 
     name = "p"
@@ -35,9 +52,5 @@ class Projected(Distortion):
     def __call__(self, digits: Tensor, generator: torch.Generator) -> Tensor:
         count = len(digits)
         scale = uniform(generator, count, 0.75, 1.0)
-        corners = torch.tensor(
-            [[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]], device=digits.device
-        )
-        moves = normal(generator, count, 4, 2, std=5.0) / HALF
-        theta = homography(corners * scale[:, None, None] + moves, corners.expand(count, 4, 2))
-        return warp(digits, theta, "projective", self.size)
+        amounts = normal(generator, count, 4, std=5.0)
+        return warp(digits, stretched(scale, amounts), "projective", self.size)

@@ -107,7 +107,8 @@ class _Reference(torch.autograd.Function):
             near = _bring_near(x[..., axis], n, mode, support + 1)
             # whole pixels stay whole: what made the grid cannot tell them from their neighbours
             whole = np.round(near)
-            x[..., axis] = np.where(np.abs(near - whole) <= rounding * n, whole, near)
+            within = np.minimum(rounding * np.maximum(np.abs(x[..., axis]), n), 0.25)
+            x[..., axis] = np.where(np.abs(near - whole) <= within, whole, near)
             low.append(max(0, int(np.ceil(-x[..., axis].min())) + support + 1))
             high.append(max(0, int(np.ceil(x[..., axis].max())) + support + 2 - n))
         widths = list(zip(low, high, strict=True))

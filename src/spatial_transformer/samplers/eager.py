@@ -17,7 +17,7 @@ Taps = tuple[Tensor, Tensor | None, Tensor]
 
 def axis_taps(u: Tensor, kernel: Kernel, rule: Edge) -> Taps:
     """The taps of pixel coordinates ``u`` (finite) along one axis."""
-    tolerance = snap_tolerance(rule.n, u.dtype)
+    tolerance = snap_tolerance(u, rule.n)
     base = torch.floor(u.detach() + (kernel.shift + tolerance))
     t = u - base
     # a coordinate that rounding alone keeps from a whole pixel is that pixel

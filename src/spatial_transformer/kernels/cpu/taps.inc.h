@@ -171,13 +171,17 @@ struct Rule {
       t = t <= tolerance ? Vec<T>{} : t;
       return to_int<T>(base < high ? base : splat<T>(high));
     }
+    // as `tolerance` where `quick` is used; what is far off the image has been rounded as it is large
+    Vec<T> within = kEpsilon<T> * (u < 0 ? -u : u);
+    within = within > tolerance ? within : splat<T>(tolerance);
+    within = within < T(0.25) ? within : splat<T>(T(0.25));
     const T far = T(1 << 20), length = T(period);
     if (any((u > far) | (u < -far))) {  // exact however large, and slow
       for (int k = 0; k < kLanes<T>; ++k) u[k] = T(fmod(double(u[k]), double(period)));
     }
-    Vec<T> base = floor_small<T>(u + (shift + tolerance));
+    Vec<T> base = floor_small<T>(u + (shift + within));
     t = u - base;
-    t = t <= tolerance ? Vec<T>{} : t;
+    t = t <= within ? Vec<T>{} : t;
     base = base - length * floor_small<T>(base / length);
     base = base < 0 ? base + length : base;
     base = base >= length ? base - length : base;
