@@ -166,8 +166,10 @@ def grid_from_flow(flow: Tensor, align_corners: bool = False) -> Tensor:
 
 def coordinate_dtype(*tensors: Tensor) -> torch.dtype:
     """The dtype coordinates and weights are computed in: float32, or float64 if any input is."""
-    wide = any(t.dtype == torch.float64 for t in tensors)
-    return torch.float64 if wide else torch.float32
+    for tensor in tensors:
+        if tensor.dtype is torch.float64:
+            return torch.float64
+    return torch.float32
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:

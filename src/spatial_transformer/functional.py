@@ -122,12 +122,13 @@ def _sample(image: Tensor, grid: Tensor, o: Options) -> Tensor:
     if use not in ops.KERNELS:
         rest = (o.padding, o.fill, o.align_corners)
         if use == "reference":
-            warped = sample_reference(image, grid, o.kernel.name, *rest)
+            read = sample_reference(image, grid, o.kernel.name, *rest)
         else:
-            warped = sample_eager(image, grid, o.kernel, *rest)
-        return like_layout(warped, image)
+            read = sample_eager(image, grid, o.kernel, *rest)
+        return like_layout(read, image)
     options = (o.kernel.name, o.padding, o.fill, o.align_corners, use)
-    return torch.ops.stn.sample_grid(image, grid, *options)
+    warped: Tensor = ops.sample_grid(image, grid, *options)
+    return warped
 
 
 def _sample_antialiased(
@@ -252,7 +253,7 @@ def _warp_fused(
         batch = max(image.shape[0], matrix.shape[0])
         matrix = matrix.expand(batch, *matrix.shape[1:]).flatten(0, 1)
     options = (o.kernel.name, o.padding, o.fill, o.align_corners, use)
-    warped: Tensor = torch.ops.stn.warp_matrix(image, matrix, size, *options)
+    warped: Tensor = ops.warp_matrix(image, matrix, size, *options)
     return warped if many is None else warped.unflatten(0, (-1, many))
 
 

@@ -32,7 +32,8 @@ SANITIZERS = {
 
 
 def build(folder: Path, sanitizer: str) -> Path:
-    """The kernels of one instruction set with a sanitizer; all sets are the same code."""
+    """The kernels of one instruction set with a sanitizer; all sets are the same code, but for the
+    instructions that load or store several numbers at places that this one too works out."""
     out = folder / f"warp_{sanitizer}.so"
     flags = "-O1 -std=c++17 -fopenmp -ffp-contract=off -fno-math-errno -fno-trapping-math -w"
     command = ["g++", *flags.split(), *SANITIZERS[sanitizer], "-fno-sanitize-recover=all"]

@@ -125,6 +125,7 @@ def _repeated(each: Tensor, batch: int) -> Tensor:
 
 def _gradient(grid: bool) -> Any:
     name = "sample_grid_backward" if grid else "warp_matrix_backward"
+    implementation = _gradients(grid)
 
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         image, maps, fill = ctx.saved_tensors
@@ -137,21 +138,43 @@ def _gradient(grid: bool) -> Any:
             out = _eager(grid, image, maps, ctx.size, options)
             found = iter(torch.autograd.grad(out, inputs, grad, create_graph=True))
             return (*(next(found) if w else None for w in wanted), *rest)
-        call = getattr(torch.ops.stn, name)
+        seen = watched(grad, image, maps, fill)
+        call = getattr(torch.ops.stn, name) if seen else implementation
         to_image, to_maps = call(grad, image, maps, *options, backend, *wanted)
         return (to_image if wanted[0] else None, to_maps if wanted[1] else None, *rest)
 
     return backward
 
 
-def _register_autograd(name: str, grid: bool) -> None:
-    """The operator's gradient. As torch.library.register_autograd, without what that spends on
-    operators that are anything whatever: half of the time of a small warp's Python."""
-    operator = getattr(torch.ops.stn, name).default
+def watched(image: Tensor, *others: Tensor | None) -> bool:
+    """Whether an operator has to be called as one, by way of torch's dispatcher, since somebody
+    looks on: a compiler, a tracer, a profiler, a mode or a subclass of tensors. If not, calling the
+    kernels at once is twice as fast as the way there; or it is an error for the dispatcher to tell.
+    """
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._len_torch_function_stack() > 0
+        or torch._C._get_tracing_state() is not None
+        or torch.autograd._profiler_enabled()
+        or type(image) not in _PLAIN
+    ):
+        return True
+    for other in others:
+        if other is not None and (type(other) not in _PLAIN or other.device != image.device):
+            return True
+    return False
+
+
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def _differentiable(name: str, grid: bool, run: Any) -> Any:
+    """``run`` with the operator's gradient. As torch.library.register_autograd, without what that
+    spends on operators that are anything whatever."""
 
     def forward(ctx: Any, image: Tensor, maps: Tensor, *rest: Any) -> Tensor:
-        with torch._C._AutoDispatchBelowAutograd():
-            output: Tensor = operator(image, maps, *rest)
+        output: Tensor = run(image, maps, *rest)
         kernel, padding, fill, align_corners, backend = rest[-5:]
         ctx.size = tuple(output.shape[2:])
         ctx.options = (kernel, padding, align_corners, backend)
@@ -163,15 +186,33 @@ def _register_autograd(name: str, grid: bool) -> None:
 
     def call(image: Tensor, maps: Tensor, *rest: Any) -> Tensor:
         wanted = torch.is_grad_enabled() and (image.requires_grad or maps.requires_grad)
-        if wanted:
-            output: Tensor = function.apply(image, maps, *rest)
-        else:
-            with torch._C._AutoDispatchBelowAutograd():
-                output = operator(image, maps, *rest)
+        output: Tensor = (function.apply if wanted else run)(image, maps, *rest)
         return output
 
-    _LIBRARY.impl(name, call, "Autograd")
+    return call
 
 
-_register_autograd("warp_matrix", grid=False)
-_register_autograd("sample_grid", grid=True)
+def _make_operator(name: str, grid: bool, implementation: Any) -> Any:
+    """The operator as a function: by way of the dispatcher or, if nobody looks on, without."""
+    operator = getattr(torch.ops.stn, name)
+
+    def below_autograd(*inputs: Any) -> Tensor:
+        with torch._C._AutoDispatchBelowAutograd():
+            output: Tensor = operator.default(*inputs)
+        return output
+
+    _LIBRARY.impl(name, _differentiable(name, grid, below_autograd), "Autograd")
+    direct = _differentiable(name, grid, implementation)
+
+    def call(image: Tensor, maps: Tensor, *rest: Any) -> Tensor:
+        way = operator if watched(image, maps, rest[-3]) else direct
+        output: Tensor = way(image, maps, *rest)
+        return output
+
+    return call
+
+
+#: image, matrix, size, kernel, padding, fill, align_corners, backend -> the warped image
+warp_matrix = _make_operator("warp_matrix", grid=False, implementation=_warp)
+#: image, grid, kernel, padding, fill, align_corners, backend -> the image at the grid
+sample_grid = _make_operator("sample_grid", grid=True, implementation=_sample)

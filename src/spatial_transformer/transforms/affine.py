@@ -30,7 +30,7 @@ class Affine(MatrixTransform):
         return [float(i == j) for i in range(self.dims) for j in range(self.dims + 1)]
 
     def _matrix(self, full: Tensor) -> Tensor:
-        return full.unflatten(-1, (self.dims, self.dims + 1))
+        return full.view(*full.shape[:-1], self.dims, self.dims + 1)
 
     def matrix_for_kernels(self, theta: Tensor) -> Tensor:
         # theta itself: a gradient of zero to the matrix is one to theta

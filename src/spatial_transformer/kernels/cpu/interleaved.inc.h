@@ -192,13 +192,14 @@ template <class T, int D, int W>
 void interleaved_map_gradient(const Call<T>& call, int64_t b, int64_t first, int64_t last,
                               double* part) {
   // eight sums side by side, however wide the vectors are
-  constexpr int wide = kLanes<T>, vectors = kGroup / wide;
+  constexpr int wide = kLanes<T>, vectors = kSide / wide;
   Interleaved<T, D, W> p(call, b);
+  MapGradient<T, D> gradient(call, p.points, b);
   for (int64_t block = 0; block < call.p.channels; block += call.block) {
     const int64_t left_over = call.p.channels - block;
     p.open(block, block + (left_over < call.block ? left_over : call.block), first, last);
     const int64_t m = p.m;
-    MapGradient<T, D> gradient(call, p.points, b, block > 0);
+    gradient.add = block > 0;
     p.for_chunks(first, last, true, [&](int64_t r, int64_t j, int count) STN_LAMBDA {
       p.template exchange<false>(call.grad, r, j, count);
       const T* grad = p.chunk_of(call.grad, r, j);
@@ -211,7 +212,7 @@ void interleaved_map_gradient(const Call<T>& call, int64_t b, int64_t first, int
         p.taps_of(k, from);
         Vec<T> sum[D][vectors] = {}, w[D][W], slope[D][W];
         p.weights_of(k, w, slope);
-        for (int64_t c = 0; c < m; c += kGroup) {
+        for (int64_t c = 0; c < m; c += kSide) {
           STN_UNROLL
           for (int v = 0; v < vectors; ++v) {
             const int64_t at = c + v * wide;
@@ -226,7 +227,7 @@ void interleaved_map_gradient(const Call<T>& call, int64_t b, int64_t first, int
           }
         }
         for (int a = 0; a < D; ++a) {
-          T side[kGroup];
+          T side[kSide];
           STN_UNROLL
           for (int v = 0; v < vectors; ++v) store(side + v * wide, sum[a][v]);
           slopes[a][k] = p.chunk.sign[a][k] * (((side[0] + side[4]) + (side[1] + side[5])) +
@@ -235,8 +236,8 @@ void interleaved_map_gradient(const Call<T>& call, int64_t b, int64_t first, int
       }
       gradient.pixels(r, j, count, slopes);
     });
-    gradient.close(part);
   }
+  gradient.close(part);
 }
 
 // Equation (6) of rows [first, last) of an output, added to p.base.

@@ -40,6 +40,11 @@ STN_INLINE void store(T* p, const V& v) {
 template <class T>
 STN_INLINE Vec<T> load_some(const T* p, int left) {
   if (left >= kLanes<T>) return load<Vec<T>>(p);
+#if defined(STN_X86) && STN_BYTES == 64
+  const unsigned first = (1u << left) - 1;
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_maskz_loadu_ps(__mmask16(first), p);
+  if constexpr (sizeof(T) == 8) return (Vec<T>)_mm512_maskz_loadu_pd(__mmask8(first), p);
+#endif
   T some[kLanes<T>] = {};
   for (int k = 0; k < left; ++k) some[k] = p[k];
   return load<Vec<T>>(some);
@@ -47,6 +52,11 @@ STN_INLINE Vec<T> load_some(const T* p, int left) {
 template <class T>
 STN_INLINE void store_some(T* p, const Vec<T>& v, int left) {
   if (left >= kLanes<T>) return store(p, v);
+#if defined(STN_X86) && STN_BYTES == 64
+  const unsigned first = (1u << left) - 1;
+  if constexpr (sizeof(T) == 4) return _mm512_mask_storeu_ps(p, __mmask16(first), (__m512)v);
+  if constexpr (sizeof(T) == 8) return _mm512_mask_storeu_pd(p, __mmask8(first), (__m512d)v);
+#endif
   T some[kLanes<T>];
   store(some, v);
   for (int k = 0; k < left; ++k) p[k] = some[k];
@@ -80,6 +90,9 @@ STN_INLINE Vec<T> floor_small(const Vec<T>& v) {
 // than all the comparisons.
 template <class M>
 STN_INLINE bool any(const M& m) {
+#ifdef STN_X86
+  if constexpr (sizeof(M) == 64) return _mm512_movepi32_mask((__m512i)m) != 0;
+#endif
 #if STN_BYTES == 32
   typedef float V __attribute__((vector_size(32)));
   if constexpr (sizeof(M) == 32) return __builtin_ia32_movmskps256((V)m) != 0;
@@ -110,36 +123,79 @@ STN_INLINE Vec<T> first_lanes(const Vec<T>& v, int left) {
   return to_mask<T>(count_up<T>() < left) ? v : Vec<T>{};
 }
 
-// source[index] and source[index + 1]. Two neighbours are one load of twice the width, which is
-// faster than the processors' gather instructions.
+// Four or eight pairs of floats, each as a double. Taking them into their lanes while they are being
+// loaded leaves the processor's one port for shuffles free.
+#if defined(STN_X86) && STN_BYTES >= 32
+STN_INLINE __m256d take_pairs(const float* source, int32_t a, int32_t b, int32_t c, int32_t d) {
+  const auto at = [&](int32_t k) { return reinterpret_cast<const double*>(source + k); };
+  __m256d pairs = _mm256_castpd128_pd256(_mm_load_sd(at(a)));
+  pairs = _mm256_blend_pd(pairs, _mm256_broadcast_sd(at(b)), 2);
+  pairs = _mm256_blend_pd(pairs, _mm256_broadcast_sd(at(c)), 4);
+  return _mm256_blend_pd(pairs, _mm256_broadcast_sd(at(d)), 8);
+}
+#endif
+#if defined(STN_X86) && STN_BYTES == 64
+template <bool Gather>
+STN_INLINE __m512d take_pairs(const float* source, const int32_t* i) {
+  if (Gather) {
+    return _mm512_i32gather_pd(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(i)), source, 4);
+  }
+  return _mm512_insertf64x4(_mm512_castpd256_pd512(take_pairs(source, i[0], i[1], i[2], i[3])),
+                            take_pairs(source, i[4], i[5], i[6], i[7]), 1);
+}
+// Whether gathering is faster here: it is on some processors, and many times slower on others.
+inline bool gathering_pays() {
+  float source[1024] = {};
+  int32_t index[1024];
+  for (int k = 0; k < 1024; ++k) index[k] = k * 37 % 1000;
+  int64_t best[2] = {INT64_MAX, INT64_MAX};
+  __m512d sum = _mm512_setzero_pd();
+  for (int round = 0; round < 16; ++round) {
+    const auto time = [&](int which, const auto& take) {
+      const int64_t start = int64_t(__rdtsc());
+      for (int k = 0; k < 1024; k += 8) sum = _mm512_add_pd(sum, take(index + k));
+      const int64_t ticks = int64_t(__rdtsc()) - start;
+      if (ticks < best[which]) best[which] = ticks;
+    };
+    time(0, [&](const int32_t* i) { return take_pairs<false>(source, i); });
+    time(1, [&](const int32_t* i) { return take_pairs<true>(source, i); });
+  }
+  asm volatile("" ::"v"(sum));
+  return best[1] < best[0];
+}
+static const bool kGather = __builtin_cpu_supports("avx512f") && gathering_pays();
+#else
+constexpr bool kGather = false;
+#endif
+
+// source[index] and source[index + 1]: two neighbours are one load of twice the width.
+template <bool Gather>
 STN_INLINE void load_pairs(const float* source, const int32_t* index, Vec<float>& first,
                            Vec<float>& second) {
-  typedef double Pairs __attribute__((vector_size(STN_BYTES)));
-  constexpr int n = kLanes<float>;
-  double p[n];
-  STN_UNROLL
-  for (int k = 0; k < n; ++k) memcpy(&p[k], source + index[k], 8);
 #if STN_BYTES == 64
-  const Pairs a = {p[0], p[1], p[4], p[5], p[8], p[9], p[12], p[13]};
-  const Pairs b = {p[2], p[3], p[6], p[7], p[10], p[11], p[14], p[15]};
-  const Vec<float> u = (Vec<float>)a, v = (Vec<float>)b;
+  const Vec<float> u = (Vec<float>)take_pairs<Gather>(source, index);
+  const Vec<float> v = (Vec<float>)take_pairs<Gather>(source, index + 8);
   first = __builtin_shuffle(
-      u, v, Int<float>{0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30});
+      u, v, Int<float>{0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30});
   second = __builtin_shuffle(
-      u, v, Int<float>{1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31});
-#elif STN_BYTES == 16
-  const Pairs a = {p[0], p[1]}, b = {p[2], p[3]};
-  const Vec<float> u = (Vec<float>)a, v = (Vec<float>)b;
-  first = __builtin_shuffle(u, v, Int<float>{0, 2, 4, 6});
-  second = __builtin_shuffle(u, v, Int<float>{1, 3, 5, 7});
-#else
+      u, v, Int<float>{1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31});
+#elif STN_BYTES == 32
   // shuffles stay within lanes of 128 bits, hence the order
-  const Pairs a = {p[0], p[1], p[4], p[5]}, b = {p[2], p[3], p[6], p[7]};
-  const Vec<float> u = (Vec<float>)a, v = (Vec<float>)b;
+  const Vec<float> u = (Vec<float>)take_pairs(source, index[0], index[1], index[4], index[5]);
+  const Vec<float> v = (Vec<float>)take_pairs(source, index[2], index[3], index[6], index[7]);
   first = __builtin_shuffle(u, v, Int<float>{0, 2, 8, 10, 4, 6, 12, 14});
   second = __builtin_shuffle(u, v, Int<float>{1, 3, 9, 11, 5, 7, 13, 15});
+#else
+  typedef double Pairs __attribute__((vector_size(16)));
+  double p[4];
+  STN_UNROLL
+  for (int k = 0; k < 4; ++k) memcpy(&p[k], source + index[k], 8);
+  const Vec<float> u = (Vec<float>)Pairs{p[0], p[1]}, v = (Vec<float>)Pairs{p[2], p[3]};
+  first = __builtin_shuffle(u, v, Int<float>{0, 2, 4, 6});
+  second = __builtin_shuffle(u, v, Int<float>{1, 3, 5, 7});
 #endif
 }
+template <bool Gather>
 STN_INLINE void load_pairs(const double* source, const int32_t* index, Vec<double>& first,
                            Vec<double>& second) {
   STN_UNROLL
@@ -147,6 +203,23 @@ STN_INLINE void load_pairs(const double* source, const int32_t* index, Vec<doubl
     first[k] = source[index[k]];
     second[k] = source[index[k] + 1];
   }
+}
+
+// source[index], or `other` where the index is negative.
+STN_INLINE Vec<float> load_known(const float* source, const int32_t* index, float other) {
+#if defined(STN_X86) && STN_BYTES == 64
+  const __m512i at = _mm512_loadu_si512(index);
+  const __mmask16 known = __mmask16(~_mm512_movepi32_mask(at));
+  return (Vec<float>)_mm512_mask_i32gather_ps(_mm512_set1_ps(other), known, at, source, 4);
+#endif
+  float value[kLanes<float>];
+  for (int k = 0; k < kLanes<float>; ++k) value[k] = index[k] < 0 ? other : source[index[k]];
+  return load<Vec<float>>(value);
+}
+STN_INLINE Vec<double> load_known(const double* source, const int32_t* index, double other) {
+  double value[kLanes<double>];
+  for (int k = 0; k < kLanes<double>; ++k) value[k] = index[k] < 0 ? other : source[index[k]];
+  return load<Vec<double>>(value);
 }
 
 // Indices in memory, one by one: extracting them from a vector takes longer.
@@ -160,7 +233,7 @@ struct Indices {
 };
 
 // W neighbours from source[index] on.
-template <class T, int W>
+template <class T, int W, bool Gather>
 STN_INLINE void load_run(const T* source, const int32_t* index, Vec<T>* out) {
   if (W == 1) {
     T value[kLanes<T>];
@@ -169,7 +242,7 @@ STN_INLINE void load_run(const T* source, const int32_t* index, Vec<T>* out) {
     out[0] = load<Vec<T>>(value);
   } else {
     STN_UNROLL
-    for (int w = 0; w < W; w += 2) load_pairs(source + w, index, out[w], out[w + 1]);
+    for (int w = 0; w < W; w += 2) load_pairs<Gather>(source + w, index, out[w], out[w + 1]);
   }
 }
 

@@ -6,11 +6,12 @@
 #include "read.inc.h"
 #include "planes.inc.h"
 #include "planar.inc.h"
+#include "scatter.inc.h"
 #include "interleaved.inc.h"
 
 // The gradient of channels [low, high) of one image, over strip `strip` of the outputs that read
 // it. The first strip writes the gradient; others write theirs to `planes`, to be added.
-template <class T, int D, int W>
+template <class T, int D, int W, bool Interleave>
 void image_gradient(const Call<T>& call, int64_t image, int64_t low, int64_t high, int64_t strip,
                     T* planes) {
   const int64_t sharing = call.p.batch / call.p.images, rows = call.rows(), m = high - low;
@@ -22,7 +23,7 @@ void image_gradient(const Call<T>& call, int64_t image, int64_t low, int64_t hig
   }
   for (int64_t k = 0; k < sharing; ++k) {
     const int64_t b = image * sharing + k;
-    if (call.interleaved) {
+    if constexpr (Interleave) {
       Interleaved<T, D, W> p(call, b);
       p.block(low, high);
       const size_t size = call.pad ? copy_size(call, m) : size_t(m * call.plane());
@@ -42,31 +43,33 @@ void image_gradient(const Call<T>& call, int64_t image, int64_t low, int64_t hig
   if (call.pad) fold(call, image, low, high, sum);
 }
 
-template <class T, int D, int W>
+template <class T, int D, int W, bool Interleave>
 Passes<T> instances() {
   return {
       [](const Call<T>& call, const int64_t* n) {
-        if (call.interleaved) {
+        if constexpr (Interleave) {
           interleaved_forward<T, D, W>(call, n[0], n[1], n[2], n[3], n[4]);
         } else {
           planar_forward<T, D, W>(call, n[0], n[1], n[2], n[3], n[4]);
         }
       },
       [](const Call<T>& call, const int64_t* n, double* part) {
-        if (call.interleaved) {
+        if constexpr (Interleave) {
           interleaved_map_gradient<T, D, W>(call, n[0], n[1], n[2], part);
         } else {
           planar_map_gradient<T, D, W>(call, n[0], n[1], n[2], part);
         }
       },
       [](const Call<T>& call, const int64_t* n, T* planes) {
-        image_gradient<T, D, W>(call, n[0], n[1], n[2], n[3], planes);
+        image_gradient<T, D, W, Interleave>(call, n[0], n[1], n[2], n[3], planes);
       },
   };
 }
-template <class T>
+template <class T, bool Interleave>
 Passes<T> passes(const Plan& p) {
-  if (p.dims == 3) return p.kernel == kNearest ? instances<T, 3, 1>() : instances<T, 3, 2>();
-  if (p.kernel == kNearest) return instances<T, 2, 1>();
-  return p.kernel == kLinear ? instances<T, 2, 2>() : instances<T, 2, 4>();
+  if (p.dims == 3) {
+    return p.kernel == kNearest ? instances<T, 3, 1, Interleave>() : instances<T, 3, 2, Interleave>();
+  }
+  if (p.kernel == kNearest) return instances<T, 2, 1, Interleave>();
+  return p.kernel == kLinear ? instances<T, 2, 2, Interleave>() : instances<T, 2, 4, Interleave>();
 }

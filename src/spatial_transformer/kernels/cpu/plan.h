@@ -36,10 +36,11 @@ struct Plan {
   int64_t level;  // highest instruction set allowed: 0 baseline, 1 AVX2, 2 AVX-512
 };
 
-constexpr int kGroup = 8;    // pixels handled together, for any width of vectors
+constexpr int kGroup = 16;   // pixels handled together, for any width of vectors
+constexpr int kSide = 8;     // interleaved copies have a multiple of so many channels
 constexpr int64_t kMostChannels = 512, kMostPlanes = 64;  // worked on together
 constexpr int kMostPad = 4;
-constexpr int kRun = 256;    // pixels of a plane whose places are kept at a time
+constexpr int kRun = 1024;   // pixels of a plane whose places are kept at a time
 constexpr int kChunk = 128;  // pixels of a row that are kept interleaved at a time
 
 // Pixels <-> normalised coordinates, as in coordinates.py.
@@ -73,6 +74,7 @@ struct Call {
   int64_t block = 0;                 // channels worked on together
   int64_t pad = 0;                   // pixels that copies are extended by; 0: no copies
   bool interleaved = false;          // copies have the channels of a pixel side by side
+  bool alone = false;                // planes are copied and read one by one, at the same places
   int64_t strips = 1;                // tasks of the gradient to one image, each with its own sum
 
   STN_INLINE int64_t plane() const { return p.size[0] * p.size[1] * p.size[2]; }

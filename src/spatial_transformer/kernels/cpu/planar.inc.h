@@ -7,13 +7,27 @@ struct Run {
   struct Group {
     int at, left;  // its first pixel in the run, and how many
     int64_t r, j;  // that pixel's row and column
+    bool off;      // they all read the fill value
   };
   int64_t first, r, j;  // its first pixel in the output: the place, the row, the column
   int count = 0, careful = 0;
-  bool quick = false;            // some do not need care; else planes may be too small to be read
-  int32_t index[kRun + kGroup];  // of the first tap
-  T t[D][kRun + kGroup];         // the fractions
+  bool located = false;
+  alignas(64) int32_t index[kRun + kGroup];  // of the first tap
+  alignas(64) T t[D][kRun + kGroup];         // the fractions
+  alignas(64) T at[D][kRun + kGroup];  // the places in the output, about its centre, if `located`
   Group groups[kRun];            // those with pixels that need care: their indices are of no use
+
+  // Calls work(first, last) for the pixels in between. There may be none, and planes too small to be
+  // read without care.
+  template <class F>
+  STN_INLINE void for_quick(const F& work) const {
+    int from = 0;
+    for (int k = 0; k < careful; ++k) {
+      if (from < groups[k].at) work(from, groups[k].at);
+      from = groups[k].at + groups[k].left;
+    }
+    if (from < count) work(from, count);
+  }
 };
 
 // What pixels are read with: the rows' state, and the planes of a block of channels.
@@ -28,6 +42,8 @@ struct Planar {
   const T* planes = nullptr;  // the tensor's own, or copies
   int64_t step = 0, count = 0;
   int64_t ahead = 0;  // from a pixel's first tap to that of the one below, about; 0: unknown
+  const T* next = nullptr;  // what is copied next, if planes are copied one by one,
+  int64_t share = 0;        // and how much of it for each vector of pixels
   T fills[kMostPlanes];
   T *copy, *rows;  // memory for copies, and for runs where they are not read or written in place
 
@@ -48,6 +64,11 @@ struct Planar {
       rows_read<T, D>(call, b, first, last, from, to);
       extend(call, b, low, high, from, to, copy);
       planes = copy, step = call.copied();
+      if (call.as_stored() && count == 1) {
+        next = static_cast<const T*>(call.image) +
+               (call.image_of(b) * call.p.channels + high) * call.plane();
+        share = (call.plane() * kLanes<T> + call.out_plane() - 1) / call.out_plane();
+      }
     } else {
       step = call.plane();
       planes = static_cast<const T*>(call.image) +
@@ -68,26 +89,33 @@ struct Planar {
     }
     ahead = int64_t(taps);
   }
-  STN_INLINE void foresee(const T* plane, const int32_t* index) const {
+  STN_INLINE void foresee(const T* plane, const int32_t* index, int n) const {
+    if (next) {
+      const T* from = next + (run.first + n) / kLanes<T> * share;
+      for (int64_t k = 0; k < share; k += 64 / sizeof(T)) __builtin_prefetch(from + k);
+    }
     if (!ahead) return;
     __builtin_prefetch(plane + index[0] + ahead);
     __builtin_prefetch(plane + index[kLanes<T> - 1] + ahead + (W > 1 ? strides.row : 0));
   }
 
   // The `n` pixels from column j of row r on, as the next of the run. Pixels go with their group of
-  // eight, if one needs care: which ones do does not depend on the vectors' width.
+  // sixteen, if one needs care: which ones do does not depend on the vectors' width.
   STN_INLINE void find(int64_t r, int64_t j, int n) {
     row(r);
-    if (finder.rules[0].clamps && !call.p.grid && !call.p.projective) return find_all(j, n);
+    if (run.located) locate(r, j, n);
     for (int first = 0; first < n; first += kGroup) {
-      bool quick = true;
+      bool quick = true, off = true;
       STN_UNROLL
       for (int v = 0; v < kGroup; v += kLanes<T>) {
         Vec<T> u[D], t[D];
         Int<T> index;
         points.at(j + first + v, n - first - v, u);
-        if (!finder.quick(u, index, t)) {
+        if (finder.quick(u, index, t)) {
+          off = false;
+        } else {
           quick = false;
+          off &= finder.off(u);
           index = Int<T>{};
           for (int k = 0; k < D; ++k) t[k] = Vec<T>{};
         }
@@ -95,53 +123,76 @@ struct Planar {
         STN_UNROLL
         for (int k = 0; k < D; ++k) store(run.t[k] + run.count + first + v, t[k]);
       }
-      run.quick |= quick;
       if (!quick) {
         const int left = n - first < kGroup ? n - first : kGroup;
-        run.groups[run.careful++] = {run.count + first, left, r, j + first};
+        run.groups[run.careful++] = {run.count + first, left, r, j + first, off};
       }
     }
     run.count += n;
   }
 
-  // The same where none does.
-  STN_INLINE void find_all(int64_t j, int n) {
-    const Finder<T, D, W> rules = finder;  // in registers: nothing that is stored can change it
-    Vec<T> slope[D], start[D];
-    STN_UNROLL
-    for (int k = 0; k < D; ++k) slope[k] = splat(points.slope[k]), start[k] = splat(points.start[k]);
-    Vec<T> across = points.lanes + T(j);
-    for (int at = run.count; at < run.count + n; at += kLanes<T>) {
-      Vec<T> u[D], t[D];
-      Int<T> index;
-      STN_UNROLL
-      for (int k = 0; k < D; ++k) u[k] = across * slope[k] + start[k];
-      rules.clamped(u, index, t);
-      store(run.index + at, index);
-      STN_UNROLL
-      for (int k = 0; k < D; ++k) store(run.t[k] + at, t[k]);
-      across += kLanes<T>;
+  STN_INLINE void locate(int64_t r, int64_t j, int n) {
+    const Vec<T> y = splat(T(points.y_of(r))), z = splat(T(points.z_of(r)));
+    for (int k = 0; k < n; k += kLanes<T>) {
+      store(run.at[0] + run.count + k, points.lanes + T(j + k));
+      store(run.at[1] + run.count + k, y);
+      if (D == 3) store(run.at[D - 1] + run.count + k, z);
     }
-    run.count += n;
-    run.quick = true;
+  }
+
+  // Whole rows from row r on, or a part of one, where none does.
+  STN_INLINE void find_all(int64_t r, int64_t rows, int64_t j, int n) {
+    const Finder<T, D, W> rules = finder;  // in registers: nothing that is stored can change it
+    Vec<T> slope[D];
+    STN_UNROLL
+    for (int k = 0; k < D; ++k) slope[k] = splat(points.slope_of(k));
+    const Vec<T> first = points.lanes + T(j);
+    for (int64_t i = 0; i < rows; ++i) {
+      points.row(r + i);
+      if (run.located) locate(r + i, j, n);
+      Vec<T> start[D];
+      STN_UNROLL
+      for (int k = 0; k < D; ++k) start[k] = splat(points.start[k]);
+      Vec<T> across = first;
+      for (int at = run.count; at < run.count + n; at += kLanes<T>) {
+        Vec<T> u[D], t[D];
+        Int<T> index;
+        STN_UNROLL
+        for (int k = 0; k < D; ++k) u[k] = across * slope[k] + start[k];
+        rules.clamped(u, index, t);
+        store(run.index + at, index);
+        STN_UNROLL
+        for (int k = 0; k < D; ++k) store(run.t[k] + at, t[k]);
+        across += kLanes<T>;
+      }
+      run.count += n;
+    }
   }
 
   // Calls work() for the runs of rows [first, last).
   template <class F>
   STN_INLINE void for_runs(int64_t first, int64_t last, const F& work) {
+    if (call.alone && run.count) return work();  // found for the plane before
+    const bool all = finder.rules[0].clamps && !call.p.grid && !call.p.projective;
     int64_t r = first, j = 0;
     while (r < last) {
       run.count = run.careful = 0;
-      run.quick = false;
       run.first = r * width + j, run.r = r, run.j = j;
       do {
+        const int64_t fitting = (kRun - run.count) / width, left = last - r;
+        const int64_t rows = j || fitting < 1 ? 1 : all ? (fitting < left ? fitting : left) : 1;
         const int n = int(width - j < kRun ? width - j : kRun);
-        find(r, j, n);
+        if (all) {
+          find_all(r, rows, j, n);
+        } else {
+          find(r, j, n);
+        }
         j = j + n < width ? j + n : 0;
-        r += j == 0;
+        r += j ? 0 : rows;
       } while (r < last && j == 0 && run.count + width <= kRun);
       // whole vectors read on behind the run
       store_group(run.index + run.count, 0);
+      for (int k = 0; k < D && run.located; ++k) store_group(run.at[k] + run.count, T(0));
       work();
     }
   }
@@ -165,23 +216,19 @@ struct Planar {
     run_step = kRun + kGroup;
     return rows;
   }
-  // How many numbers from the run's first pixel on may be read or, as others will be written over,
-  // be written, before row `last`.
-  STN_INLINE int64_t room(int64_t last) const {
-    return call.as_stored() ? last * width - run.first : kRun + kGroup;
-  }
 };
 
-template <class T, int D, int W>
-STN_INLINE void forward_quickly(const Planar<T, D, W>& p, const T* plane, T* to, int64_t room) {
-  for (int n = 0; n < p.run.count; n += kLanes<T>) {
+// Pixels [first, last) of the run.
+template <class T, int D, int W, bool Gather>
+STN_INLINE void forward_quickly(const Planar<T, D, W>& p, int first, int last, const T* plane,
+                                T* to) {
+  for (int n = first; n < last; n += kLanes<T>) {
     Vec<T> t[D], values[kTaps<D, W>];
     for (int k = 0; k < D; ++k) t[k] = load<Vec<T>>(p.run.t[k] + n);
     const Weights<T, D, W> weights(t, false);
-    p.foresee(plane, p.run.index + n);
-    load_taps<T, D, W>(p.strides, p.run.index + n, plane, values);
-    const int left = int(room - n < kLanes<T> ? room - n : kLanes<T>);
-    store_some(to + n, weighted<Vec<T>, D, W>(values, weights.w), left);
+    p.foresee(plane, p.run.index + n, n);
+    load_taps<T, D, W, Gather>(p.strides, p.run.index + n, plane, values);
+    store_some(to + n, weighted<Vec<T>, D, W>(values, weights.w), last - n);
   }
 }
 // `left` pixels, at most a vector.
@@ -209,11 +256,16 @@ void forward_carefully(const Planar<T, D, W>& p, const Vec<T>* u, T* to, int64_t
   }
 }
 
-// Calls work(first pixel in the run, coordinates, pixels) for the vectors that need care.
-template <class T, int D, int W, class F>
-STN_INLINE void for_careful(Planar<T, D, W>& p, const F& work) {
+// Calls work(first pixel in the run, coordinates, pixels) for the vectors that need care, and
+// off(first pixel in the run, pixels) for groups that are off the image.
+template <class T, int D, int W, class F, class G>
+STN_INLINE void for_careful(Planar<T, D, W>& p, const F& work, const G& off) {
   for (int k = 0; k < p.run.careful; ++k) {
     const auto& group = p.run.groups[k];
+    if (group.off) {
+      off(group.at, group.left);
+      continue;
+    }
     p.points.row(group.r);
     for (int v = 0; v < group.left; v += kLanes<T>) {
       const int left = group.left - v < kLanes<T> ? group.left - v : kLanes<T>;
@@ -233,13 +285,25 @@ void planar_forward(const Call<T>& call, int64_t b, int64_t first, int64_t last,
     p.open(block, end, first, last);
     p.for_runs(first, last, [&]() STN_LAMBDA {
       const bool in_place = call.as_stored();
-      const int64_t step = in_place ? call.out_plane() : kRun + kGroup, room = p.room(last);
+      const int64_t step = in_place ? call.out_plane() : kRun + kGroup;
       T* to = in_place ? static_cast<T*>(call.out) + p.place(block) : p.rows;
-      for (int64_t c = 0; c < p.count && p.run.quick; ++c) {
-        forward_quickly<T, D, W>(p, p.planes + c * p.step, to + c * step, room);
-      }
-      for_careful(p, [&](int n, const Vec<T>* u, int left) STN_LAMBDA {
+      p.run.for_quick([&](int from, int end) STN_LAMBDA {
+        for (int64_t c = 0; c < p.count; ++c) {
+          const T* plane = p.planes + c * p.step;
+          if (kGather) {
+            forward_quickly<T, D, W, true>(p, from, end, plane, to + c * step);
+          } else {
+            forward_quickly<T, D, W, false>(p, from, end, plane, to + c * step);
+          }
+        }
+      });
+      const auto careful = [&](int n, const Vec<T>* u, int left) STN_LAMBDA {
         forward_carefully<T, D, W>(p, u, to + n, step, left);
+      };
+      for_careful(p, careful, [&](int n, int left) STN_LAMBDA {
+        for (int64_t c = 0; c < p.count; ++c) {
+          for (int k = 0; k < left; ++k) to[c * step + n + k] = p.fills[c];
+        }
       });
       if (in_place) return;
       stored_pixels<T, true>(call, call.out, call.out_plane(), b, p.run.first, p.run.count, block,
@@ -257,21 +321,21 @@ STN_INLINE void add_slopes(const Vec<T>* values, const Weights<T, D, W>& weights
     slopes[k] = add ? slopes[k] + slope : slope;
   }
 }
-template <class T, int D, int W>
-STN_INLINE void slopes_quickly(const Planar<T, D, W>& p, const T* plane, const T* grad,
-                               int64_t room, bool add, T (*slopes)[kRun + kGroup]) {
-  for (int n = 0; n < p.run.count; n += kLanes<T>) {
+// Pixels [first, last) of the run.
+template <class T, int D, int W, bool Gather>
+STN_INLINE void slopes_quickly(const Planar<T, D, W>& p, int first, int last, const T* plane,
+                               const T* grad, bool add, T (*slopes)[kRun + kGroup]) {
+  for (int n = first; n < last; n += kLanes<T>) {
     Vec<T> t[D], values[kTaps<D, W>], slope[D];
     for (int k = 0; k < D; ++k) {
       t[k] = load<Vec<T>>(p.run.t[k] + n);
       if (add) slope[k] = load<Vec<T>>(slopes[k] + n);
     }
     const Weights<T, D, W> weights(t, true);
-    p.foresee(plane, p.run.index + n);
-    load_taps<T, D, W>(p.strides, p.run.index + n, plane, values);
-    const int left = int(room - n < kLanes<T> ? room - n : kLanes<T>);
-    add_slopes<T, D, W>(values, weights, load_some(grad + n, left), add, slope);
-    for (int k = 0; k < D; ++k) store(slopes[k] + n, slope[k]);
+    p.foresee(plane, p.run.index + n, n);
+    load_taps<T, D, W, Gather>(p.strides, p.run.index + n, plane, values);
+    add_slopes<T, D, W>(values, weights, load_some(grad + n, last - n), add, slope);
+    for (int k = 0; k < D; ++k) store_some(slopes[k] + n, slope[k], last - n);
   }
 }
 template <class T, int D, int W>
@@ -302,23 +366,42 @@ template <class T, int D, int W>
 void planar_map_gradient(const Call<T>& call, int64_t b, int64_t first, int64_t last,
                          double* part) {
   Planar<T, D, W> p(call, b);
+  MapGradient<T, D> gradient(call, p.points, b);
+  p.run.located = !call.p.grid && !call.p.projective;
+  alignas(64) T slopes[D][kRun + kGroup];
   for (int64_t block = 0; block < call.p.channels; block += call.block) {
     const int64_t left_over = call.p.channels - block;
     p.open(block, block + (left_over < call.block ? left_over : call.block), first, last);
-    MapGradient<T, D> gradient(call, p.points, b, block > 0);
+    gradient.add = block > 0;
     p.for_runs(first, last, [&]() STN_LAMBDA {
       int64_t grad_step;
       const T* grad = p.run_of(call.grad, block, grad_step);
-      T slopes[D][kRun + kGroup];
-      for (int64_t c = 0; c < p.count && p.run.quick; ++c) {
-        const T* from = grad + c * grad_step;
-        slopes_quickly<T, D, W>(p, p.planes + c * p.step, from, p.room(last), c > 0, slopes);
-      }
-      for_careful(p, [&](int n, const Vec<T>* u, int left) STN_LAMBDA {
+      p.run.for_quick([&](int from, int end) STN_LAMBDA {
+        for (int64_t c = 0; c < p.count; ++c) {
+          const bool add = c > 0 || (call.alone && block > 0);
+          const T *plane = p.planes + c * p.step, *g = grad + c * grad_step;
+          if (kGather) {
+            slopes_quickly<T, D, W, true>(p, from, end, plane, g, add, slopes);
+          } else {
+            slopes_quickly<T, D, W, false>(p, from, end, plane, g, add, slopes);
+          }
+        }
+      });
+      if (call.alone && block + 1 < call.p.channels) return;
+      const auto careful = [&](int n, const Vec<T>* u, int left) STN_LAMBDA {
         Vec<T> slope[D];
         slopes_carefully<T, D, W>(p, u, grad + n, grad_step, left, slope);
         for (int k = 0; k < D; ++k) store_some(slopes[k] + n, slope[k], left);
+      };
+      for_careful(p, careful, [&](int n, int left) STN_LAMBDA {
+        for (int k = 0; k < D; ++k) {
+          for (int i = 0; i < left; ++i) slopes[k][n + i] = 0;
+        }
       });
+      if (p.run.located) {
+        for (int k = 0; k < D; ++k) p.store_group(slopes[k] + p.run.count, T(0));
+        return gradient.run(p.run.count, slopes, p.run.at);
+      }
       int64_t r = p.run.r, j = p.run.j;
       for (int n = 0, m; n < p.run.count; n += m, ++r, j = 0) {
         m = int(p.width - j < p.run.count - n ? p.width - j : p.run.count - n);
@@ -326,103 +409,6 @@ void planar_map_gradient(const Call<T>& call, int64_t b, int64_t first, int64_t 
         gradient.pixels(r, j, m, slopes, n);
       }
     });
-    gradient.close(part);
   }
-}
-
-// Adding to a pixel has to wait for the addition before, if that was to the same pixel, as it often
-// is for neighbours: so these are taken apart, in a fixed order.
-constexpr int kOrder[kGroup] = {0, 2, 4, 6, 1, 3, 5, 7};
-
-// The group of pixels from column j on, some of which need care.
-template <class T, int D, int W>
-void scatter_carefully(const Planar<T, D, W>& p, int64_t j, int left, const T* grad,
-                       int64_t grad_step, T* planes, int64_t step) {
-  constexpr int count = kTaps<D, W>, wide = kLanes<T>;
-  T weights[count][kGroup];
-  int32_t places[count][kGroup];  // -1: nowhere
-  for (int v = 0; v < kGroup; v += wide) {
-    Vec<T> u[D];
-    Taps<T, D> taps;
-    int32_t at[count][wide];
-    p.points.at(j + v, left - v, u);
-    p.finder.careful(u, taps);
-    const Weights<T, D, W> w(taps.t, false);
-    if (!p.call.pad) tap_indices<T, D, W>(p.call, taps, at);
-    for (int n = 0; n < count; ++n) {
-      store(weights[n] + v, w.product(n));
-      const int32_t offset = int32_t(tap_offset<D, W>(p.strides, n));
-      if (p.call.pad) store(at[n], taps.dead ? Int<T>{} - 1 : taps.index + offset);
-      memcpy(places[n] + v, at[n], sizeof at[n]);
-    }
-  }
-  for (int64_t c = 0; c < p.count; ++c) {
-    for (int k : kOrder) {
-      for (int n = 0; n < count && k < left; ++n) {
-        if (places[n][k] < 0) continue;
-        planes[c * step + places[n][k]] += grad[c * grad_step + k] * weights[n][k];
-      }
-    }
-  }
-}
-
-// Pixels [from, to) of the run.
-template <class T, int D, int W>
-STN_INLINE void scatter_quickly(const Planar<T, D, W>& p, int from, int to, const T* grad,
-                                T* plane) {
-  constexpr int taps = kTaps<D, W>, wide = kLanes<T>;
-  int64_t offsets[taps];
-  for (int n = 0; n < taps; ++n) offsets[n] = tap_offset<D, W>(p.strides, n);
-  for (int first = from; first < to; first += kGroup) {
-    T amount[taps][kGroup];
-    STN_UNROLL
-    for (int v = 0; v < kGroup; v += wide) {
-      Vec<T> t[D];
-      for (int k = 0; k < D; ++k) t[k] = load<Vec<T>>(p.run.t[k] + first + v);
-      const Weights<T, D, W> weights(t, false);
-      const Vec<T> g = load_some(grad + first + v, to - first - v);
-      STN_UNROLL
-      for (int n = 0; n < taps; ++n) store(amount[n] + v, g * weights.product(n));
-    }
-    const int32_t* index = p.run.index + first;
-    if (p.ahead) {
-      __builtin_prefetch(plane + index[0] + p.ahead, 1);
-      __builtin_prefetch(plane + index[kGroup - 1] + p.ahead + offsets[taps - 1], 1);
-    }
-    const auto add = [&](int k) STN_LAMBDA {
-      T* at = plane + index[k];
-      STN_UNROLL
-      for (int n = 0; n < taps; ++n) at[offsets[n]] += amount[n][k];
-    };
-    if (first + kGroup <= to) {
-      STN_UNROLL
-      for (int k = 0; k < kGroup; ++k) add(kOrder[k]);
-    } else {
-      for (int k = 0; first + k < to; ++k) add(k);
-    }
-  }
-}
-
-// Equation (6) of rows [first, last) of an output, added to the planes of the channels from `low`
-// on.
-template <class T, int D, int W>
-STN_INLINE void planar_scatter(Planar<T, D, W>& p, int64_t first, int64_t last, int64_t low,
-                               T* planes, int64_t step) {
-  p.for_runs(first, last, [&]() STN_LAMBDA {
-    int64_t grad_step;
-    const T* grad = p.run_of(p.call.grad, low, grad_step);
-    int from = 0;
-    for (int k = 0; k <= p.run.careful; ++k) {
-      const bool more = k < p.run.careful;
-      const int to = more ? p.run.groups[k].at : p.run.count;
-      for (int64_t c = 0; c < p.count && from < to; ++c) {
-        scatter_quickly<T, D, W>(p, from, to, grad + c * grad_step, planes + c * step);
-      }
-      if (!more) break;
-      const auto& group = p.run.groups[k];
-      p.points.row(group.r);
-      scatter_carefully<T, D, W>(p, group.j, group.left, grad + group.at, grad_step, planes, step);
-      from = group.at + group.left;
-    }
-  });
+  gradient.close(part);
 }

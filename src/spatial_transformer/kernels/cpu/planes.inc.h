@@ -86,6 +86,18 @@ void transpose(const T* from, int64_t stride, T* to, int64_t to_stride, int64_t 
   }
 }
 
+// `n` numbers that do not overlap. Rows are short, and a call of memcpy takes longer than the copy.
+template <class T>
+STN_INLINE void copy_row(const T* from, T* to, int64_t n) {
+  int64_t j = 0;
+  for (; j + kLanes<T> <= n; j += kLanes<T>) store(to + j, load<Vec<T>>(from + j));
+  if (j < n && n >= kLanes<T>) {  // the last ones, some of them again
+    store(to + n - kLanes<T>, load<Vec<T>>(from + n - kLanes<T>));
+    return;
+  }
+  for (; j < n; ++j) to[j] = from[j];
+}
+
 // `n` pixels of `m` channels from one buffer to another.
 template <class T>
 STN_INLINE void copy_pixels(const T* from, Steps f, T* to, Steps t, int64_t n, int64_t m) {
@@ -93,13 +105,7 @@ STN_INLINE void copy_pixels(const T* from, Steps f, T* to, Steps t, int64_t n, i
     for (int64_t c = 0; c < m; ++c) {
       const T* source = from + c * f.channel;
       T* target = to + c * t.channel;
-      int64_t j = 0;  // rows are short, and a call of memcpy takes longer than the copy
-      for (; j + kLanes<T> <= n; j += kLanes<T>) store(target + j, load<Vec<T>>(source + j));
-      if (j < n && n >= kLanes<T>) {  // the last ones, some of them again
-        store(target + n - kLanes<T>, load<Vec<T>>(source + n - kLanes<T>));
-        continue;
-      }
-      for (; j < n; ++j) target[j] = source[j];
+      copy_row(source, target, n);
     }
   } else if (f.channel == 1 && t.channel == 1 && f.pixel == m && t.pixel == m) {
     memcpy(to, from, size_t(n * m) * sizeof(T));
@@ -183,7 +189,7 @@ STN_INLINE void stored_pixels(const Call<T>& call, const void* tensor, int64_t p
 // How the copy of `m` channels has them; interleaved ones are rounded up to whole vectors.
 template <class T>
 STN_INLINE int64_t copy_channels(int64_t m) {
-  return (m + kGroup - 1) / kGroup * kGroup;
+  return (m + kSide - 1) / kSide * kSide;
 }
 template <class T>
 STN_INLINE Steps copy_steps(const Call<T>& call, int64_t m) {
@@ -213,12 +219,38 @@ STN_INLINE void for_rows(const Call<T>& call, int64_t first, int64_t last, const
   }
 }
 
+// `extend` of planes that are read as they are stored, with a constant around them.
+template <class T>
+void surround(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t first,
+              int64_t last, T* copy) {
+  const int64_t nx = call.p.size[0], pad = call.pad, stride = call.stride();
+  const T* source = static_cast<const T*>(call.image) +
+                    (call.image_of(b) * call.p.channels + low) * call.plane();
+  for (int64_t c = low; c < high; ++c, source += call.plane(), copy += call.copied()) {
+    T sides[kMostPad];  // as wide as a pad, or wider: then what is behind it is written later
+    for (T& side : sides) side = call.fill_of(b, c);
+    for_rows(call, first, last, [&](int64_t row, int64_t on) STN_LAMBDA {
+      T* to = copy + row * stride;
+      if (on < 0) {
+        for (int64_t i = 0; i < stride; ++i) to[i] = sides[0];
+        return;
+      }
+      memcpy(to, sides, sizeof sides);
+      copy_row(source + on * nx, to + pad, nx);
+      memcpy(to + pad + nx, sides, sizeof sides);
+    });
+  }
+}
+
 // A copy of channels [low, high) of the image of output b, extended as the padding says; of the
 // slowest axis only what lies in [first, last).
 template <class T>
 void extend(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t first, int64_t last,
             T* copy) {
   const Plan& p = call.p;
+  if (call.as_stored() && !call.interleaved && p.padding == kConstant) {
+    return surround(call, b, low, high, first, last, copy);
+  }
   const int64_t nx = p.size[0], pad = call.pad, m = high - low;
   const Steps steps = copy_steps(call, m);
   T fills[kMostChannels];

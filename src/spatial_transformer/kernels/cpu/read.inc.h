@@ -102,14 +102,14 @@ STN_INLINE V sloped(int axis, const V* values, const V (*w)[W], const V (*slope)
 }
 
 // The values of all taps, from the plane or its copy.
-template <class T, int D, int W>
+template <class T, int D, int W, bool Gather = false>
 STN_INLINE void load_taps(const Strides& strides, const int32_t* index, const T* plane,
                           Vec<T>* values) {
   STN_UNROLL
   for (int z = 0; z < (D == 3 ? W : 1); ++z) {
     STN_UNROLL
     for (int y = 0; y < W; ++y) {
-      load_run<T, W>(plane + z * strides.slice + y * strides.row, index,
+      load_run<T, W, Gather>(plane + z * strides.slice + y * strides.row, index,
                      values + (z * W + y) * W);
     }
   }
@@ -118,27 +118,23 @@ STN_INLINE void load_taps(const Strides& strides, const int32_t* index, const T*
 // The same one by one, from the plane itself.
 template <class T, int D, int W>
 STN_INLINE void load_taps(const int32_t (*at)[kLanes<T>], const T* plane, T fill, Vec<T>* values) {
-  for (int n = 0; n < kTaps<D, W>; ++n) {
-    T value[kLanes<T>];
-    for (int k = 0; k < kLanes<T>; ++k) value[k] = at[n][k] < 0 ? fill : plane[at[n][k]];
-    values[n] = load<Vec<T>>(value);
-  }
+  for (int n = 0; n < kTaps<D, W>; ++n) values[n] = load_known(plane, at[n], fill);
 }
 
 // ---- The gradient to the maps, equation (7): from dL/du of the pixels on ------------------------
 
 // Sums over a tile of what the matrix's gradient is made of, and the gradient to grids. There are
-// eight sums side by side, added in a fixed order, however wide the vectors are.
+// sixteen sums side by side, added in a fixed order, however wide the vectors are.
 template <class T, int D>
 struct MapGradient {
   const Call<T>& call;
   const Points<T, D>& points;
   const int64_t b;
-  const bool add;                           // to what other channels have left in a grid's gradient
+  bool add = false;                         // to what other channels have left in a grid's gradient
   double total[D + 1][D + 1][kGroup] = {};  // row of the matrix by column
 
-  STN_INLINE MapGradient(const Call<T>& call, const Points<T, D>& points, int64_t b, bool add)
-      : call(call), points(points), b(b), add(add) {}
+  STN_INLINE MapGradient(const Call<T>& call, const Points<T, D>& points, int64_t b)
+      : call(call), points(points), b(b) {}
 
   // dL/du, in pixels of the image, of `count` pixels of row r from column j on. `points` is at that
   // row; what lies behind the pixels, to a whole group, is anything.
@@ -209,6 +205,39 @@ struct MapGradient {
         sum(1, plain * y);
         if (D == 3) sum(2, plain * z);
         sum(D, plain);
+      }
+    }
+  }
+
+  // The same of a run of pixels of an affine map that are `at` these places in the output, about its
+  // centre. Behind them, to a whole group, slopes are zero.
+  template <int N>
+  STN_INLINE void run(int count, const T (*slopes)[N], const T (*at)[N]) {
+    constexpr int wide = kLanes<T>, vectors = kGroup / wide;
+    Vec<T> sums[D][D + 1][vectors] = {};
+    for (int n = 0; n < count; n += kGroup) {
+      STN_UNROLL
+      for (int v = 0; v < vectors; ++v) {
+        STN_UNROLL
+        for (int k = 0; k < D; ++k) {
+          const Vec<T> slope = load<Vec<T>>(slopes[k] + n + v * wide);
+          STN_UNROLL
+          for (int j = 0; j < D; ++j) sums[k][j][v] += slope * load<Vec<T>>(at[j] + n + v * wide);
+          sums[k][D][v] += slope;
+        }
+      }
+    }
+    STN_UNROLL
+    for (int k = 0; k < D; ++k) {
+      STN_UNROLL
+      for (int j = 0; j < D + 1; ++j) {
+        T once[kGroup];
+        STN_UNROLL
+        for (int v = 0; v < vectors; ++v) store(once + v * wide, sums[k][j][v]);
+        STN_UNROLL
+        for (int n = 0; n < kGroup; n += kLanes<double>) {
+          store(total[k][j] + n, load<Vec<double>>(total[k][j] + n) + load_as_double(once + n));
+        }
       }
     }
   }

@@ -103,15 +103,20 @@ def _plan_of_shapes(
     )
 
 
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """``tensor.to(dtype)``, but for what that takes where there is nothing to do."""
+    return tensor if tensor.dtype is dtype else tensor.to(dtype)
+
+
 def _as_stored(tensor: Tensor, dtype: torch.dtype, layout: torch.memory_format) -> Tensor:
     """With the image's layout and a type the kernels read: half precision is read as it is."""
     if dtype == torch.float64 or tensor.dtype not in _HALVES:
-        tensor = tensor.to(dtype)
+        tensor = _cast(tensor, dtype)
     return tensor.contiguous(memory_format=layout)
 
 
 def _values(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    return None if tensor is None else tensor.to(dtype).contiguous()
+    return None if tensor is None else _cast(tensor, dtype).contiguous()
 
 
 def _pointer(tensor: Tensor | None) -> int | None:
@@ -146,7 +151,7 @@ def forward(
     out = torch.empty(shape, dtype=stored.dtype, memory_format=layout)
     call = _function("forward", dtype, 4)
     call(plan, stored.data_ptr(), _pointer(wide), _pointer(values), out.data_ptr())
-    return out.to(image.dtype)
+    return _cast(out, image.dtype)
 
 
 def backward(
@@ -168,7 +173,7 @@ def backward(
     values = _values(fill, dtype)
     options = (kernel, padding, align_corners)
     plan = _plan(stored, maps, tuple(grad.shape[2:]), options, fill, grid)
-    stored_grad = _as_stored(grad.to(stored.dtype), dtype, layout)
+    stored_grad = _as_stored(_cast(grad, stored.dtype), dtype, layout)
     to_image = torch.empty_like(stored, memory_format=layout) if image_too else None
     to_maps = None
     if maps_too:
@@ -180,6 +185,6 @@ def backward(
     if to_maps is not None and grid and plan.batch != maps.shape[0]:
         to_maps = to_maps.unflatten(0, (maps.shape[0], -1)).sum(1)
     return (
-        None if to_image is None else to_image.to(image.dtype),
-        None if to_maps is None else to_maps.to(maps.dtype),
+        None if to_image is None else _cast(to_image, image.dtype),
+        None if to_maps is None else _cast(to_maps, maps.dtype),
     )

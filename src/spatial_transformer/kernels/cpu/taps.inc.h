@@ -48,6 +48,9 @@ struct Points {
     return D == 3 ? double(r / call.p.out_size[1]) - centre_z : 0.0;
   }
 
+  // Of a matrix: what a coordinate changes by from column to column.
+  STN_INLINE T slope_of(int k) const { return T(matrix[k][0]); }
+
   STN_INLINE void row(int64_t r) {
     if (call.p.grid) {
       grid = map + r * call.p.out_size[0] * D;
@@ -56,7 +59,7 @@ struct Points {
     const double y = y_of(r), z = z_of(r);
     for (int k = 0; k < call.matrix_rows(); ++k) {
       const double* m = matrix[k];
-      slope[k] = T(m[0]);
+      slope[k] = slope_of(k);
       start[k] = T(D == 3 ? m[1] * y + (m[2] * z + m[D]) : m[1] * y + m[D]);
     }
   }
@@ -146,6 +149,10 @@ struct Rule {
   STN_INLINE Mask<T> inside(const Vec<T>& u) const {
     return (u >= inside_from) & (u < inside_to);
   }
+  // Not where its taps are surely off the image. NaN reads the fill value, too.
+  STN_INLINE Mask<T> may_read(const Vec<T>& u) const {
+    return (u >= low - 1) & (u <= high + 1);
+  }
   // Not finite is -infinity or, like it, off the image.
   STN_INLINE Vec<T> clamped(Vec<T> u) const {
     u = u > low ? u : splat<T>(low);
@@ -217,6 +224,14 @@ struct Finder {
     near(u, index, t);
     return true;
   }
+  // Whether all lanes are so far off the image that all taps read the fill value.
+  STN_INLINE bool off(const Vec<T>* u) const {
+    if (rules[0].padding != kConstant) return false;
+    Mask<T> on = rules[0].may_read(u[0]);
+    STN_UNROLL
+    for (int k = 1; k < D; ++k) on &= rules[k].may_read(u[k]);
+    return !any(on);
+  }
   STN_INLINE void clamped(const Vec<T>* u, Int<T>& index, Vec<T>* t) const {
     Vec<T> in[D], nothing = u[0] - u[0];  // or NaN: where one axis is not finite none is
     STN_UNROLL
@@ -264,6 +279,20 @@ bool tap_indices(const Call<T>& call, const Taps<T, D>& taps,
       for (int n = 0; n < count; ++n) store(at[n], Int<T>{} - 1);
       return false;
     }
+    int32_t step = 1;
+    for (int k = 0; k < D; ++k) {
+      const int32_t size = int32_t(call.p.size[k]);
+      for (int n = 0; n < count; ++n) {
+        const int tap = k == 0 ? n % W : k == 1 ? n / W % W : n / (W * W);
+        const Int<T> place = taps.base[k] - kBefore<W> + tap;
+        Int<T> index = place * step;
+        if (k > 0) index += load<Int<T>>(at[n]);
+        const Int<T> before = k > 0 ? load<Int<T>>(at[n]) : Int<T>{taps.dead};
+        store(at[n], (place < 0) | (place >= size) | (before < 0) ? Int<T>{} - 1 : index);
+      }
+      step *= size;
+    }
+    return true;
   }
   for (int lane = 0; lane < kLanes<T>; ++lane) {
     int64_t place[D][W];

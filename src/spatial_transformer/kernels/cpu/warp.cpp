@@ -17,6 +17,11 @@
 #include <sys/mman.h>
 #endif
 
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(STN_BASELINE_ONLY)
+#define STN_X86 1
+#include <immintrin.h>
+#endif
+
 #include "plan.h"
 
 #pragma GCC diagnostic ignored "-Wpsabi"  // vectors never cross a function that is not inlined
@@ -57,8 +62,7 @@ namespace baseline {
 }
 #undef STN_BYTES
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(STN_BASELINE_ONLY)
-#define STN_X86 1
+#ifdef STN_X86
 #define STN_BYTES 32
 #pragma GCC push_options
 #pragma GCC target("avx2")
@@ -68,9 +72,12 @@ namespace avx2 {
 #pragma GCC pop_options
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx512vl,avx512bw")
+namespace avx512 {  // interleaved: channels come in eights
+#include "passes.inc.h"
+}
 #undef STN_BYTES
-#define STN_BYTES 32
-namespace avx512 {
+#define STN_BYTES 64
+namespace avx512_wide {  // planar
 #include "passes.inc.h"
 }
 #undef STN_BYTES
@@ -90,23 +97,28 @@ int64_t best_level() {
   return 0;
 }
 
+// Of the best instruction set; the layout of the work has been chosen.
 template <class T>
-Passes<T> passes_for(const Plan& p) {
+Passes<T> passes_for(const Call<T>& call) {
 #ifdef STN_X86
   static const int64_t best = best_level();
-  const int64_t level = p.level < best ? p.level : best;
-  if (level >= 2) return avx512::passes<T>(p);
-  if (level == 1) return avx2::passes<T>(p);
+  const int64_t level = call.p.level < best ? call.p.level : best;
+  if (level >= 2) {
+    return call.interleaved ? avx512::passes<T, true>(call.p) : avx512_wide::passes<T, false>(call.p);
+  }
+  if (level == 1) {
+    return call.interleaved ? avx2::passes<T, true>(call.p) : avx2::passes<T, false>(call.p);
+  }
 #endif
-  return baseline::passes<T>(p);
+  return call.interleaved ? baseline::passes<T, true>(call.p) : baseline::passes<T, false>(call.p);
 }
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// How the work is cut.
+// How the work is cut; `scatter`: for the gradient to the image.
 template <class T>
-void cut(Call<T>& call) {
+void cut(Call<T>& call, bool scatter) {
   // bytes of a copy that stays in the cache; pixels of a task; tasks that threads finish together
   constexpr int64_t kPlanar = 256 << 10, kInterleaved = 512 << 10, kTile = 8192, kTasks = 8;
   const Plan& p = call.p;
@@ -114,23 +126,27 @@ void cut(Call<T>& call) {
   const int64_t bytes = call.copied() * int64_t(sizeof(T));
   // A copy pays where the plane is small against the output and the cache. It needs no bounds tests.
   const bool pays = call.plane() <= 8 * call.out_plane(), needed = !call.as_stored();
-  call.interleaved = p.channels >= kGroup && (needed || (pays && p.kernel != kNearest &&
-                                                         bytes <= 8 * kInterleaved));
+  call.interleaved = p.channels >= kSide &&
+                     (p.channels_last || (scatter && (needed || (pays && p.kernel != kNearest &&
+                                                                 bytes <= 8 * kInterleaved))));
   const int64_t fitting = (call.interleaved ? kInterleaved : kPlanar) / bytes;
-  if (p.channels_last && p.storage == kPlain && p.channels % kGroup == 0) {
+  if (p.channels_last && p.storage == kPlain && p.channels % kSide == 0) {
     call.pad = 0;  // pixels are as interleaved copies have them
     call.block = p.channels;
   } else if (call.interleaved) {
     // few planes at a time: their rows are read and written here and there
-    const int64_t most = p.channels_last ? kMostChannels : 2 * kGroup;
-    const int64_t groups = ceil_div(p.channels, kGroup);
-    call.block = kGroup * least(groups, fitting < kGroup ? 1 : fitting / kGroup);
+    const int64_t most = p.channels_last ? kMostChannels : 2 * kSide;
+    const int64_t groups = ceil_div(p.channels, kSide);
+    call.block = kSide * least(groups, fitting < kSide ? 1 : fitting / kSide);
     call.block = least(call.block, most);
   } else if (needed || (pays && fitting)) {
-    call.block = least(p.channels, fitting < kGroup ? kGroup : least(fitting, kMostPlanes));
+    call.block = least(p.channels, fitting < kSide ? kSide : least(fitting, kMostPlanes));
+    call.alone = !p.channels_last && !scatter && p.padding == kConstant && !p.grid && !p.projective &&
+                 call.out_plane() <= kRun;
+    if (call.alone) call.block = 1;
   } else {
     call.pad = 0;
-    call.block = least(p.channels, kGroup);
+    call.block = least(p.channels, kSide);
   }
   // Every tile of copied planes copies again what it reads.
   int64_t tile = kTile;
@@ -174,10 +190,10 @@ size_t stored_bytes(const Call<T>& call, int64_t numbers) {
 
 template <class T>
 void forward(Call<T> call) {
-  cut(call);
+  cut(call, false);
   const Plan& p = call.p;
   prepare(call.out, stored_bytes(call, p.batch * p.channels * call.out_plane()));
-  const auto run = passes_for<T>(p).forward;
+  const auto run = passes_for(call).forward;
   // few outputs: their channels are tasks too
   const int64_t step = p.batch * call.tiles >= 8 ? p.channels
                        : call.interleaved        ? call.block
@@ -194,13 +210,14 @@ void forward(Call<T> call) {
 
 template <class T>
 void image_gradient(Call<T> call) {
+  cut(call, true);
   const Plan& p = call.p;
   const int64_t size = p.images * p.channels * call.plane();
   prepare(call.grad_image, stored_bytes(call, size));
-  const auto run = passes_for<T>(p).image_gradient;
+  const auto run = passes_for(call).image_gradient;
   // enough tasks that threads finish together
   int64_t step = ceil_div(p.images * p.channels, 16);
-  if (call.interleaved) step = kGroup * ceil_div(step, kGroup);
+  if (call.interleaved) step = kSide * ceil_div(step, kSide);
   if (!call.interleaved || call.pad) call.block = least(step, call.block);
   const int64_t blocks = ceil_div(p.channels, call.block), tasks = p.images * blocks;
   // one plane, not copied: its outputs are cut too
@@ -229,13 +246,14 @@ void image_gradient(Call<T> call) {
 
 template <class T>
 void map_gradient(Call<T> call) {
+  cut(call, false);
   const Plan& p = call.p;
   const int64_t count = p.grid ? p.dims * call.out_plane() : call.matrix_size();
   if (p.kernel == kNearest) {  // flat between its steps
     memset(call.grad_map, 0, size_t((p.grid ? p.batch : p.maps) * count) * sizeof(T));
     return;
   }
-  const auto run = passes_for<T>(p).map_gradient;
+  const auto run = passes_for(call).map_gradient;
   std::vector<double> parts(size_t(p.grid ? 0 : p.batch * call.tiles * count));
   in_parallel(call, p.batch * call.tiles, [&](int64_t task) {
     const int64_t first = task % call.tiles * call.tile_rows;
@@ -256,7 +274,6 @@ void map_gradient(Call<T> call) {
 
 template <class T>
 void backward(Call<T> call) {
-  cut(call);
   if (call.grad_image) image_gradient(call);
   if (call.grad_map) map_gradient(call);
 }
