@@ -23,8 +23,19 @@ LAYOUTS = ("all shapes", "without channels_last", "channels_last only")
 
 def load_results(path: Path) -> Any:
     """What a benchmark found. Raises: DataError."""
+    return _load(path, "results")[0]
+
+
+def machine_line(path: Path) -> str:
+    """What a benchmark was measured on, as a sentence. Raises: DataError."""
+    hardware, torch, kornia, opencv = _load(path, "hardware", "torch", "kornia", "opencv")
+    return f"Measured on: {hardware}; torch {torch}, kornia {kornia}, OpenCV {opencv}."
+
+
+def _load(path: Path, *keys: str) -> list[Any]:
     try:
-        return json.loads(path.read_text())["results"]
+        whole = json.loads(path.read_text())
+        return [whole[key] for key in keys]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not the results of a benchmark: {error}") from error
 

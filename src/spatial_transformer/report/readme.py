@@ -50,6 +50,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
         bench.load_results(at / "benchmarks" / "demo.json")["latency"]
     ),
     "import": lambda at: bench.import_table(bench.load_results(at / "benchmarks" / "import.json")),
+    "machine": lambda at: bench.machine_line(at / "benchmarks" / "warp.json"),
     "speed": lambda at: bench.warp_table(_speed(at)),
     "speed without channels_last": lambda at: bench.warp_table(_speed(at), "without channels_last"),
     "speed channels_last": lambda at: bench.warp_table(_speed(at), "channels_last only"),
