@@ -146,24 +146,19 @@ def _gradient(grid: bool) -> Any:
     return backward
 
 
-def watched(image: Tensor, *others: Tensor | None) -> bool:
+def watched(*tensors: Tensor | None) -> bool:
     """Whether an operator has to be called as one, by way of torch's dispatcher, since somebody
     looks on: a compiler, a tracer, a profiler, a mode or a subclass of tensors. If not, calling the
-    kernels at once is twice as fast as the way there; or it is an error for the dispatcher to tell.
+    kernels at once is twice as fast as the way there.
     """
-    if (
+    return (
         torch.compiler.is_compiling()
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._len_torch_function_stack() > 0
         or torch._C._get_tracing_state() is not None
         or torch.autograd._profiler_enabled()
-        or type(image) not in _PLAIN
-    ):
-        return True
-    for other in others:
-        if other is not None and (type(other) not in _PLAIN or other.device != image.device):
-            return True
-    return False
+        or any(tensor is not None and type(tensor) not in _PLAIN for tensor in tensors)
+    )
 
 
 _PLAIN = (Tensor, torch.nn.Parameter)

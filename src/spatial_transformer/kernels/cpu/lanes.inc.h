@@ -163,7 +163,7 @@ inline bool gathering_pays() {
   asm volatile("" ::"v"(sum));
   return best[1] < best[0];
 }
-static const bool kGather = __builtin_cpu_supports("avx512f") && gathering_pays();
+static const bool kGather = best_level() >= 2 && gathering_pays();
 #else
 constexpr bool kGather = false;
 #endif

@@ -6,7 +6,10 @@ from functools import cache
 from pathlib import Path
 
 #: of the C interface; a stale build is refused rather than called
-ABI = 3
+ABI = 4
+
+#: of the levels of instruction sets
+SETS = ("baseline", "AVX2", "AVX-512")
 
 
 class Plan(ctypes.Structure):
@@ -38,7 +41,9 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
             why = f"the C++ kernels could not be loaded: {error}"
             continue
         if abi == ABI:
-            return library, f"C++ kernels, {path.name}"
+            found_set = SETS[library.stn_level()]
+            gathers = ", gathering" if library.stn_gathers() else ""
+            return library, f"C++ kernels, {path.name} ({found_set}{gathers})"
         why = f"the C++ kernels are of interface {abi}, this version needs {ABI}: reinstall"
     return None, why
 

@@ -56,6 +56,18 @@ struct Passes {
   void (*image_gradient)(const Call<T>& call, const int64_t* numbers, T* planes);
 };
 
+// The highest instruction set there is: 0 baseline, 1 AVX2, 2 AVX-512.
+static int64_t best_level() {
+#ifdef STN_X86
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw")) {
+    return 2;
+  }
+  if (__builtin_cpu_supports("avx2")) return 1;
+#endif
+  return 0;
+}
+
 #define STN_BYTES 16
 namespace baseline {
 #include "passes.inc.h"
@@ -85,17 +97,6 @@ namespace avx512_wide {  // planar
 #endif
 
 namespace {
-
-int64_t best_level() {
-#ifdef STN_X86
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw")) {
-    return 2;
-  }
-  if (__builtin_cpu_supports("avx2")) return 1;
-#endif
-  return 0;
-}
 
 // Of the best instruction set; the layout of the work has been chosen.
 template <class T>
@@ -296,8 +297,15 @@ using stn::Plan;
 
 #define STN_EXPORT extern "C" __attribute__((visibility("default")))
 
-STN_EXPORT int stn_abi() { return 3; }
+STN_EXPORT int stn_abi() { return 4; }
 STN_EXPORT int stn_level() { return int(stn::best_level()); }
+STN_EXPORT int stn_gathers() {
+#ifdef STN_X86
+  return stn::avx512_wide::kGather;
+#else
+  return 0;
+#endif
+}
 
 // `map` is the matrices (maps, rows, dims + 1) or grids (maps, *out_size, dims), fill (fills,
 // channels) or null. The gradient to grids has the output's batch. A null gradient is not computed.

@@ -1,0 +1,96 @@
+"""The operators and the way past torch's dispatcher."""
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import spatial_transformer as stn
+from spatial_transformer.kernels import ops
+from spatial_transformer.kernels.cpu import load
+
+pytestmark = pytest.mark.skipif(load.LIBRARY is None, reason=f"no C++ kernels: {load.WHY}")
+
+
+class Seen(TorchDispatchMode):
+    """Writes down which operators are called."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+def case():
+    image = torch.rand(2, 3, 9, 8, requires_grad=True)
+    identity = stn.Affine().identity()
+    theta = (identity + 0.2 * torch.randn(2, 6)).requires_grad_()
+    return image, theta, torch.randn(2, 3, 7, 6)
+
+
+def step(image, theta, grad, by=None):
+    if by is None:
+        out = stn.warp(image, theta, "affine", (7, 6))
+    else:
+        matrix = theta.view(2, 2, 3)
+        out = by(image, matrix, [7, 6], "bilinear", "zeros", None, False, "cpu")
+    return (out, *torch.autograd.grad(out, (image, theta), grad))
+
+
+def test_both_ways_give_the_same_bits():
+    inputs = case()
+    assert not ops.watched(*inputs)
+    for one, other in zip(step(*inputs), step(*inputs, torch.ops.stn.warp_matrix), strict=True):
+        assert torch.equal(one, other)
+    image, theta, grad = inputs
+    grid = stn.Affine().grid(theta.detach(), (7, 6)).requires_grad_()
+    found = []
+    for read in (
+        lambda: stn.sample(image, grid),
+        lambda: torch.ops.stn.sample_grid(image, grid, "bilinear", "zeros", None, False, "cpu"),
+    ):
+        out = read()
+        found.append((out, *torch.autograd.grad(out, (image, grid), grad)))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_mode_sees_the_operators():
+    inputs = case()
+    with Seen() as seen:
+        out, *_ = step(*inputs)
+    assert "stn.warp_matrix.default" in seen.names
+    assert "stn.warp_matrix_backward.default" in seen.names
+    assert torch.equal(out, step(*inputs)[0])
+
+
+def test_a_profiler_sees_the_operators():
+    inputs = case()
+    with torch.profiler.profile() as profile:
+        step(*inputs)
+    names = {event.key for event in profile.key_averages()}
+    assert {"stn::warp_matrix", "stn::warp_matrix_backward"} <= names
+
+
+def test_subclasses_go_by_way_of_the_dispatcher():
+    class Mine(torch.Tensor):
+        pass
+
+    image, theta, _ = case()
+    assert ops.watched(image.detach().as_subclass(Mine), theta)
+    assert ops.watched(image, theta.detach().as_subclass(Mine))
+    assert not ops.watched(torch.nn.Parameter(image.detach()), theta, None)
+    warped = stn.warp(image.detach().as_subclass(Mine), theta, "affine")
+    assert isinstance(warped, Mine)
+
+
+def test_a_trace_holds_the_operator():
+    image, theta, _ = case()
+    traced = torch.jit.trace(
+        lambda image, theta: stn.warp(image, theta, "affine"), (image.detach(), theta.detach())
+    )
+    assert "stn::warp_matrix" in str(traced.graph)
+    other = theta.detach() + 0.1
+    assert torch.equal(traced(image.detach(), other), stn.warp(image.detach(), other, "affine"))
