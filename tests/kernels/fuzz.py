@@ -1,4 +1,5 @@
-"""Random calls of the C++ kernels under AddressSanitizer and UndefinedBehaviorSanitizer.
+"""Random calls of the C++ kernels under AddressSanitizer and UndefinedBehaviorSanitizer, and of the
+installed ones between memory that must not be touched.
 
     python tests/kernels/fuzz.py 20000 [seed]
 
@@ -6,10 +7,15 @@ Builds the kernels twice, once with each sanitizer (a minute of one core), then 
 with random shapes, options, layouts and maps, many of them not finite or far too large, on buffers
 of exactly the size that a call may touch; 50 calls a second or so. Ends with an error at the first
 read or write out of bounds or undefined operation; the case it names is a seed.
+
+What sanitizers do not see are the instructions of AVX2 and AVX-512 that load or store several
+numbers: the installed library, at each of its levels, gets every buffer at the end of a page, or at
+the start of one, beside a page that cannot be read.
 """
 
 import ctypes
 import math
+import mmap
 import os
 import random
 import subprocess
@@ -32,8 +38,7 @@ SANITIZERS = {
 
 
 def build(folder: Path, sanitizer: str) -> Path:
-    """The kernels of one instruction set with a sanitizer; all sets are the same code, but for the
-    instructions that load or store several numbers at places that this one too works out."""
+    """The kernels of the baseline instruction set with a sanitizer."""
     out = folder / f"warp_{sanitizer}.so"
     flags = "-O1 -std=c++17 -fopenmp -ffp-contract=off -fno-math-errno -fno-trapping-math -w"
     command = ["g++", *flags.split(), *SANITIZERS[sanitizer], "-fno-sanitize-recover=all"]
@@ -73,7 +78,34 @@ class Buffers:
             self.libc.free(memory)
 
 
-def fuzz(library: str, count: int, seed: int) -> None:
+class Fenced(Buffers):
+    """The same, between pages that cannot be read or written: flush with the end or the start."""
+
+    def __init__(self, chance: random.Random, number: type) -> None:
+        super().__init__(chance, number)
+        self.maps: list[mmap.mmap] = []
+
+    def empty(self, size: int, item: int) -> ctypes.c_void_p:
+        wanted, page = max(size * item, 1), mmap.PAGESIZE
+        inside = -(-wanted // page) * page
+        whole = mmap.mmap(-1, inside + 2 * page)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(whole))
+        for fence in (start, start + page + inside):
+            if self.libc.mprotect(ctypes.c_void_p(fence), ctypes.c_size_t(page), 0):
+                raise OSError("mprotect failed")
+        self.maps.append(whole)
+        room = inside - wanted if self.chance.random() < 0.7 else 0
+        self.all.append(start + page + room)
+        return ctypes.c_void_p(self.all[-1])
+
+    def free(self) -> None:
+        for whole in self.maps:
+            start = ctypes.addressof(ctypes.c_char.from_buffer(whole))
+            self.libc.mprotect(ctypes.c_void_p(start), ctypes.c_size_t(len(whole)), 3)
+        self.maps.clear()
+
+
+def fuzz(library: str, count: int, seed: int, kind: type[Buffers] = Buffers) -> None:
     """``count`` random calls. The case at hand is printed when it fails."""
     from spatial_transformer.kernels.cpu.load import Plan
 
@@ -85,7 +117,7 @@ def fuzz(library: str, count: int, seed: int) -> None:
         number = ctypes.c_double if suffix == "f64" else ctypes.c_float
         wide = ctypes.sizeof(number)
         stored = wide if plan.storage == 0 else 2
-        buffers = Buffers(chance, number)
+        buffers = kind(chance, number)
         pixels, out_pixels = math.prod(plan.size), math.prod(plan.out_size)
         matrix = (plan.dims + plan.projective) * (plan.dims + 1)
         entries = out_pixels * plan.dims if plan.grid else matrix
@@ -170,12 +202,24 @@ def run(
         )
 
 
+def run_fenced(count: int, seed: int, quiet: bool = False) -> subprocess.CompletedProcess[str]:
+    """Fuzz the installed kernels, in a process that may die of it."""
+    code = (
+        "import fuzz; from spatial_transformer.kernels.cpu import load; "
+        f"fuzz.fuzz(load.LIBRARY._name, {count}, {seed}, fuzz.Fenced)"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=quiet, text=True
+    )
+
+
 def main(count: int = 20_000, seed: int = 0) -> int:
     for sanitizer in SANITIZERS:
         print(sanitizer, flush=True)
         if status := run(sanitizer, count, seed).returncode:
             return status
-    return 0
+    print("between fences", flush=True)
+    return run_fenced(count, seed).returncode
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from spatial_transformer.kernels.cpu import load
+
 sys.path.insert(0, str(Path(__file__).parent))
 import fuzz
 
@@ -20,3 +22,10 @@ def test_a_few_random_calls_stay_in_bounds():
     done = fuzz.run("asan", count=300, seed=9_000_000, quiet=True)
     assert done.returncode == 0, done.stderr[-4000:]
     assert "300 calls" in done.stdout
+
+
+@pytest.mark.skipif(load.LIBRARY is None, reason=f"no C++ kernels: {load.WHY}")
+def test_so_do_those_of_every_instruction_set():
+    done = fuzz.run_fenced(count=1000, seed=9_000_000, quiet=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "1000 calls" in done.stdout

@@ -36,12 +36,13 @@ template <class V, class T>
 STN_INLINE void store(T* p, const V& v) {
   memcpy(p, &v, sizeof v);
 }
-// The first `left` lanes (all, if there are that many); the others are zero, or left alone.
+// The first `left` lanes (all, if there are that many; none, if that is negative); the others are
+// zero, or left alone.
 template <class T>
 STN_INLINE Vec<T> load_some(const T* p, int left) {
   if (left >= kLanes<T>) return load<Vec<T>>(p);
 #if defined(STN_X86) && STN_BYTES == 64
-  const unsigned first = (1u << left) - 1;
+  const unsigned first = left > 0 ? (1u << left) - 1 : 0;
   if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_maskz_loadu_ps(__mmask16(first), p);
   if constexpr (sizeof(T) == 8) return (Vec<T>)_mm512_maskz_loadu_pd(__mmask8(first), p);
 #endif
@@ -53,7 +54,7 @@ template <class T>
 STN_INLINE void store_some(T* p, const Vec<T>& v, int left) {
   if (left >= kLanes<T>) return store(p, v);
 #if defined(STN_X86) && STN_BYTES == 64
-  const unsigned first = (1u << left) - 1;
+  const unsigned first = left > 0 ? (1u << left) - 1 : 0;
   if constexpr (sizeof(T) == 4) return _mm512_mask_storeu_ps(p, __mmask16(first), (__m512)v);
   if constexpr (sizeof(T) == 8) return _mm512_mask_storeu_pd(p, __mmask8(first), (__m512d)v);
 #endif
