@@ -541,3 +541,51 @@ class TestChoice:
         with pytest.raises(BackendError, match="'cpu' is not available: not built; do this"):
             stn.warp(image, theta, "affine", out, backend="cpu")
         functional._warn_once.cache_clear()
+
+
+@pytest.mark.parametrize("kernel", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("channels", [1, 8])
+def test_the_same_bits_where_a_vector_is_partly_off_a_filled_image(monkeypatch, channels, kernel):
+    image = torch.rand(1, channels, 300, 300)
+    if channels == 8:
+        image = image.contiguous(memory_format=torch.channels_last)
+    theta = torch.tensor([[1.1, 0.31, 0.2, -0.27, 1.2, 0.1]])
+    options = {"kernel": kernel, "padding": "fill", "fill": 0.1}
+    found = []
+    for level in range(load.LIBRARY.stn_level() + 1):
+        monkeypatch.setattr(run, "LEVEL", level)
+        found.append(results(image, theta, (24, 24), "cpu", **options))
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 9])
+@pytest.mark.parametrize("size", [(8, 8), (300, 301), (5, 6, 7)], ids=str)
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1e300])
+def test_theta_that_is_not_finite_has_gradient_zero_whatever_comes_back(channels, size, bad):
+    image = torch.rand(2, channels, *size, dtype=torch.float64)
+    transform = stn.Affine(dims=len(size))
+    theta = transform.identity().double().repeat(2, 1)
+    theta[0, 0] = bad
+    found = {}
+    for backend in ("cpu", "eager"):
+        leaf = theta.clone().requires_grad_()
+        out = stn.warp(image, leaf, transform, (4,) * len(size), backend=backend)
+        grad = torch.ones_like(out)
+        grad[0].view(-1)[::3] = math.inf
+        found[backend] = torch.autograd.grad(out, leaf, grad)[0]
+    if bad != 1e300:
+        assert not found["cpu"][0].any()
+    torch.testing.assert_close(found["cpu"][1], found["eager"][1], rtol=1e-9, atol=1e-9)
+
+
+def test_pixels_behind_the_camera_have_gradient_zero_whatever_comes_back():
+    image = torch.rand(1, 1, 8, 8, dtype=torch.float64)
+    theta = torch.tensor([[1.0, 0, 0, 0, 1, 0, 0, 1.5]], dtype=torch.float64)
+    for backend in ("cpu", "eager"):
+        leaf = theta.clone().requires_grad_()
+        out = stn.warp(image, leaf, "projective", backend=backend)
+        grad = torch.zeros_like(out)
+        grad[0, 0, 0] = math.inf  # all of this row is behind it
+        (found,) = torch.autograd.grad(out, leaf, grad)
+        assert not found.any(), backend

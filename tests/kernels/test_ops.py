@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import spatial_transformer as stn
@@ -94,3 +95,35 @@ def test_a_trace_holds_the_operator():
     assert "stn::warp_matrix" in str(traced.graph)
     other = theta.detach() + 0.1
     assert torch.equal(traced(image.detach(), other), stn.warp(image.detach(), other, "affine"))
+
+
+def test_batched_gradients_and_negated_images_go_by_way_of_the_dispatcher():
+    image, theta, _ = case()
+    theta = theta.detach()
+
+    def of_theta(theta, backend="auto"):
+        return stn.warp(image.detach(), theta, "affine", (3, 2), backend=backend)
+
+    found = torch.autograd.functional.jacobian(of_theta, theta, vectorize=True)
+    wanted = torch.autograd.functional.jacobian(lambda t: of_theta(t, "eager"), theta)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    whole = torch.complex(image.detach(), image.detach() + 1)
+    imaginary = whole.conj().imag
+    assert imaginary.is_neg()
+    for negated in (imaginary, torch._neg_view(image.detach())):
+        assert torch.equal(stn.warp(negated, theta, "affine"), stn.warp(+negated, theta, "affine"))
+    assert ops.watched(torch._efficientzerotensor((2, 3, 9, 8)))
+    assert ops.watched(image.detach().to_mkldnn())
+
+
+def test_a_graph_of_a_gradient_has_the_operator_and_not_its_result():
+    image, theta, _ = case()
+
+    def gradient(image, theta):
+        leaf = theta.detach().requires_grad_()
+        out = stn.warp(image, leaf, "affine", (7, 6))
+        return torch.autograd.grad(out.sum(), leaf)[0]
+
+    inputs = image.detach(), theta.detach()
+    graph = make_fx(gradient, pre_dispatch=True)(*inputs)
+    assert torch.equal(graph(3 * inputs[0], inputs[1]), gradient(3 * inputs[0], inputs[1]))

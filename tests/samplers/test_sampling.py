@@ -353,6 +353,16 @@ class TestProperties:
             warped = stn.warp(image, theta, "translation", padding="wrap", kernel=kernel)
             assert torch.equal(warped, image.roll(-k, 3))
 
+    @pytest.mark.parametrize("backend", ["auto", "eager"])
+    def test_far_off_the_nearest_pixel_is_the_nearest(self, backend):
+        u = torch.tensor([2.0**19 + 0.4375, 2.0**20 + 0.375, 2.0**21 + 0.25, 2.0**21 + 2.25])
+        grid = torch.zeros(1, 1, 4, 2)
+        grid[0, 0, :, 0] = (u.double() - 3.5) / 4
+        assert torch.equal(grid[0, 0, :, 0].double() * 4 + 3.5, u.double())
+        image = torch.arange(8.0).view(1, 1, 1, 8)
+        read = stn.sample(image, grid, kernel="nearest", padding="wrap", backend=backend)
+        assert read.flatten().tolist() == [0, 0, 0, 2]
+
     @settings(max_examples=40, deadline=None)
     @given(n=st.integers(1, 40), turns=st.integers(0, 3), seed=st.integers(0, 99))
     def test_quarter_turns_are_rot90(self, n, turns, seed):

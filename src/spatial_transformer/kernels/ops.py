@@ -6,6 +6,7 @@ Both return what ``samplers.eager`` returns; a double backward differentiates th
 """
 
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 import torch
@@ -146,22 +147,39 @@ def _gradient(grid: bool) -> Any:
     return backward
 
 
-def watched(*tensors: Tensor | None) -> bool:
+def watched(image: Tensor, *others: Tensor | None) -> bool:
     """Whether an operator has to be called as one, by way of torch's dispatcher, since somebody
-    looks on: a compiler, a tracer, a profiler, a mode or a subclass of tensors. If not, calling the
+    looks on: a compiler, a tracer, a profiler, a mode, or tensors of another kind (subclasses,
+    batched, negated, sparse and whatever else has a dispatch key of its own). If not, calling the
     kernels at once is twice as fast as the way there.
     """
-    return (
+    if (
         torch.compiler.is_compiling()
         or torch._C._len_torch_dispatch_stack() > 0
+        or torch._ops._len_torch_dispatch_stack_pre_dispatch() > 0
         or torch._C._len_torch_function_stack() > 0
         or torch._C._get_tracing_state() is not None
         or torch.autograd._profiler_enabled()
-        or any(tensor is not None and type(tensor) not in _PLAIN for tensor in tensors)
-    )
+    ):
+        return True
+    plain = _plain_keys(image.device.type)
+    for tensor in (image, *others):
+        if tensor is None:
+            continue
+        keys = torch._C._dispatch_keys(tensor).raw_repr()
+        if keys not in plain or type(tensor) not in (Tensor, torch.nn.Parameter):
+            return True
+    return False
 
 
-_PLAIN = (Tensor, torch.nn.Parameter)
+@cache
+def _plain_keys(device: str) -> tuple[int, ...]:
+    """The dispatch keys of tensors in memory, with and without a history."""
+    with torch.inference_mode(False):
+        usual = torch.empty(0, device=device)
+    with torch.inference_mode():
+        inference = torch.empty(0, device=device)
+    return tuple(torch._C._dispatch_keys(t).raw_repr() for t in (usual, inference))
 
 
 def _differentiable(name: str, grid: bool, run: Any) -> Any:

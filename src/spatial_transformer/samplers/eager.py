@@ -18,7 +18,9 @@ Taps = tuple[Tensor, Tensor | None, Tensor]
 def axis_taps(u: Tensor, kernel: Kernel, rule: Edge) -> Taps:
     """The taps of pixel coordinates ``u`` (finite) along one axis."""
     tolerance = snap_tolerance(u, rule.n)
-    base = torch.floor(u.detach() + (kernel.shift + tolerance))
+    # halfway between two pixels it is either's: only what is rounded on the image is told apart
+    above = tolerance if kernel.shift == 0 else torch.finfo(u.dtype).eps * rule.n
+    base = torch.floor(u.detach() + (kernel.shift + above))
     t = u - base
     # a coordinate that rounding alone keeps from a whole pixel is that pixel
     t = t - torch.where(t.detach().abs() <= tolerance, t.detach(), 0)

@@ -26,14 +26,14 @@ struct Chunk {
         Taps<T, D> taps;
         finder.careful(u, taps);
         first = taps.index;
-        for (int n = 0; n < kLanes<T>; ++n) {
-          dead[k + n] = taps.dead[n];
-          apart[k + n] = points.call.pad == 0;
-        }
         if (points.call.pad == 0) {
           int32_t at[kTaps<D, W>][kLanes<T>];
           tap_indices<T, D, W>(points.call, taps, at);
           for (int n = 0; n < kTaps<D, W>; ++n) memcpy(place[n] + k, at[n], sizeof at[n]);
+        }
+        for (int n = 0; n < kLanes<T>; ++n) {
+          dead[k + n] = taps.dead[n];
+          apart[k + n] = points.call.pad == 0;
         }
         for (int a = 0; a < D; ++a) {
           t[a] = taps.t[a];

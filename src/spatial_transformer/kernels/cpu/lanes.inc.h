@@ -128,11 +128,15 @@ STN_INLINE Vec<T> first_lanes(const Vec<T>& v, int left) {
 // loaded leaves the processor's one port for shuffles free.
 #if defined(STN_X86) && STN_BYTES >= 32
 STN_INLINE __m256d take_pairs(const float* source, int32_t a, int32_t b, int32_t c, int32_t d) {
-  const auto at = [&](int32_t k) { return reinterpret_cast<const double*>(source + k); };
-  __m256d pairs = _mm256_castpd128_pd256(_mm_load_sd(at(a)));
-  pairs = _mm256_blend_pd(pairs, _mm256_broadcast_sd(at(b)), 2);
-  pairs = _mm256_blend_pd(pairs, _mm256_broadcast_sd(at(c)), 4);
-  return _mm256_blend_pd(pairs, _mm256_broadcast_sd(at(d)), 8);
+  const auto at = [&](int32_t k) STN_LAMBDA {
+    double pair;
+    memcpy(&pair, source + k, sizeof pair);
+    return pair;
+  };
+  __m256d pairs = _mm256_castpd128_pd256(_mm_set_sd(at(a)));
+  pairs = _mm256_blend_pd(pairs, _mm256_set1_pd(at(b)), 2);
+  pairs = _mm256_blend_pd(pairs, _mm256_set1_pd(at(c)), 4);
+  return _mm256_blend_pd(pairs, _mm256_set1_pd(at(d)), 8);
 }
 #endif
 #if defined(STN_X86) && STN_BYTES == 64

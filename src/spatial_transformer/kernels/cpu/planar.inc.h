@@ -41,6 +41,7 @@ struct Planar {
   Run<T, D> run;
   const T* planes = nullptr;  // the tensor's own, or copies
   int64_t step = 0, count = 0;
+  const bool all;  // no pixel of the output needs care
   int64_t ahead = 0;  // from a pixel's first tap to that of the one below, about; 0: unknown
   const T* next = nullptr;  // what is copied next, if planes are copied one by one,
   int64_t share = 0;        // and how much of it for each vector of pixels
@@ -49,7 +50,8 @@ struct Planar {
 
   STN_INLINE Planar(const Call<T>& call, int64_t b)
       : call(call), b(b), width(call.p.out_size[0]), strides{call.stride(), call.slice()},
-        finder(call), points(call, b) {
+        finder(call), points(call, b),
+        all(finder.rules[0].clamps && !call.p.grid && !call.p.projective && points.finite()) {
     const size_t copies = call.pad ? copy_size(call, call.block) : 0;
     const size_t more = call.as_stored() ? 0 : size_t((kRun + kGroup) * call.block);
     copy = static_cast<T*>(scratch((copies + more) * sizeof(T)));
@@ -173,7 +175,6 @@ struct Planar {
   template <class F>
   STN_INLINE void for_runs(int64_t first, int64_t last, const F& work) {
     if (call.alone && run.count) return work();  // found for the plane before
-    const bool all = finder.rules[0].clamps && !call.p.grid && !call.p.projective;
     int64_t r = first, j = 0;
     while (r < last) {
       run.count = run.careful = 0;
@@ -387,17 +388,20 @@ void planar_map_gradient(const Call<T>& call, int64_t b, int64_t first, int64_t 
           }
         }
       });
-      if (call.alone && block + 1 < call.p.channels) return;
       const auto careful = [&](int n, const Vec<T>* u, int left) STN_LAMBDA {
         Vec<T> slope[D];
         slopes_carefully<T, D, W>(p, u, grad + n, grad_step, left, slope);
-        for (int k = 0; k < D; ++k) store_some(slopes[k] + n, slope[k], left);
+        for (int k = 0; k < D; ++k) {
+          if (call.alone && block > 0) slope[k] += load_some(slopes[k] + n, left);
+          store_some(slopes[k] + n, slope[k], left);
+        }
       };
       for_careful(p, careful, [&](int n, int left) STN_LAMBDA {
         for (int k = 0; k < D; ++k) {
           for (int i = 0; i < left; ++i) slopes[k][n + i] = 0;
         }
       });
+      if (call.alone && block + 1 < call.p.channels) return;
       if (p.run.located) {
         for (int k = 0; k < D; ++k) p.store_group(slopes[k] + p.run.count, T(0));
         return gradient.run(p.run.count, slopes, p.run.at);

@@ -48,6 +48,16 @@ struct Points {
     return D == 3 ? double(r / call.p.out_size[1]) - centre_z : 0.0;
   }
 
+  // Whether a matrix without projection gives finite coordinates everywhere.
+  STN_INLINE bool finite() const {
+    for (int k = 0; k < D; ++k) {
+      double most = fabs(matrix[k][D]);
+      for (int j = 0; j < D; ++j) most += fabs(matrix[k][j]) * double(call.p.out_size[j]);
+      if (!(most < 1e30)) return false;
+    }
+    return true;
+  }
+
   // Of a matrix: what a coordinate changes by from column to column.
   STN_INLINE T slope_of(int k) const { return T(matrix[k][0]); }
 
@@ -102,7 +112,7 @@ struct Taps {
   Vec<T> t[D];     // the fraction of a pixel
   Int<T> base[D];  // the pixel that t counts from, on the extended axis
   Vec<T> sign[D];  // du'/du: 1, or -1 where reflected
-  Int<T> dead;     // the coordinate is not finite
+  Int<T> dead;     // the coordinate is not finite, or off the image
 
   // A gradient to u' is one to u; nothing where not finite, whatever it is.
   STN_INLINE Vec<T> turned(int k, const Vec<T>& slope) const {
@@ -153,7 +163,6 @@ struct Rule {
   STN_INLINE Mask<T> may_read(const Vec<T>& u) const {
     return (u >= low - 1) & (u <= high + 1);
   }
-  // Not finite is -infinity or, like it, off the image.
   STN_INLINE Vec<T> clamped(Vec<T> u) const {
     u = u > low ? u : splat<T>(low);
     return u < high ? u : splat<T>(high);
@@ -186,7 +195,7 @@ struct Rule {
     if (any((u > far) | (u < -far))) {  // exact however large, and slow
       for (int k = 0; k < kLanes<T>; ++k) u[k] = T(fmod(double(u[k]), double(period)));
     }
-    Vec<T> base = floor_small<T>(u + (shift + within));
+    Vec<T> base = floor_small<T>(u + (shift + (W == 1 ? splat<T>(tolerance) : within)));
     t = u - base;
     t = t <= within ? Vec<T>{} : t;
     base = base - length * floor_small<T>(base / length);
@@ -211,9 +220,14 @@ struct Finder {
   STN_INLINE Finder(const Call<T>& call, std::index_sequence<K...>) : rules{{call, K}...} {}
 
   // The first tap's place in memory and the fractions, if all taps of all lanes are in memory. In
-  // copies with a constant around them they are: what is far away, or not a number, reads that.
+  // copies with a constant around them those of all finite coordinates are: what is far away reads
+  // that. (So would NaN, but an infinite gradient must not spoil theta's there.)
   STN_INLINE bool quick(const Vec<T>* u, Int<T>& index, Vec<T>* t) const {
     if (rules[0].clamps) {
+      Vec<T> nothing = u[0] - u[0];
+      STN_UNROLL
+      for (int k = 1; k < D; ++k) nothing += u[k] - u[k];
+      if (any(nothing != 0)) return false;
       clamped(u, index, t);
       return true;
     }
@@ -233,11 +247,9 @@ struct Finder {
     return !any(on);
   }
   STN_INLINE void clamped(const Vec<T>* u, Int<T>& index, Vec<T>* t) const {
-    Vec<T> in[D], nothing = u[0] - u[0];  // or NaN: where one axis is not finite none is
+    Vec<T> in[D];
     STN_UNROLL
-    for (int k = 1; k < D; ++k) nothing += u[k] - u[k];
-    STN_UNROLL
-    for (int k = 0; k < D; ++k) in[k] = rules[k].clamped(u[k] + nothing);
+    for (int k = 0; k < D; ++k) in[k] = rules[k].clamped(u[k]);
     near(in, index, t);
   }
   STN_INLINE void near(const Vec<T>* u, Int<T>& index, Vec<T>* t) const {
@@ -264,10 +276,9 @@ struct Finder {
 };
 
 // Flat indices of the taps of some pixels on the plane itself; -1: the fill value. Whether there is
-// any but that.
+// any but that. Pixels that read nothing else are dead, whatever the vector's others do.
 template <class T, int D, int W>
-bool tap_indices(const Call<T>& call, const Taps<T, D>& taps,
-                            int32_t (*at)[kLanes<T>]) {
+bool tap_indices(const Call<T>& call, Taps<T, D>& taps, int32_t (*at)[kLanes<T>]) {
   constexpr int count = D == 3 ? W * W * W : W * W;
   if (call.p.padding == kConstant) {
     Int<T> off = taps.dead;
@@ -275,6 +286,7 @@ bool tap_indices(const Call<T>& call, const Taps<T, D>& taps,
       const Int<T> first = taps.base[k] - kBefore<W>;
       off |= (first <= -W) | (first >= int32_t(call.p.size[k]));
     }
+    taps.dead = off;
     if (!any(~off)) {
       for (int n = 0; n < count; ++n) store(at[n], Int<T>{} - 1);
       return false;

@@ -39,7 +39,9 @@ def axis_base(u, n, KERNEL: tl.constexpr, PADDING: tl.constexpr):
     """Finite coordinates -> the base pixel, brought near the image, and the fraction."""
     size = n.to(u.dtype)
     # within rounding error of a whole pixel a coordinate is that pixel: eps max(n, |u|)
-    tolerance = tl.maximum(tl.abs(u), size) * 1.1920928955078125e-07  # 2^-23
+    # (halfway between two pixels: eps n)
+    reach = size if KERNEL == "nearest" else tl.maximum(tl.abs(u), size)
+    tolerance = reach * 1.1920928955078125e-07  # 2^-23
     if u.dtype == tl.float64:
         tolerance = tolerance * 1.862645149230957e-09  # 2^-29
     tolerance = tl.minimum(tolerance, 0.25)
