@@ -211,20 +211,18 @@ STN_INLINE void load_pairs(const double* source, const int32_t* index, Vec<doubl
 }
 
 // source[index], or `other` where the index is negative.
-STN_INLINE Vec<float> load_known(const float* source, const int32_t* index, float other) {
+template <class T>
+STN_INLINE Vec<T> load_known(const T* source, const int32_t* index, T other) {
 #if defined(STN_X86) && STN_BYTES == 64
-  const __m512i at = _mm512_loadu_si512(index);
-  const __mmask16 known = __mmask16(~_mm512_movepi32_mask(at));
-  return (Vec<float>)_mm512_mask_i32gather_ps(_mm512_set1_ps(other), known, at, source, 4);
+  if constexpr (sizeof(T) == 4) {
+    const __m512i at = _mm512_loadu_si512(index);
+    const __mmask16 known = __mmask16(~_mm512_movepi32_mask(at));
+    return (Vec<T>)_mm512_mask_i32gather_ps(_mm512_set1_ps(other), known, at, source, 4);
+  }
 #endif
-  float value[kLanes<float>];
-  for (int k = 0; k < kLanes<float>; ++k) value[k] = index[k] < 0 ? other : source[index[k]];
-  return load<Vec<float>>(value);
-}
-STN_INLINE Vec<double> load_known(const double* source, const int32_t* index, double other) {
-  double value[kLanes<double>];
-  for (int k = 0; k < kLanes<double>; ++k) value[k] = index[k] < 0 ? other : source[index[k]];
-  return load<Vec<double>>(value);
+  T value[kLanes<T>];
+  for (int k = 0; k < kLanes<T>; ++k) value[k] = index[k] < 0 ? other : source[index[k]];
+  return load<Vec<T>>(value);
 }
 
 // Indices in memory, one by one: extracting them from a vector takes longer.

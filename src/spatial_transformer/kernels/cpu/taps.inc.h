@@ -297,10 +297,10 @@ bool tap_indices(const Call<T>& call, Taps<T, D>& taps, int32_t (*at)[kLanes<T>]
       for (int n = 0; n < count; ++n) {
         const int tap = k == 0 ? n % W : k == 1 ? n / W % W : n / (W * W);
         const Int<T> place = taps.base[k] - kBefore<W> + tap;
-        Int<T> index = place * step;
-        if (k > 0) index += load<Int<T>>(at[n]);
+        // of the axes before, or none; negative where the pixel is dead
         const Int<T> before = k > 0 ? load<Int<T>>(at[n]) : Int<T>{taps.dead};
-        store(at[n], (place < 0) | (place >= size) | (before < 0) ? Int<T>{} - 1 : index);
+        const Int<T> off_here = (place < 0) | (place >= size) | (before < 0);
+        store(at[n], off_here ? Int<T>{} - 1 : before + place * step);
       }
       step *= size;
     }
