@@ -62,6 +62,7 @@ struct Interleaved {
   const Finder<T, D, W> finder;
   Points<T, D> points;
   Chunk<T, D, W> chunk;
+  Fetch<T, D> fetch;  // a step is a pixel
   int64_t low = 0, high = 0, m = 0;  // the channels, and their number in whole groups
   int64_t offsets[kTaps<D, W>];      // from the first tap to each
   T *base, *buffer;  // the image (or its gradient) and a chunk of the output (or its gradient)
@@ -100,10 +101,12 @@ struct Interleaved {
   template <class F>
   STN_INLINE void for_chunks(int64_t first, int64_t last, bool slopes, const F& work) {
     const int64_t width = call.p.out_size[0];
+    if (call.foreseen()) fetch.begin(points, first);
     for (int64_t r = first; r < last; ++r) {
       points.row(r);
       for (int64_t j = 0; j < width; j += kChunk) {
         const int count = int(width - j < kChunk ? width - j : kChunk);
+        if (call.foreseen()) fetch.advance(points, r + kAhead, base, m, count);
         chunk.find(points, finder, j, count, slopes);
         work(r, j, count);
       }
@@ -132,16 +135,6 @@ struct Interleaved {
     for (int n = 0; apart && n < kTaps<D, W>; ++n) {
       const int32_t place = chunk.place[n][k];
       at[n] = place < 0 ? spare : base + place * m;
-    }
-  }
-  // Fetches what a pixel soon after pixel k reads. Copies are in the cache.
-  STN_INLINE void foresee(int k, int count) const {
-    constexpr int soon = 3, line = 64 / sizeof(T);
-    if (call.pad || k + soon >= count) return;
-    const T* first = base + int64_t(chunk.index[k + soon]) * m;
-    STN_UNROLL
-    for (int n = 0; n < kTaps<D, W>; n += W) {
-      for (int64_t c = 0; c < W * m; c += line) __builtin_prefetch(first + offsets[n] + c);
     }
   }
   // The weights of pixel k, each in all lanes.
@@ -173,7 +166,7 @@ void interleaved_forward(const Call<T>& call, int64_t b, int64_t first, int64_t 
         }
         T* at[kTaps<D, W>];
         Vec<T> w[D][W];
-        p.foresee(k, count);
+        p.fetch.template some<false>(0, k, 1);
         p.taps_of(k, at);
         p.weights_of(k, w, nullptr);
         for (int64_t c = 0; c < m; c += kLanes<T>) {
@@ -208,7 +201,7 @@ void interleaved_map_gradient(const Call<T>& call, int64_t b, int64_t first, int
         for (int a = 0; a < D; ++a) slopes[a][k] = 0;
         if (p.chunk.dead[k]) continue;
         T* from[kTaps<D, W>];
-        p.foresee(k, count);
+        p.fetch.template some<false>(0, k, 1);
         p.taps_of(k, from);
         Vec<T> sum[D][vectors] = {}, w[D][W], slope[D][W];
         p.weights_of(k, w, slope);

@@ -3,6 +3,7 @@
 
 #include "lanes.inc.h"
 #include "taps.inc.h"
+#include "fetch.inc.h"
 #include "read.inc.h"
 #include "planes.inc.h"
 #include "planar.inc.h"

@@ -41,6 +41,7 @@ constexpr int kSide = 8;     // interleaved copies have a multiple of so many ch
 constexpr int64_t kMostChannels = 512, kMostPlanes = 64;  // worked on together
 constexpr int kMostPad = 4;
 constexpr int kRun = 1024;   // pixels of a plane whose places are kept at a time
+constexpr int64_t kAhead = 3;  // rows of the output whose part of the image is fetched ahead
 constexpr int kChunk = 128;  // pixels of a row that are kept interleaved at a time
 
 // Pixels <-> normalised coordinates, as in coordinates.py.
@@ -99,6 +100,8 @@ struct Call {
   }
   // computing with what lies in memory as it is
   STN_INLINE bool as_stored() const { return p.storage == kPlain && !p.channels_last; }
+  // what an affine map reads in place is known before, and may be far from the cache
+  STN_INLINE bool foreseen() const { return !pad && !p.grid && !p.projective; }
   STN_INLINE Axis axis(int k) const { return Axis(p.size[k], p.out_size[k], p.align_corners); }
 };
 

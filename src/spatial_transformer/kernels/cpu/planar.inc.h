@@ -42,9 +42,7 @@ struct Planar {
   const T* planes = nullptr;  // the tensor's own, or copies
   int64_t step = 0, count = 0;
   const bool all;  // no pixel of the output needs care
-  int64_t ahead = 0;  // from a pixel's first tap to that of the one below, about; 0: unknown
-  const T* next = nullptr;  // what is copied next, if planes are copied one by one,
-  int64_t share = 0;        // and how much of it for each vector of pixels
+  Fetch<T, D> fetch;  // a step is a vector of pixels; the next plane, if planes are copied one by one
   T fills[kMostPlanes];
   T *copy, *rows;  // memory for copies, and for runs where they are not read or written in place
 
@@ -67,44 +65,28 @@ struct Planar {
       extend(call, b, low, high, from, to, copy);
       planes = copy, step = call.copied();
       if (call.as_stored() && count == 1) {
-        next = static_cast<const T*>(call.image) +
-               (call.image_of(b) * call.p.channels + high) * call.plane();
-        share = (call.plane() * kLanes<T> + call.out_plane() - 1) / call.out_plane();
+        fetch.from = static_cast<const T*>(call.image) +
+                     (call.image_of(b) * call.p.channels + high) * call.plane();
+        fetch.share = (call.plane() * kLanes<T> + call.out_plane() - 1) / call.out_plane();
       }
     } else {
       step = call.plane();
       planes = static_cast<const T*>(call.image) +
                (call.image_of(b) * call.p.channels + low) * step;
+      if (call.foreseen()) fetch.begin(points, first);
     }
     for (int64_t c = 0; c < count; ++c) fills[c] = call.fill_of(b, low + c);
   }
 
-  // Row r of the output. Planes that are not copied may be far from the cache, which does not
-  // foresee what the next row reads where rows are crossed.
-  STN_INLINE void row(int64_t r) {
-    points.row(r);
-    if (call.pad || call.p.grid || call.p.projective) return;
-    double taps = 0;
-    for (int k = 0; k < D; ++k) {
-      const double down = points.matrix[k][1];
-      if (down > -1e6 && down < 1e6) taps += rint(down) * double(finder.rules[k].step);
-    }
-    ahead = int64_t(taps);
-  }
-  STN_INLINE void foresee(const T* plane, const int32_t* index, int n) const {
-    if (next) {
-      const T* from = next + (run.first + n) / kLanes<T> * share;
-      for (int64_t k = 0; k < share; k += 64 / sizeof(T)) __builtin_prefetch(from + k);
-    }
-    if (!ahead) return;
-    __builtin_prefetch(plane + index[0] + ahead);
-    __builtin_prefetch(plane + index[kLanes<T> - 1] + ahead + (W > 1 ? strides.row : 0));
+  template <bool Write = false>
+  STN_INLINE void foresee(const T* plane, int n, int pixels = kLanes<T>) const {
+    fetch.template some<Write>(plane - planes, n / kLanes<T>, pixels / kLanes<T>);
   }
 
   // The `n` pixels from column j of row r on, as the next of the run. Pixels go with their group of
   // sixteen, if one needs care: which ones do does not depend on the vectors' width.
   STN_INLINE void find(int64_t r, int64_t j, int n) {
-    row(r);
+    points.row(r);
     if (run.located) locate(r, j, n);
     for (int first = 0; first < n; first += kGroup) {
       bool quick = true, off = true;
@@ -194,6 +176,10 @@ struct Planar {
       // whole vectors read on behind the run
       store_group(run.index + run.count, 0);
       for (int k = 0; k < D && run.located; ++k) store_group(run.at[k] + run.count, T(0));
+      if (call.foreseen()) {
+        const int64_t vectors = (run.count + kLanes<T> - 1) / kLanes<T>;
+        fetch.advance(points, r + kAhead, planes, 1, vectors);
+      }
       work();
     }
   }
@@ -227,7 +213,7 @@ STN_INLINE void forward_quickly(const Planar<T, D, W>& p, int first, int last, c
     Vec<T> t[D], values[kTaps<D, W>];
     for (int k = 0; k < D; ++k) t[k] = load<Vec<T>>(p.run.t[k] + n);
     const Weights<T, D, W> weights(t, false);
-    p.foresee(plane, p.run.index + n, n);
+    p.foresee(plane, n);
     load_taps<T, D, W, Gather>(p.strides, p.run.index + n, plane, values);
     store_some(to + n, weighted<Vec<T>, D, W>(values, weights.w), last - n);
   }
@@ -333,7 +319,7 @@ STN_INLINE void slopes_quickly(const Planar<T, D, W>& p, int first, int last, co
       if (add) slope[k] = load<Vec<T>>(slopes[k] + n);
     }
     const Weights<T, D, W> weights(t, true);
-    p.foresee(plane, p.run.index + n, n);
+    p.foresee(plane, n);
     load_taps<T, D, W, Gather>(p.strides, p.run.index + n, plane, values);
     add_slopes<T, D, W>(values, weights, load_some(grad + n, last - n), add, slope);
     for (int k = 0; k < D; ++k) store_some(slopes[k] + n, slope[k], last - n);

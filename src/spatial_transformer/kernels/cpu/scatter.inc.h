@@ -55,10 +55,7 @@ STN_INLINE void scatter_quickly(const Planar<T, D, W>& p, int from, int to, cons
       for (int n = 0; n < taps; ++n) store(amount[n] + v, g * weights.product(n));
     }
     const int32_t* index = p.run.index + first;
-    if (p.ahead) {
-      __builtin_prefetch(plane + index[0] + p.ahead, 1);
-      __builtin_prefetch(plane + index[kGroup - 1] + p.ahead + offsets[taps - 1], 1);
-    }
+    p.template foresee<true>(plane, first, kGroup);
     const auto add = [&](int k) STN_LAMBDA {
       T* at = plane + index[k];
       STN_UNROLL
@@ -78,6 +75,8 @@ STN_INLINE void scatter_quickly(const Planar<T, D, W>& p, int from, int to, cons
 template <class T, int D, int W>
 STN_INLINE void planar_scatter(Planar<T, D, W>& p, int64_t first, int64_t last, int64_t low,
                                T* planes, int64_t step) {
+  p.planes = planes;
+  if (p.call.foreseen()) p.fetch.begin(p.points, first);
   p.for_runs(first, last, [&]() STN_LAMBDA {
     int64_t grad_step;
     const T* grad = p.run_of(p.call.grad, low, grad_step);
