@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spatial_transformer.alike import Checked, found, remember, what_alike_calls_share
 from spatial_transformer.coordinates import check_size, coordinate_dtype, in_functorch
 from spatial_transformer.errors import BackendError, DTypeError, OptionError, ShapeError
 from spatial_transformer.kernels import ops
@@ -96,6 +97,10 @@ class Options:
     align_corners: bool
     backend: str
 
+    def for_kernels(self, use: str) -> tuple[Any, ...]:
+        """As the fused operators take them, to be done by backend ``use``."""
+        return (self.kernel.name, self.padding, self.fill, self.align_corners, use)
+
 
 def check_options(
     image: Tensor,
@@ -126,8 +131,7 @@ def _sample(image: Tensor, grid: Tensor, o: Options) -> Tensor:
         else:
             read = sample_eager(image, grid, o.kernel, *rest)
         return like_layout(read, image)
-    options = (o.kernel.name, o.padding, o.fill, o.align_corners, use)
-    warped: Tensor = ops.sample_grid(image, grid, *options)
+    warped: Tensor = ops.sample_grid(image, grid, *o.for_kernels(use))
     return warped
 
 
@@ -187,6 +191,14 @@ def warp(
     tensor([[[[1., 0.],
               [3., 2.]]]])
     """
+    alike = None
+    if antialias is False and fill is None and not ops.watched(image, theta):
+        alike = what_alike_calls_share(
+            image, theta, transform, size, kernel, padding, align_corners, backend
+        )
+        checked = found(alike)
+        if checked is not None:
+            return _warp_fused(ops.warp_matrix_unwatched, image, theta, checked)
     if isinstance(transform, str):
         make_shared()
         transform = SHARED.get(transform, transform)
@@ -196,13 +208,16 @@ def warp(
     size = check_size(image.shape[2:] if size is None else size, transform.dims)
     theta = transform.check_theta(theta)
     check_batch(image, theta, "theta", options.fill)
-    if image.is_floating_point():  # where it is read as exactly as the image asks for
-        theta = theta.to(coordinate_dtype(image, theta))
     many = theta.shape[1] if theta.dim() == 3 else None
     if isinstance(transform, MatrixTransform) and image.is_floating_point() and not antialias:
         use = resolve_backend(backend, image, options.kernel, options.fill)
         if use in ops.KERNELS:
-            return _warp_fused(image, transform.matrix_for_kernels(theta), size, options, use)
+            dtype = coordinate_dtype(image, theta)
+            checked = Checked(transform, dtype, size, options.for_kernels(use))
+            remember(alike, checked)
+            return _warp_fused(ops.warp_matrix, image, theta, checked)
+    if image.is_floating_point():  # where it is read as exactly as the image asks for
+        theta = theta.to(coordinate_dtype(image, theta))
     grid = transform.grid(theta, size, align_corners)
     if antialias:
         steps = _footprints(transform, theta, grid, size, align_corners)
@@ -244,16 +259,16 @@ def _footprints(
     return [s.unflatten(0, grid.shape[: -transform.dims - 1]) for s in steps]
 
 
-def _warp_fused(
-    image: Tensor, matrix: Tensor, size: tuple[int, ...], o: Options, use: str
-) -> Tensor:
-    """The matrices straight to the output: ``(B, r, d + 1)`` or ``(B, N, r, d + 1)``."""
+def _warp_fused(operator: Any, image: Tensor, theta: Tensor, checked: Checked) -> Tensor:
+    """theta straight to the output: its matrices are ``(B, r, d + 1)`` or ``(B, N, r, d + 1)``."""
+    if theta.dtype is not checked.dtype:
+        theta = theta.to(checked.dtype)
+    matrix = checked.transform.matrix_for_kernels(theta)
     many = matrix.shape[1] if matrix.dim() == 4 else None
     if many is not None:
         batch = max(image.shape[0], matrix.shape[0])
         matrix = matrix.expand(batch, *matrix.shape[1:]).flatten(0, 1)
-    options = (o.kernel.name, o.padding, o.fill, o.align_corners, use)
-    warped: Tensor = ops.warp_matrix(image, matrix, size, *options)
+    warped: Tensor = operator(image, matrix, checked.size, *checked.options)
     return warped if many is None else warped.unflatten(0, (-1, many))
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 import spatial_transformer as stn
-from spatial_transformer import functional
+from spatial_transformer import alike, functional
 from spatial_transformer.errors import BackendError
 from spatial_transformer.kernels.cpu import load, run
 from spatial_transformer.samplers.padding import PADDINGS
@@ -534,6 +534,7 @@ class TestChoice:
         monkeypatch.setattr(load, "LIBRARY", None)
         monkeypatch.setattr(load, "WHY", "not built; do this")
         functional._warn_once.cache_clear()
+        monkeypatch.setattr(alike, "_CHECKED", {})
         image, theta, out = case(SHAPES[3])
         with pytest.warns(functional.EagerWarning, match="running eager: not built; do this"):
             stn.warp(image, theta, "affine", out)

@@ -5,6 +5,7 @@ Both return what ``samplers.eager`` returns; a double backward differentiates th
 ``backend`` says whose kernels do it.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from functools import cache
 from typing import Any
@@ -147,39 +148,53 @@ def _gradient(grid: bool) -> Any:
     return backward
 
 
-def watched(image: Tensor, *others: Tensor | None) -> bool:
+def watched(*tensors: Tensor | None) -> bool:
     """Whether an operator has to be called as one, by way of torch's dispatcher, since somebody
-    looks on: a compiler, a tracer, a profiler, a mode, or tensors of another kind (subclasses,
-    batched, negated, sparse and whatever else has a dispatch key of its own). If not, calling the
-    kernels at once is twice as fast as the way there.
+    looks on: a compiler, a tracer, a profiler, a mode, a transform of torch.func, forward-mode
+    derivatives, or tensors of another kind (subclasses, batched, negated, sparse and whatever else
+    has a dispatch key of its own). If not, calling the kernels at once is twice as fast as the way
+    there.
     """
     if (
         torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._ops._len_torch_dispatch_stack_pre_dispatch() > 0
+        or torch._C._dispatch_tls_local_include_set().raw_repr() not in _ALONE
         or torch._C._len_torch_function_stack() > 0
-        or torch._C._get_tracing_state() is not None
         or torch.autograd._profiler_enabled()
+        or torch.autograd.forward_ad._current_level >= 0
     ):
         return True
-    plain = _plain_keys(image.device.type)
-    for tensor in (image, *others):
+    for tensor in tensors:
         if tensor is None:
             continue
+        if type(tensor) is not Tensor and type(tensor) is not torch.nn.Parameter:
+            return True
         keys = torch._C._dispatch_keys(tensor).raw_repr()
-        if keys not in plain or type(tensor) not in (Tensor, torch.nn.Parameter):
+        if keys not in _IN_MEMORY and keys not in _keys_on(tensor.device.type):
             return True
     return False
 
 
 @cache
-def _plain_keys(device: str) -> tuple[int, ...]:
+def _keys_on(device: str) -> tuple[int, ...]:
     """The dispatch keys of tensors in memory, with and without a history."""
     with torch.inference_mode(False):
         usual = torch.empty(0, device=device)
     with torch.inference_mode():
         inference = torch.empty(0, device=device)
     return tuple(torch._C._dispatch_keys(t).raw_repr() for t in (usual, inference))
+
+
+def _keys_of_thread(inference: bool) -> int:
+    """The keys that this thread adds to those of tensors."""
+    with torch.inference_mode(inference):
+        keys: int = torch._C._dispatch_tls_local_include_set().raw_repr()
+    return keys
+
+
+# in a thread of its own, which no mode, tracer or transform of who imports this reaches
+with ThreadPoolExecutor(1) as _pool:
+    _ALONE = tuple(_pool.map(_keys_of_thread, (False, True)))
+    _IN_MEMORY = _pool.submit(_keys_on, "cpu").result()
 
 
 def _differentiable(name: str, grid: bool, run: Any) -> Any:
@@ -206,7 +221,8 @@ def _differentiable(name: str, grid: bool, run: Any) -> Any:
 
 
 def _make_operator(name: str, grid: bool, implementation: Any) -> Any:
-    """The operator as a function: by way of the dispatcher or, if nobody looks on, without."""
+    """The operator as a function: by way of the dispatcher or, if nobody looks on, without. And
+    that without, for who has asked :func:`watched`."""
     operator = getattr(torch.ops.stn, name)
 
     def below_autograd(*inputs: Any) -> Tensor:
@@ -222,10 +238,10 @@ def _make_operator(name: str, grid: bool, implementation: Any) -> Any:
         output: Tensor = way(image, maps, *rest)
         return output
 
-    return call
+    return call, direct
 
 
 #: image, matrix, size, kernel, padding, fill, align_corners, backend -> the warped image
-warp_matrix = _make_operator("warp_matrix", grid=False, implementation=_warp)
+warp_matrix, warp_matrix_unwatched = _make_operator("warp_matrix", grid=False, implementation=_warp)
 #: image, grid, kernel, padding, fill, align_corners, backend -> the image at the grid
-sample_grid = _make_operator("sample_grid", grid=True, implementation=_sample)
+sample_grid, _ = _make_operator("sample_grid", grid=True, implementation=_sample)

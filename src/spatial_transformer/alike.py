@@ -1,0 +1,63 @@
+"""Calls alike need not be checked again, which takes longer than to warp a small image."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from spatial_transformer.transforms.matrix import MatrixTransform
+
+
+class Checked(NamedTuple):
+    """What the checks of a warp by fused kernels came to."""
+
+    transform: MatrixTransform
+    dtype: torch.dtype  # of the matrix
+    size: tuple[int, ...]
+    options: tuple[Any, ...]  # as the operator takes them
+
+
+_CHECKED: dict[Any, Checked] = {}
+_MOST = 256
+_SIZES = (tuple, torch.Size, int, type(None))
+
+
+def what_alike_calls_share(
+    image: Tensor,
+    theta: Tensor,
+    transform: object,
+    size: object,
+    kernel: object,
+    padding: object,
+    align_corners: object,
+    backend: object,
+) -> tuple[Any, ...] | None:
+    """All that the checks look at, of tensors in memory; None where it cannot be told."""
+    if type(size) is list:
+        size = tuple(size)
+    # 1 is equal to True and to 1.0, and not the same; a kernel may change
+    if type(align_corners) is not bool or type(kernel) is not str or type(size) not in _SIZES:
+        return None
+    alike = (
+        *(image.shape, image.dtype, image.device, theta.shape, theta.dtype, theta.device),
+        *(transform, size, kernel, padding, align_corners, backend),
+    )
+    try:
+        hash(alike)
+    except TypeError:
+        return None
+    return alike
+
+
+def found(alike: tuple[Any, ...] | None) -> Checked | None:
+    """What the checks of such a call came to, if there has been one."""
+    return _CHECKED.get(alike)
+
+
+def remember(alike: tuple[Any, ...] | None, checked: Checked) -> None:
+    """That the checks of such a call came to this."""
+    if alike is None:
+        return
+    if len(_CHECKED) >= _MOST:
+        _CHECKED.clear()
+    _CHECKED[alike] = checked
