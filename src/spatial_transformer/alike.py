@@ -13,7 +13,6 @@ class Checked(NamedTuple):
 
     transform: MatrixTransform
     dtype: torch.dtype  # of the matrix
-    size: tuple[int, ...]
     options: tuple[Any, ...]  # as the operator takes them
 
 

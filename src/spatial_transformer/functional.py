@@ -98,8 +98,8 @@ class Options:
     backend: str
 
     def for_kernels(self, use: str) -> tuple[Any, ...]:
-        """As the fused operators take them, to be done by backend ``use``."""
-        return (self.kernel.name, self.padding, self.fill, self.align_corners, use)
+        """As the fused operators take them beside ``fill``, to be done by backend ``use``."""
+        return (self.kernel.name, self.padding, self.align_corners, use)
 
 
 def check_options(
@@ -131,7 +131,7 @@ def _sample(image: Tensor, grid: Tensor, o: Options) -> Tensor:
         else:
             read = sample_eager(image, grid, o.kernel, *rest)
         return like_layout(read, image)
-    warped: Tensor = ops.sample_grid(image, grid, *o.for_kernels(use))
+    warped: Tensor = ops.sample_grid(image, grid, o.fill, o.for_kernels(use))
     return warped
 
 
@@ -198,7 +198,7 @@ def warp(
         )
         checked = found(alike)
         if checked is not None:
-            return _warp_fused(ops.warp_matrix_unwatched, image, theta, checked)
+            return _warp_fused(ops.warp_matrix_unwatched, image, theta, None, checked)
     if isinstance(transform, str):
         make_shared()
         transform = SHARED.get(transform, transform)
@@ -213,9 +213,9 @@ def warp(
         use = resolve_backend(backend, image, options.kernel, options.fill)
         if use in ops.KERNELS:
             dtype = coordinate_dtype(image, theta)
-            checked = Checked(transform, dtype, size, options.for_kernels(use))
+            checked = Checked(transform, dtype, (size, *options.for_kernels(use)))
             remember(alike, checked)
-            return _warp_fused(ops.warp_matrix, image, theta, checked)
+            return _warp_fused(ops.warp_matrix, image, theta, options.fill, checked)
     if image.is_floating_point():  # where it is read as exactly as the image asks for
         theta = theta.to(coordinate_dtype(image, theta))
     grid = transform.grid(theta, size, align_corners)
@@ -259,16 +259,18 @@ def _footprints(
     return [s.unflatten(0, grid.shape[: -transform.dims - 1]) for s in steps]
 
 
-def _warp_fused(operator: Any, image: Tensor, theta: Tensor, checked: Checked) -> Tensor:
-    """theta straight to the output: its matrices are ``(B, r, d + 1)`` or ``(B, N, r, d + 1)``."""
+def _warp_fused(
+    operator: Any, image: Tensor, theta: Tensor, fill: Tensor | None, checked: Checked
+) -> Tensor:
+    """theta straight to the output: ``(B, P)`` or ``(B, N, P)``."""
     if theta.dtype is not checked.dtype:
         theta = theta.to(checked.dtype)
+    many = theta.shape[1] if theta.dim() == 3 else None
     matrix = checked.transform.matrix_for_kernels(theta)
-    many = matrix.shape[1] if matrix.dim() == 4 else None
     if many is not None:
         batch = max(image.shape[0], matrix.shape[0])
         matrix = matrix.expand(batch, *matrix.shape[1:]).flatten(0, 1)
-    warped: Tensor = operator(image, matrix, checked.size, *checked.options)
+    warped: Tensor = operator(image, matrix, fill, checked.options)
     return warped if many is None else warped.unflatten(0, (-1, many))
 
 

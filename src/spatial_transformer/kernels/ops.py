@@ -41,17 +41,36 @@ _LIBRARY.define(
 )
 
 
-def _warp(image: Tensor, matrix: Tensor, size: list[int], *options: Any) -> Tensor:
-    *rest, backend = options
-    found: Tensor = KERNELS[backend].forward(image, matrix, tuple(size), *rest, grid=False)
+def _warp(image: Tensor, matrix: Tensor, fill: Tensor | None, options: tuple[Any, ...]) -> Tensor:
+    size, kernel, padding, align_corners, backend = options
+    found: Tensor = KERNELS[backend].forward(
+        image, matrix, tuple(size), kernel, padding, fill, align_corners, grid=False
+    )
     return found
 
 
-def _sample(image: Tensor, grid: Tensor, *options: Any) -> Tensor:
-    *rest, backend = options
+def _sample(image: Tensor, grid: Tensor, fill: Tensor | None, options: tuple[Any, ...]) -> Tensor:
+    kernel, padding, align_corners, backend = options
     size = tuple(grid.shape[1:-1])
-    found: Tensor = KERNELS[backend].forward(image, grid, size, *rest, grid=True)
+    found: Tensor = KERNELS[backend].forward(
+        image, grid, size, kernel, padding, fill, align_corners, grid=True
+    )
     return found
+
+
+def _to_schema(fill: Tensor | None, options: tuple[Any, ...]) -> tuple[Any, ...]:
+    """As the operators' schemas have them."""
+    *first, align_corners, backend = options
+    return (*first, fill, align_corners, backend)
+
+
+def _from_schema(run: Any) -> Any:
+    def call(image: Tensor, maps: Tensor, *rest: Any) -> Tensor:
+        *first, fill, align_corners, backend = rest
+        output: Tensor = run(image, maps, fill, (*first, align_corners, backend))
+        return output
+
+    return call
 
 
 def _gradients(grid: bool) -> Any:
@@ -68,8 +87,8 @@ def _gradients(grid: bool) -> Any:
 
 
 for _name, _kernel in (
-    ("warp_matrix", _warp),
-    ("sample_grid", _sample),
+    ("warp_matrix", _from_schema(_warp)),
+    ("sample_grid", _from_schema(_sample)),
     ("warp_matrix_backward", _gradients(grid=False)),
     ("sample_grid_backward", _gradients(grid=True)),
 ):
@@ -130,22 +149,35 @@ def _gradient(grid: bool) -> Any:
     implementation = _gradients(grid)
 
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        image, maps, fill = ctx.saved_tensors
-        kernel, padding, align_corners, backend = ctx.options
+        image, given, fill = ctx.saved_tensors
+        maps = as_matrix(given, image)
+        *_, kernel, padding, align_corners, backend = ctx.options
         options = (kernel, padding, fill, align_corners)
         wanted = ctx.needs_input_grad[:2]
-        rest = (None,) * (5 if grid else 6)
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             inputs = [t for t, w in zip((image, maps), wanted, strict=True) if w]
-            out = _eager(grid, image, maps, ctx.size, options)
+            out = _eager(grid, image, maps, grad.shape[2:], options)
             found = iter(torch.autograd.grad(out, inputs, grad, create_graph=True))
-            return (*(next(found) if w else None for w in wanted), *rest)
-        seen = watched(grad, image, maps, fill)
-        call = getattr(torch.ops.stn, name) if seen else implementation
-        to_image, to_maps = call(grad, image, maps, *options, backend, *wanted)
-        return (to_image if wanted[0] else None, to_maps if wanted[1] else None, *rest)
+            to_image, to_maps = (next(found) if w else None for w in wanted)
+        else:
+            seen = watched(grad, image, maps, fill)
+            call = getattr(torch.ops.stn, name) if seen else implementation
+            to_image, to_maps = call(grad, image, maps, *options, backend, *wanted)
+        return (
+            to_image if wanted[0] else None,
+            to_maps.view(given.shape) if wanted[1] and to_maps is not None else None,
+            *(None, None),
+        )
 
     return backward
+
+
+def as_matrix(maps: Tensor, image: Tensor) -> Tensor:
+    """The affine matrices of thetas ``(B, P)``; other maps are what they are."""
+    if maps.dim() > 2:
+        return maps
+    dims = image.dim() - 2
+    return maps.view(-1, dims, dims + 1)
 
 
 def watched(*tensors: Tensor | None) -> bool:
@@ -199,49 +231,59 @@ with ThreadPoolExecutor(1) as _pool:
 
 def _differentiable(name: str, grid: bool, run: Any) -> Any:
     """``run`` with the operator's gradient. As torch.library.register_autograd, without what that
-    spends on operators that are anything whatever."""
+    spends on operators that are anything whatever.
+    """
 
-    def forward(ctx: Any, image: Tensor, maps: Tensor, *rest: Any) -> Tensor:
-        output: Tensor = run(image, maps, *rest)
-        kernel, padding, fill, align_corners, backend = rest[-5:]
-        ctx.size = tuple(output.shape[2:])
-        ctx.options = (kernel, padding, align_corners, backend)
+    def forward(ctx: Any, image: Tensor, maps: Tensor, fill: Any, options: Any) -> Tensor:
+        output: Tensor = run(image, as_matrix(maps, image), fill, options)
+        ctx.options = options
         ctx.save_for_backward(image, maps, fill)
         return output
 
     members = {"forward": staticmethod(forward), "backward": staticmethod(_gradient(grid))}
     function: Any = type(f"stn_{name}", (torch.autograd.Function,), members)
+    # what Function.apply comes to where torch.func is not at work, which does not get here
+    apply = super(torch.autograd.Function, function).apply
 
-    def call(image: Tensor, maps: Tensor, *rest: Any) -> Tensor:
-        wanted = torch.is_grad_enabled() and (image.requires_grad or maps.requires_grad)
-        output: Tensor = (function.apply if wanted else run)(image, maps, *rest)
+    def call(image: Tensor, maps: Tensor, fill: Tensor | None, options: tuple[Any, ...]) -> Tensor:
+        output: Tensor
+        if torch.is_grad_enabled() and (image.requires_grad or maps.requires_grad):
+            output = apply(image, maps, fill, options)
+        else:
+            output = run(image, as_matrix(maps, image), fill, options)
         return output
 
     return call
 
 
 def _make_operator(name: str, grid: bool, implementation: Any) -> Any:
-    """The operator as a function: by way of the dispatcher or, if nobody looks on, without. And
-    that without, for who has asked :func:`watched`."""
+    """The operator as a function of image, maps, fill and the other options: by way of the
+    dispatcher or, if nobody looks on, without. And that without, for who has asked :func:`watched`.
+    """
     operator = getattr(torch.ops.stn, name)
 
-    def below_autograd(*inputs: Any) -> Tensor:
+    def below_autograd(image: Tensor, maps: Tensor, fill: Any, options: Any) -> Tensor:
         with torch._C._AutoDispatchBelowAutograd():
-            output: Tensor = operator.default(*inputs)
+            output: Tensor = operator.default(image, maps, *_to_schema(fill, options))
         return output
 
-    _LIBRARY.impl(name, _differentiable(name, grid, below_autograd), "Autograd")
+    dispatched = _differentiable(name, grid, below_autograd)
     direct = _differentiable(name, grid, implementation)
+    _LIBRARY.impl(name, _from_schema(dispatched), "Autograd")
 
-    def call(image: Tensor, maps: Tensor, *rest: Any) -> Tensor:
-        way = operator if watched(image, maps, rest[-3]) else direct
-        output: Tensor = way(image, maps, *rest)
+    def call(image: Tensor, maps: Tensor, fill: Tensor | None, options: tuple[Any, ...]) -> Tensor:
+        output: Tensor
+        if watched(image, maps, fill):
+            output = operator(image, as_matrix(maps, image), *_to_schema(fill, options))
+        else:
+            output = direct(image, maps, fill, options)
         return output
 
     return call, direct
 
 
-#: image, matrix, size, kernel, padding, fill, align_corners, backend -> the warped image
-warp_matrix, warp_matrix_unwatched = _make_operator("warp_matrix", grid=False, implementation=_warp)
-#: image, grid, kernel, padding, fill, align_corners, backend -> the image at the grid
-sample_grid, _ = _make_operator("sample_grid", grid=True, implementation=_sample)
+#: image, matrix (or the affine theta), fill, (size, kernel, padding, align_corners, backend) -> the
+#: warped image
+warp_matrix, warp_matrix_unwatched = _make_operator("warp_matrix", False, _warp)
+#: image, grid, fill, (kernel, padding, align_corners, backend) -> the image at the grid
+sample_grid, _ = _make_operator("sample_grid", True, _sample)

@@ -33,8 +33,8 @@ class Affine(MatrixTransform):
         return full.view(*full.shape[:-1], self.dims, self.dims + 1)
 
     def matrix_for_kernels(self, theta: Tensor) -> Tensor:
-        # theta itself: a gradient of zero to the matrix is one to theta
-        return super().matrix_for_kernels(theta) if self.fixed else self._matrix(theta)
+        # a gradient of zero to the matrix is one to theta
+        return super().matrix_for_kernels(theta) if self.fixed else theta
 
     def _from_matrix(self, matrix: Tensor) -> Tensor:
         return matrix.flatten(-2)

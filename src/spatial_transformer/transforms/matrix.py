@@ -171,7 +171,7 @@ class MatrixTransform(Transform):
 
     def matrix_for_kernels(self, theta: Tensor) -> Tensor:
         """:meth:`matrix`, for those who read a matrix that is not finite as outside themselves,
-        with gradient zero."""
+        with gradient zero; or theta, if that is the affine matrix row by row."""
         return self.matrix(theta)
 
     def from_matrix(self, matrix: Tensor) -> Tensor:

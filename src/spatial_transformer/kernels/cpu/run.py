@@ -1,11 +1,13 @@
 """The C++ kernels on tensors: a plan of the call, pointers, and nothing else."""
 
+import ctypes
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from spatial_transformer.coordinates import coordinate_dtype
 from spatial_transformer.errors import ShapeError
 from spatial_transformer.kernels.cpu import load
 from spatial_transformer.kernels.cpu.load import Plan, function
@@ -49,23 +51,50 @@ def layout_of(image: Tensor) -> torch.memory_format:
     return torch.channels_last if image.dim() == 4 else torch.channels_last_3d
 
 
-def _plan(
-    image: Tensor,
-    maps: Tensor,
-    size: tuple[int, ...],
-    options: tuple[str, str, bool],
-    fill: Tensor | None,
-    grid: bool,
-) -> Plan:
-    """A plan is read only, so that calls alike can have the same one."""
-    return _plan_of_shapes(
-        *(image.shape, maps.shape, size, options, None if fill is None else fill.shape, grid),
-        *(_HALVES.get(image.dtype, 0), is_channels_last(image), torch.get_num_threads(), LEVEL),
-    )
+class _Call(NamedTuple):
+    """What calls alike share: all but pointers."""
+
+    plan: Any  # a reference to a Plan, which is read only
+    shape: tuple[int, ...]  # of the output
+    stored: torch.dtype  # of the image as the kernels read it, of the output and their gradients
+    dtype: torch.dtype  # of coordinates, maps and fill values
+    layout: torch.memory_format
+    forward: Callable[..., None]
+    backward: Callable[..., None]
 
 
 @lru_cache(maxsize=256)
-def _plan_of_shapes(
+def _call_of(
+    image: torch.Size,
+    image_dtype: torch.dtype,
+    channels_last: bool,
+    maps: torch.Size,
+    maps_dtype: torch.dtype,
+    fill: torch.Size | None,
+    size: tuple[int, ...],
+    options: tuple[str, str, bool],
+    grid: bool,
+    threads: int,
+    level: int,
+) -> _Call:
+    double = torch.float64 in (image_dtype, maps_dtype)
+    dtype = torch.float64 if double else torch.float32
+    stored = image_dtype if image_dtype in _HALVES and not double else dtype
+    plan = _plan(
+        *(image, maps, size, options, fill, grid),
+        *(_HALVES.get(stored, 0), channels_last, threads, level),
+    )
+    suffix = "f64" if double else "f32"
+    layout = torch.contiguous_format
+    if channels_last:
+        layout = torch.channels_last if len(image) == 4 else torch.channels_last_3d
+    return _Call(
+        *(ctypes.byref(plan), (plan.batch, image[1], *size), stored, dtype, layout),
+        *(function(f"stn_forward_{suffix}", 4), function(f"stn_backward_{suffix}", 6)),
+    )
+
+
+def _plan(
     image: torch.Size,
     maps: torch.Size,
     size: tuple[int, ...],
@@ -108,23 +137,30 @@ def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor if tensor.dtype is dtype else tensor.to(dtype)
 
 
-def _as_stored(tensor: Tensor, dtype: torch.dtype, layout: torch.memory_format) -> Tensor:
-    """With the image's layout and a type the kernels read: half precision is read as it is."""
-    if dtype == torch.float64 or tensor.dtype not in _HALVES:
-        tensor = _cast(tensor, dtype)
-    return tensor.contiguous(memory_format=layout)
-
-
-def _values(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    return None if tensor is None else _cast(tensor, dtype).contiguous()
-
-
 def _pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-def _function(name: str, dtype: torch.dtype, pointers: int):  # type: ignore[no-untyped-def]
-    return function(f"stn_{name}_{'f64' if dtype == torch.float64 else 'f32'}", pointers)
+def _ready(
+    image: Tensor,
+    maps: Tensor,
+    size: tuple[int, ...],
+    options: tuple[str, str, bool],
+    fill: Tensor | None,
+    grid: bool,
+) -> tuple[_Call, Tensor, Tensor, Tensor | None]:
+    """The call, and its tensors as the kernels read them."""
+    if image.is_contiguous():
+        last = False
+    elif not (last := is_channels_last(image)):
+        image = image.contiguous()
+    call = _call_of(
+        *(image.shape, image.dtype, last, maps.shape, maps.dtype),
+        *(None if fill is None else fill.shape, size, options, grid),
+        *(torch.get_num_threads(), LEVEL),
+    )
+    values = None if fill is None else _cast(fill, call.dtype).contiguous()
+    return call, _cast(image, call.stored), _cast(maps, call.dtype).contiguous(), values
 
 
 def forward(
@@ -143,14 +179,10 @@ def forward(
     Args:
         maps: matrices ``(B, d, d + 1)`` or, projective, ``(B, 3, 3)``; with ``grid``, grids.
     """
-    dtype, layout = coordinate_dtype(image, maps), layout_of(image)
-    stored, wide = _as_stored(image, dtype, layout), _values(maps, dtype)
-    values = _values(fill, dtype)
-    plan = _plan(stored, maps, size, (kernel, padding, align_corners), fill, grid)
-    shape = (plan.batch, image.shape[1], *size)
-    out = torch.empty(shape, dtype=stored.dtype, memory_format=layout)
-    call = _function("forward", dtype, 4)
-    call(plan, stored.data_ptr(), _pointer(wide), _pointer(values), out.data_ptr())
+    options = (kernel, padding, align_corners)
+    call, stored, wide, values = _ready(image, maps, size, options, fill, grid)
+    out = torch.empty(call.shape, dtype=call.stored, memory_format=call.layout)
+    call.forward(call.plan, stored.data_ptr(), wide.data_ptr(), _pointer(values), out.data_ptr())
     return _cast(out, image.dtype)
 
 
@@ -168,21 +200,17 @@ def backward(
     maps_too: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
     """The gradients to the image and to the maps, those that are wanted."""
-    dtype, layout = coordinate_dtype(image, maps), layout_of(image)
-    stored, wide = _as_stored(image, dtype, layout), _values(maps, dtype)
-    values = _values(fill, dtype)
-    options = (kernel, padding, align_corners)
-    plan = _plan(stored, maps, tuple(grad.shape[2:]), options, fill, grid)
-    stored_grad = _as_stored(_cast(grad, stored.dtype), dtype, layout)
-    to_image = torch.empty_like(stored, memory_format=layout) if image_too else None
+    options, size = (kernel, padding, align_corners), tuple(grad.shape[2:])
+    call, stored, wide, values = _ready(image, maps, size, options, fill, grid)
+    stored_grad = _cast(grad, call.stored).contiguous(memory_format=call.layout)
+    to_image = torch.empty_like(stored, memory_format=call.layout) if image_too else None
     to_maps = None
     if maps_too:
         # a shared grid's gradient is summed below; a shared matrix's is inside
-        batch = plan.batch if grid else maps.shape[0]
-        to_maps = torch.empty((batch, *maps.shape[1:]), dtype=dtype)
-    call = _function("backward", dtype, 6)
-    call(plan, *map(_pointer, (stored, wide, values, stored_grad, to_image, to_maps)))
-    if to_maps is not None and grid and plan.batch != maps.shape[0]:
+        batch = call.shape[0] if grid else maps.shape[0]
+        to_maps = torch.empty((batch, *maps.shape[1:]), dtype=call.dtype)
+    call.backward(call.plan, *map(_pointer, (stored, wide, values, stored_grad, to_image, to_maps)))
+    if to_maps is not None and grid and call.shape[0] != maps.shape[0]:
         to_maps = to_maps.unflatten(0, (maps.shape[0], -1)).sum(1)
     return (
         None if to_image is None else _cast(to_image, image.dtype),
