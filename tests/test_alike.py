@@ -1,11 +1,15 @@
 """Calls alike are checked once; what is not alike is."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
 
 import spatial_transformer as stn
 from spatial_transformer import alike, functional
+from spatial_transformer.errors import OptionError
 from spatial_transformer.kernels.cpu import load
 
 pytestmark = pytest.mark.skipif(load.LIBRARY is None, reason=f"no C++ kernels: {load.WHY}")
@@ -83,11 +87,13 @@ def test_what_cannot_be_told_to_be_alike_is_checked(checks, changes):
         {"theta": [[1.0, 0, 0, 0, 1, 0]]},
         {"image": torch.zeros(2, 3, 6, 6, dtype=torch.int64)},
         {"image": np.zeros((2, 3, 6, 6))},
+        {"image": None},
+        {"theta": None},
     ],
     ids=lambda changes: next(iter(changes)),
 )
 def test_a_bad_call_is_refused_after_good_ones_as_before(changes):
-    with pytest.raises(Exception) as before:
+    with pytest.raises(stn.SpatialTransformerError) as before:
         call(**changes)
     call()
     call(size=4)
@@ -95,7 +101,6 @@ def test_a_bad_call_is_refused_after_good_ones_as_before(changes):
     with pytest.raises(type(before.value)) as after:
         call(**changes)
     assert str(after.value) == str(before.value)
-    assert isinstance(after.value, stn.SpatialTransformerError | TypeError)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +143,43 @@ def test_transforms_of_torch_func_and_forward_mode_after_a_call_alike():
     assert change.abs().sum() > 0
     with torch.inference_mode():
         assert torch.equal(stn.warp(image, theta, "affine", (4, 4)), plain)
+
+
+def test_a_transform_with_checks_of_its_own_is_checked_each_time():
+    class Careful(stn.Affine):
+        def check_theta(self, theta):
+            if (theta > 1).any():
+                raise OptionError("too large")
+            return super().check_theta(theta).clamp(-1, 1)
+
+    transform, theta = Careful(), torch.full((2, 6), -3.0)
+    image = torch.rand(2, 3, 6, 6)
+    first, second = (call(image=image, transform=transform, theta=theta) for _ in range(2))
+    assert torch.equal(first, second)
+    with pytest.raises(OptionError):
+        call(transform=transform, theta=-theta)
+
+
+def test_a_transform_with_a_matrix_of_its_own_has_it():
+    class Doubled(stn.Affine):
+        def _matrix(self, full):
+            return 2 * super()._matrix(full)
+
+    theta = torch.rand(2, 6) / 2
+    for _ in range(2):
+        image = torch.rand(2, 3, 6, 6)
+        ours = call(image=image, theta=theta, transform=Doubled())
+        torch.testing.assert_close(ours, call(image=image, theta=2 * theta))
+
+
+def test_transforms_are_not_kept():
+    transform = stn.Affine()
+    call(transform=transform)
+    left = weakref.ref(transform)
+    del transform
+    gc.collect()
+    assert left() is None
+    call(transform=stn.Affine())  # whose identity may be the same
 
 
 def test_few_are_remembered():

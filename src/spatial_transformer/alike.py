@@ -1,17 +1,18 @@
 """Calls alike need not be checked again, which takes longer than to warp a small image."""
 
 from typing import Any, NamedTuple
+from weakref import ref
 
 import torch
 from torch import Tensor
 
-from spatial_transformer.transforms.matrix import MatrixTransform
+from spatial_transformer.transforms import Transform
 
 
 class Checked(NamedTuple):
     """What the checks of a warp by fused kernels came to."""
 
-    transform: MatrixTransform
+    transform: ref[Transform]
     dtype: torch.dtype  # of the matrix
     options: tuple[Any, ...]  # as the operator takes them
 
@@ -39,7 +40,7 @@ def what_alike_calls_share(
         return None
     alike = (
         *(image.shape, image.dtype, image.device, theta.shape, theta.dtype, theta.device),
-        *(transform, size, kernel, padding, align_corners, backend),
+        *(id(transform), size, kernel, padding, align_corners, backend),
     )
     try:
         hash(alike)
@@ -48,15 +49,19 @@ def what_alike_calls_share(
     return alike
 
 
-def found(alike: tuple[Any, ...] | None) -> Checked | None:
+def found(alike: tuple[Any, ...] | None, transform: object) -> Checked | None:
     """What the checks of such a call came to, if there has been one."""
-    return _CHECKED.get(alike)
+    checked = _CHECKED.get(alike)
+    # an identity may be that of a transform that is no more
+    return checked if checked is not None and checked.transform() is transform else None
 
 
-def remember(alike: tuple[Any, ...] | None, checked: Checked) -> None:
-    """That the checks of such a call came to this."""
-    if alike is None:
+def remember(
+    alike: tuple[Any, ...] | None, transform: Transform, dtype: torch.dtype, options: Any
+) -> None:
+    """That the checks of such a call came to this; but for transforms with checks of their own."""
+    if alike is None or type(transform).check_theta is not Transform.check_theta:
         return
     if len(_CHECKED) >= _MOST:
         _CHECKED.clear()
-    _CHECKED[alike] = checked
+    _CHECKED[alike] = Checked(ref(transform), dtype, options)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spatial_transformer.alike import Checked, found, remember, what_alike_calls_share
+from spatial_transformer.alike import found, remember, what_alike_calls_share
 from spatial_transformer.coordinates import check_size, coordinate_dtype, in_functorch
 from spatial_transformer.errors import BackendError, DTypeError, OptionError, ShapeError
 from spatial_transformer.kernels import ops
@@ -191,17 +191,18 @@ def warp(
     tensor([[[[1., 0.],
               [3., 2.]]]])
     """
+    if isinstance(transform, str):
+        make_shared()
+        transform = SHARED.get(transform, transform)
     alike = None
     if antialias is False and fill is None and not ops.watched(image, theta):
         alike = what_alike_calls_share(
             image, theta, transform, size, kernel, padding, align_corners, backend
         )
-        checked = found(alike)
-        if checked is not None:
-            return _warp_fused(ops.warp_matrix_unwatched, image, theta, None, checked)
-    if isinstance(transform, str):
-        make_shared()
-        transform = SHARED.get(transform, transform)
+        known = found(alike, transform)
+        if known is not None:
+            operator = ops.warp_matrix_unwatched
+            return _warp_fused(operator, image, theta, transform, known.dtype, None, known.options)
     transform = as_transform(transform)
     options = check_options(image, kernel, padding, fill, align_corners, backend)
     check_dims(image, transform)
@@ -213,9 +214,9 @@ def warp(
         use = resolve_backend(backend, image, options.kernel, options.fill)
         if use in ops.KERNELS:
             dtype = coordinate_dtype(image, theta)
-            checked = Checked(transform, dtype, (size, *options.for_kernels(use)))
-            remember(alike, checked)
-            return _warp_fused(ops.warp_matrix, image, theta, options.fill, checked)
+            rest = (size, *options.for_kernels(use))
+            remember(alike, transform, dtype, rest)
+            return _warp_fused(ops.warp_matrix, image, theta, transform, dtype, options.fill, rest)
     if image.is_floating_point():  # where it is read as exactly as the image asks for
         theta = theta.to(coordinate_dtype(image, theta))
     grid = transform.grid(theta, size, align_corners)
@@ -260,17 +261,23 @@ def _footprints(
 
 
 def _warp_fused(
-    operator: Any, image: Tensor, theta: Tensor, fill: Tensor | None, checked: Checked
+    operator: Any,
+    image: Tensor,
+    theta: Tensor,
+    transform: Any,
+    dtype: torch.dtype,
+    fill: Tensor | None,
+    options: tuple[Any, ...],
 ) -> Tensor:
-    """theta straight to the output: ``(B, P)`` or ``(B, N, P)``."""
-    if theta.dtype is not checked.dtype:
-        theta = theta.to(checked.dtype)
+    """theta, ``(B, P)`` or ``(B, N, P)``, straight to the output."""
+    if theta.dtype is not dtype:
+        theta = theta.to(coordinate_dtype(theta)).to(dtype)
     many = theta.shape[1] if theta.dim() == 3 else None
-    matrix = checked.transform.matrix_for_kernels(theta)
+    matrix = transform.matrix_for_kernels(theta)
     if many is not None:
         batch = max(image.shape[0], matrix.shape[0])
         matrix = matrix.expand(batch, *matrix.shape[1:]).flatten(0, 1)
-    warped: Tensor = operator(image, matrix, fill, checked.options)
+    warped: Tensor = operator(image, matrix, fill, options)
     return warped if many is None else warped.unflatten(0, (-1, many))
 
 

@@ -82,7 +82,7 @@ def test_subclasses_go_by_way_of_the_dispatcher():
     image, theta, _ = case()
     assert ops.watched(image.detach().as_subclass(Mine), theta)
     assert ops.watched(image, theta.detach().as_subclass(Mine))
-    assert not ops.watched(torch.nn.Parameter(image.detach()), theta, None)
+    assert not ops.watched(torch.nn.Parameter(image.detach()), theta)
     warped = stn.warp(image.detach().as_subclass(Mine), theta, "affine")
     assert isinstance(warped, Mine)
 

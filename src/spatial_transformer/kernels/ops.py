@@ -160,12 +160,12 @@ def _gradient(grid: bool) -> Any:
             found = iter(torch.autograd.grad(out, inputs, grad, create_graph=True))
             to_image, to_maps = (next(found) if w else None for w in wanted)
         else:
-            seen = watched(grad, image, maps, fill)
+            seen = watched(grad, image, maps, *(() if fill is None else (fill,)))
             call = getattr(torch.ops.stn, name) if seen else implementation
             to_image, to_maps = call(grad, image, maps, *options, backend, *wanted)
         return (
             to_image if wanted[0] else None,
-            to_maps.view(given.shape) if wanted[1] and to_maps is not None else None,
+            to_maps.reshape(given.shape) if wanted[1] and to_maps is not None else None,
             *(None, None),
         )
 
@@ -180,7 +180,7 @@ def as_matrix(maps: Tensor, image: Tensor) -> Tensor:
     return maps.view(-1, dims, dims + 1)
 
 
-def watched(*tensors: Tensor | None) -> bool:
+def watched(*tensors: Tensor) -> bool:
     """Whether an operator has to be called as one, by way of torch's dispatcher, since somebody
     looks on: a compiler, a tracer, a profiler, a mode, a transform of torch.func, forward-mode
     derivatives, or tensors of another kind (subclasses, batched, negated, sparse and whatever else
@@ -196,8 +196,6 @@ def watched(*tensors: Tensor | None) -> bool:
     ):
         return True
     for tensor in tensors:
-        if tensor is None:
-            continue
         if type(tensor) is not Tensor and type(tensor) is not torch.nn.Parameter:
             return True
         keys = torch._C._dispatch_keys(tensor).raw_repr()
@@ -229,9 +227,9 @@ with ThreadPoolExecutor(1) as _pool:
     _IN_MEMORY = _pool.submit(_keys_on, "cpu").result()
 
 
-def _differentiable(name: str, grid: bool, run: Any) -> Any:
+def _differentiable(name: str, grid: bool, run: Any, alone: bool) -> Any:
     """``run`` with the operator's gradient. As torch.library.register_autograd, without what that
-    spends on operators that are anything whatever.
+    spends on operators that are anything whatever. ``alone``: where nobody looks on.
     """
 
     def forward(ctx: Any, image: Tensor, maps: Tensor, fill: Any, options: Any) -> Tensor:
@@ -242,8 +240,8 @@ def _differentiable(name: str, grid: bool, run: Any) -> Any:
 
     members = {"forward": staticmethod(forward), "backward": staticmethod(_gradient(grid))}
     function: Any = type(f"stn_{name}", (torch.autograd.Function,), members)
-    # what Function.apply comes to where torch.func is not at work, which does not get here
-    apply = super(torch.autograd.Function, function).apply
+    # what Function.apply comes to where torch.func is not at work
+    apply = super(torch.autograd.Function, function).apply if alone else function.apply
 
     def call(image: Tensor, maps: Tensor, fill: Tensor | None, options: tuple[Any, ...]) -> Tensor:
         output: Tensor
@@ -267,13 +265,13 @@ def _make_operator(name: str, grid: bool, implementation: Any) -> Any:
             output: Tensor = operator.default(image, maps, *_to_schema(fill, options))
         return output
 
-    dispatched = _differentiable(name, grid, below_autograd)
-    direct = _differentiable(name, grid, implementation)
+    dispatched = _differentiable(name, grid, below_autograd, alone=False)
+    direct = _differentiable(name, grid, implementation, alone=True)
     _LIBRARY.impl(name, _from_schema(dispatched), "Autograd")
 
     def call(image: Tensor, maps: Tensor, fill: Tensor | None, options: tuple[Any, ...]) -> Tensor:
         output: Tensor
-        if watched(image, maps, fill):
+        if watched(image, maps, *(() if fill is None else (fill,))):
             output = operator(image, as_matrix(maps, image), *_to_schema(fill, options))
         else:
             output = direct(image, maps, fill, options)

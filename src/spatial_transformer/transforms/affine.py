@@ -34,7 +34,9 @@ class Affine(MatrixTransform):
 
     def matrix_for_kernels(self, theta: Tensor) -> Tensor:
         # a gradient of zero to the matrix is one to theta
-        return super().matrix_for_kernels(theta) if self.fixed else theta
+        if self.fixed:
+            return super().matrix_for_kernels(theta)
+        return theta if type(self)._matrix is Affine._matrix else self._matrix(theta)
 
     def _from_matrix(self, matrix: Tensor) -> Tensor:
         return matrix.flatten(-2)

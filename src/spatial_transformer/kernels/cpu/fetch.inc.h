@@ -2,6 +2,15 @@
 // row goes across the rows of the image. So what the next rows of the output come to is fetched as
 // whole rows of the image (slices, in 3-D), each once, a share of it with each step of the work.
 
+// `n` numbers, of which some may not exist.
+template <bool Write, class T>
+STN_INLINE void fetch_lines(const T* from, int64_t n) {
+  for (int64_t k = 0; k < n; k += 64 / sizeof(T)) __builtin_prefetch(from + k, Write, 2);
+}
+// Numbers of the output, or of its gradient, that are fetched ahead: they are gone along in order.
+template <class T>
+constexpr int kSoon = 2048 / sizeof(T);
+
 template <class T, int D>
 struct Fetch {
   const T* from = nullptr;  // what is fetched now: the place in the first plane,
@@ -26,10 +35,7 @@ struct Fetch {
   template <bool Write>
   STN_INLINE void some(int64_t apart, int64_t step, int64_t steps) const {
     if (!share) return;
-    const T* at = from + apart + step * share;
-    for (int64_t k = 0; k < steps * share; k += 64 / int64_t(sizeof(T))) {
-      __builtin_prefetch(at + k, Write, 2);
-    }
+    fetch_lines<Write>(from + apart + step * share, steps * share);
   }
 
  private:

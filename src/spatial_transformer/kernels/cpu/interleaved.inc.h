@@ -101,12 +101,12 @@ struct Interleaved {
   template <class F>
   STN_INLINE void for_chunks(int64_t first, int64_t last, bool slopes, const F& work) {
     const int64_t width = call.p.out_size[0];
-    if (call.foreseen()) fetch.begin(points, first);
+    if (call.foreseen) fetch.begin(points, first);
     for (int64_t r = first; r < last; ++r) {
       points.row(r);
       for (int64_t j = 0; j < width; j += kChunk) {
         const int count = int(width - j < kChunk ? width - j : kChunk);
-        if (call.foreseen()) fetch.advance(points, r + kAhead, base, m, count);
+        if (call.foreseen) fetch.advance(points, r + kAhead, base, m, count);
         chunk.find(points, finder, j, count, slopes);
         work(r, j, count);
       }
@@ -135,6 +135,17 @@ struct Interleaved {
     for (int n = 0; apart && n < kTaps<D, W>; ++n) {
       const int32_t place = chunk.place[n][k];
       at[n] = place < 0 ? spare : base + place * m;
+    }
+  }
+  // Fetches, if rows are, a share of them, or else what a pixel soon after pixel k reads.
+  STN_INLINE void foresee(int k, int count) const {
+    constexpr int soon = 3, line = 64 / sizeof(T);
+    if (call.foreseen) return fetch.template some<false>(0, k, 1);
+    if (call.pad || k + soon >= count) return;
+    const T* first = base + int64_t(chunk.index[k + soon]) * m;
+    STN_UNROLL
+    for (int n = 0; n < kTaps<D, W>; n += W) {
+      for (int64_t c = 0; c < W * m; c += line) __builtin_prefetch(first + offsets[n] + c);
     }
   }
   // The weights of pixel k, each in all lanes.
@@ -166,9 +177,10 @@ void interleaved_forward(const Call<T>& call, int64_t b, int64_t first, int64_t 
         }
         T* at[kTaps<D, W>];
         Vec<T> w[D][W];
-        p.fetch.template some<false>(0, k, 1);
+        p.foresee(k, count);
         p.taps_of(k, at);
         p.weights_of(k, w, nullptr);
+        fetch_lines<true>(out + kSoon<T>, m);
         for (int64_t c = 0; c < m; c += kLanes<T>) {
           Vec<T> values[kTaps<D, W>];
           STN_UNROLL
@@ -201,10 +213,11 @@ void interleaved_map_gradient(const Call<T>& call, int64_t b, int64_t first, int
         for (int a = 0; a < D; ++a) slopes[a][k] = 0;
         if (p.chunk.dead[k]) continue;
         T* from[kTaps<D, W>];
-        p.fetch.template some<false>(0, k, 1);
+        p.foresee(k, count);
         p.taps_of(k, from);
         Vec<T> sum[D][vectors] = {}, w[D][W], slope[D][W];
         p.weights_of(k, w, slope);
+        fetch_lines<false>(grad + kSoon<T>, m);
         for (int64_t c = 0; c < m; c += kSide) {
           STN_UNROLL
           for (int v = 0; v < vectors; ++v) {
@@ -250,6 +263,7 @@ STN_INLINE void interleaved_scatter(Interleaved<T, D, W>& p, int64_t first, int6
         const T on = p.chunk.w[0][n % W][k] * p.chunk.w[1][n / W % W][k];
         weights[n] = D == 3 ? on * p.chunk.w[D - 1][n / (W * W)][k] : on;
       }
+      fetch_lines<false>(grad + kSoon<T>, m);
       for (int64_t c = 0; c < m; c += kLanes<T>) {
         const Vec<T> g = load<Vec<T>>(grad + c);
         STN_UNROLL

@@ -76,6 +76,7 @@ struct Call {
   int64_t pad = 0;                   // pixels that copies are extended by; 0: no copies
   bool interleaved = false;          // copies have the channels of a pixel side by side
   bool alone = false;                // planes are copied and read one by one, at the same places
+  bool foreseen = false;             // rows of planes in place are fetched before they are read
   int64_t strips = 1;                // tasks of the gradient to one image, each with its own sum
 
   STN_INLINE int64_t plane() const { return p.size[0] * p.size[1] * p.size[2]; }
@@ -100,8 +101,6 @@ struct Call {
   }
   // computing with what lies in memory as it is
   STN_INLINE bool as_stored() const { return p.storage == kPlain && !p.channels_last; }
-  // what an affine map reads in place is known before, and may be far from the cache
-  STN_INLINE bool foreseen() const { return !pad && !p.grid && !p.projective; }
   STN_INLINE Axis axis(int k) const { return Axis(p.size[k], p.out_size[k], p.align_corners); }
 };
 

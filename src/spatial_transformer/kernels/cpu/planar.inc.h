@@ -73,7 +73,7 @@ struct Planar {
       step = call.plane();
       planes = static_cast<const T*>(call.image) +
                (call.image_of(b) * call.p.channels + low) * step;
-      if (call.foreseen()) fetch.begin(points, first);
+      if (call.foreseen) fetch.begin(points, first);
     }
     for (int64_t c = 0; c < count; ++c) fills[c] = call.fill_of(b, low + c);
   }
@@ -176,7 +176,7 @@ struct Planar {
       // whole vectors read on behind the run
       store_group(run.index + run.count, 0);
       for (int k = 0; k < D && run.located; ++k) store_group(run.at[k] + run.count, T(0));
-      if (call.foreseen()) {
+      if (call.foreseen) {
         const int64_t vectors = (run.count + kLanes<T> - 1) / kLanes<T>;
         fetch.advance(points, r + kAhead, planes, 1, vectors);
       }
@@ -215,6 +215,7 @@ STN_INLINE void forward_quickly(const Planar<T, D, W>& p, int first, int last, c
     const Weights<T, D, W> weights(t, false);
     p.foresee(plane, n);
     load_taps<T, D, W, Gather>(p.strides, p.run.index + n, plane, values);
+    __builtin_prefetch(to + n + kSoon<T>, 1, 2);
     store_some(to + n, weighted<Vec<T>, D, W>(values, weights.w), last - n);
   }
 }
@@ -321,6 +322,7 @@ STN_INLINE void slopes_quickly(const Planar<T, D, W>& p, int first, int last, co
     const Weights<T, D, W> weights(t, true);
     p.foresee(plane, n);
     load_taps<T, D, W, Gather>(p.strides, p.run.index + n, plane, values);
+    __builtin_prefetch(grad + n + kSoon<T>, 0, 2);
     add_slopes<T, D, W>(values, weights, load_some(grad + n, last - n), add, slope);
     for (int k = 0; k < D; ++k) store_some(slopes[k] + n, slope[k], last - n);
   }

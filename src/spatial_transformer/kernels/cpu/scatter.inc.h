@@ -56,6 +56,7 @@ STN_INLINE void scatter_quickly(const Planar<T, D, W>& p, int from, int to, cons
     }
     const int32_t* index = p.run.index + first;
     p.template foresee<true>(plane, first, kGroup);
+    __builtin_prefetch(grad + first + kSoon<T>, 0, 2);
     const auto add = [&](int k) STN_LAMBDA {
       T* at = plane + index[k];
       STN_UNROLL
@@ -76,7 +77,7 @@ template <class T, int D, int W>
 STN_INLINE void planar_scatter(Planar<T, D, W>& p, int64_t first, int64_t last, int64_t low,
                                T* planes, int64_t step) {
   p.planes = planes;
-  if (p.call.foreseen()) p.fetch.begin(p.points, first);
+  if (p.call.foreseen) p.fetch.begin(p.points, first);
   p.for_runs(first, last, [&]() STN_LAMBDA {
     int64_t grad_step;
     const T* grad = p.run_of(p.call.grad, low, grad_step);

@@ -149,6 +149,10 @@ void cut(Call<T>& call, bool scatter) {
     call.pad = 0;
     call.block = least(p.channels, kSide);
   }
+  // What an affine map reads in place is known before, and may be far from the cache. That all of
+  // its rows are fetched pays where most of their pixels are read.
+  call.foreseen = !call.pad && !p.grid && !p.projective &&
+                  call.plane() <= (call.interleaved ? 12 : 24) * call.out_plane();
   // Every tile of copied planes copies again what it reads.
   int64_t tile = kTile;
   if (call.pad) {
