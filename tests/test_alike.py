@@ -51,12 +51,20 @@ def test_calls_alike_are_checked_once(checks):
     assert len(checks) == 7
 
 
+def test_those_of_a_layer_are_checked_once(checks):
+    layer = stn.SpatialTransformer("fully_connected", "affine", (4, 4))
+    image = torch.rand(2, 3, 6, 6)
+    for _ in range(3):
+        layer(image)
+    assert len(checks) == 1
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"fill": 0.5, "padding": "border"},
         {"antialias": True},
-        {"kernel": stn.make_sampler("bilinear").kernel},
+        {"kernel": stn.make_sampler("bicubic").kernel},
         {"size": np.array([4, 4])},
     ],
     ids=lambda changes: next(iter(changes)),

@@ -6,6 +6,8 @@ from weakref import ref
 import torch
 from torch import Tensor
 
+from spatial_transformer.samplers.bilinear import Bilinear
+from spatial_transformer.samplers.nearest import Nearest
 from spatial_transformer.transforms import Transform
 
 
@@ -19,6 +21,7 @@ class Checked(NamedTuple):
 
 _CHECKED: dict[Any, Checked] = {}
 _MOST = 256
+_UNCHANGING = (Bilinear, Nearest)  # kernels without options
 _SIZES = (tuple, torch.Size, int, type(None))
 
 
@@ -35,8 +38,12 @@ def what_alike_calls_share(
     """All that the checks look at, of tensors in memory; None where it cannot be told."""
     if type(size) is list:
         size = tuple(size)
-    # 1 is equal to True and to 1.0, and not the same; a kernel may change
-    if type(align_corners) is not bool or type(kernel) is not str or type(size) not in _SIZES:
+    if type(kernel) in _UNCHANGING:
+        kernel = type(kernel)
+    elif type(kernel) is not str:
+        return None
+    # 1 is equal to True and to 1.0, and not the same
+    if type(align_corners) is not bool or type(size) not in _SIZES:
         return None
     alike = (
         *(image.shape, image.dtype, image.device, theta.shape, theta.dtype, theta.device),

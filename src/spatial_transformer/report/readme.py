@@ -26,8 +26,8 @@ def fill_table(text: str, name: str, table: str) -> str:
     return f"{before}{start}\n{table}\n{end}{rest.split(end, 1)[1]}"
 
 
-def _speed(results: Path) -> bench.Rows:
-    rows: bench.Rows = bench.load_results(results / "benchmarks" / "warp.json")["speed"]
+def _speed(results: Path, name: str = "warp") -> bench.Rows:
+    rows: bench.Rows = bench.load_results(results / "benchmarks" / f"{name}.json")["speed"]
     return rows
 
 
@@ -52,6 +52,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "import": lambda at: bench.import_table(bench.load_results(at / "benchmarks" / "import.json")),
     "machine": lambda at: bench.machine_line(at / "benchmarks" / "warp.json"),
     "speed": lambda at: bench.warp_table(_speed(at)),
+    "machine xeon": lambda at: bench.machine_line(at / "benchmarks" / "warp-xeon.json"),
+    "speed xeon": lambda at: bench.warp_table(_speed(at, "warp-xeon")),
     "speed without channels_last": lambda at: bench.warp_table(_speed(at), "without channels_last"),
     "speed channels_last": lambda at: bench.warp_table(_speed(at), "channels_last only"),
     "slower": lambda at: "\n".join(bench.loss_lines(_speed(at))),
