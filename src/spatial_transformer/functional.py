@@ -1,24 +1,21 @@
 """The two functions everything else is a shell around: ``sample`` and ``warp``."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from spatial_transformer.alike import found, remember, what_alike_calls_share
-from spatial_transformer.coordinates import check_size, coordinate_dtype, in_functorch
-from spatial_transformer.errors import BackendError, DTypeError, OptionError, ShapeError
+from spatial_transformer.backends import check_backend, in_function_transform, resolve_backend
+from spatial_transformer.coordinates import check_size, coordinate_dtype
+from spatial_transformer.errors import DTypeError, ShapeError
 from spatial_transformer.kernels import ops
 from spatial_transformer.kernels.cpu.run import layout_of
 from spatial_transformer.kernels.reference import sample_reference
 from spatial_transformer.samplers import KERNELS, as_kernel
 from spatial_transformer.samplers.antialias import check_points, footprints, sample_antialiased
-from spatial_transformer.samplers.bicubic import KEYS_A, Bicubic
-from spatial_transformer.samplers.bilinear import Bilinear
 from spatial_transformer.samplers.check import (
     check_batch,
     check_fill,
@@ -29,12 +26,9 @@ from spatial_transformer.samplers.check import (
 )
 from spatial_transformer.samplers.eager import sample_eager
 from spatial_transformer.samplers.kernel import Kernel
-from spatial_transformer.samplers.nearest import Nearest
 from spatial_transformer.samplers.padding import check_padding
 from spatial_transformer.transforms import SHARED, Transform, as_transform, make_shared
 from spatial_transformer.transforms.matrix import MatrixTransform
-
-BACKENDS = ("auto", "eager", "cpu", "triton", "reference")
 
 KernelLike = str | Kernel | Callable[[Tensor], Tensor]
 Fill = float | Sequence[float] | Tensor | None
@@ -279,79 +273,6 @@ def _warp_fused(
         matrix = matrix.expand(batch, *matrix.shape[1:]).flatten(0, 1)
     warped: Tensor = operator(image, matrix, fill, options)
     return warped if many is None else warped.unflatten(0, (-1, many))
-
-
-class EagerWarning(UserWarning):
-    """The fused kernels are not there, so ``backend="auto"`` runs plain torch operations."""
-
-
-def backend_status() -> dict[str, tuple[bool, str]]:
-    """Of every backend but auto, whether it is available and why (not)."""
-    return {
-        **{name: kernels.available() for name, kernels in ops.KERNELS.items()},
-        "eager": (True, "plain torch operations, everywhere"),
-        "reference": (True, "float64 oracle, slow, for tests"),
-    }
-
-
-def resolve_backend(backend: str, image: Tensor, kernel: Kernel, fill: Tensor | None) -> str:
-    """The backend that does the work, not auto; ``backend`` is checked already.
-
-    Raises: BackendError where a named one lacks what is asked of it.
-    """
-    if backend == "reference" and fill is not None and fill.requires_grad:
-        raise BackendError("backend='reference' has no gradient to fill: use 'auto' or 'eager'")
-    if backend == "reference" and in_function_transform():
-        raise BackendError(
-            "backend='reference' has no torch.func transforms: use 'auto' or 'eager'"
-        )
-    if backend in ("eager", "reference"):
-        return backend
-    use = ("triton" if image.is_cuda else "cpu") if backend == "auto" else backend
-    lacking = _lacking(use, image, kernel, fill)
-    if lacking is None:
-        available, why = ops.KERNELS[use].available()
-        if available or ops.TRACED_ONLY.get():
-            return use
-        _warn_once(why)
-    elif backend != "auto":
-        raise BackendError(f"backend={backend!r} has no {lacking}: use 'auto' or 'eager'")
-    return "eager"
-
-
-def _lacking(use: str, image: Tensor, kernel: Kernel, fill: Tensor | None) -> str | None:
-    """What the fused kernels have not of a call."""
-    # a subclass may weigh otherwise than its base
-    if type(kernel) not in (Nearest, Bilinear, Bicubic):
-        return f"kernel {type(kernel).__name__}"
-    if isinstance(kernel, Bicubic) and kernel.a != KEYS_A:
-        return f"bicubic kernel of an a other than {KEYS_A}"
-    if fill is not None and fill.requires_grad:
-        return "a gradient to fill"
-    if in_function_transform():
-        return "torch.func transforms and forward-mode derivatives"
-    lacking: str | None = ops.KERNELS[use].lacking(image, kernel.name)
-    return lacking
-
-
-def check_backend(backend: str) -> None:
-    """Raises: OptionError for an unknown name, BackendError saying why one is not available."""
-    if backend not in BACKENDS:
-        raise OptionError(f"unknown backend {backend!r}. Known: {', '.join(BACKENDS)}")
-    if backend != "auto":
-        available, why = backend_status()[backend]
-        if not available:
-            raise BackendError(f"backend={backend!r} is not available: {why}")
-
-
-@cache
-def _warn_once(why: str) -> None:
-    warnings.warn(f"running eager: {why}", EagerWarning, stacklevel=4)
-
-
-def in_function_transform() -> bool:
-    """Whether vmap, jvp or their like are at work, which operators in C++ know nothing of."""
-    return in_functorch() or torch.autograd.forward_ad._current_level >= 0
 
 
 class Sampler(nn.Module):

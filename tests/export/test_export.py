@@ -100,7 +100,7 @@ class TestWarps:
             from spatial_transformer.kernels.cpu import run
 
             monkeypatch.setattr(run, "available", lambda: (False, "not built"))
-            monkeypatch.setattr("spatial_transformer.functional._warn_once", lambda why: None)
+            monkeypatch.setattr("spatial_transformer.backends._warn_once", lambda why: None)
         export_warp(Warp("affine"), tmp_path / "warp.onnx", images=digits)
         kinds = [n.op_type for n in onnx.load(tmp_path / "warp.onnx").graph.node]
         assert kinds.count("GridSample") == 1

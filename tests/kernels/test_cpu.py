@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 import spatial_transformer as stn
-from spatial_transformer import alike, functional
+from spatial_transformer import alike, backends, functional
 from spatial_transformer.errors import BackendError
 from spatial_transformer.kernels.cpu import load, run
 from spatial_transformer.samplers.padding import PADDINGS
@@ -533,15 +533,15 @@ class TestChoice:
     def test_without_a_build_auto_says_once_that_it_is_eager(self, monkeypatch):
         monkeypatch.setattr(load, "LIBRARY", None)
         monkeypatch.setattr(load, "WHY", "not built; do this")
-        functional._warn_once.cache_clear()
+        backends._warn_once.cache_clear()
         monkeypatch.setattr(alike, "_CHECKED", {})
         image, theta, out = case(SHAPES[3])
-        with pytest.warns(functional.EagerWarning, match="running eager: not built; do this"):
+        with pytest.warns(backends.EagerWarning, match="running eager: not built; do this"):
             stn.warp(image, theta, "affine", out)
         stn.warp(image, theta, "affine", out)  # a second warning would be an error
         with pytest.raises(BackendError, match="'cpu' is not available: not built; do this"):
             stn.warp(image, theta, "affine", out, backend="cpu")
-        functional._warn_once.cache_clear()
+        backends._warn_once.cache_clear()
 
 
 @pytest.mark.parametrize("kernel", ["bilinear", "bicubic"])

@@ -17,8 +17,8 @@ def doctor() -> None:
     import torch
 
     import spatial_transformer
+    from spatial_transformer.backends import backend_status
     from spatial_transformer.data.mnist import locate_mnist
-    from spatial_transformer.functional import backend_status
 
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("spatial_transformer", spatial_transformer.__version__)

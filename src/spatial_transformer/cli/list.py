@@ -11,9 +11,9 @@ def list_names() -> None:
 
         stn list
     """
+    from spatial_transformer.backends import BACKENDS
     from spatial_transformer.data.catalogue import DATASETS
     from spatial_transformer.experiments.catalogue import EXPERIMENTS
-    from spatial_transformer.functional import BACKENDS
     from spatial_transformer.hub import list_pretrained
     from spatial_transformer.localisation import list_localisations
     from spatial_transformer.models.build import MODELS

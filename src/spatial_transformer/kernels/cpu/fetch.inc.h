@@ -23,7 +23,7 @@ struct Fetch {
   }
   // What output rows up to r read of planes whose pixels are `pixel` numbers apart, in so many steps.
   void advance(const Points<T, D>& points, int64_t r, const T* plane, int64_t pixel,
-                          int64_t steps) {
+               int64_t steps) {
     const int64_t to = front(points, r, 1);
     const int64_t pitch = (D == 3 ? points.call.slice() : points.call.stride()) * pixel;
     from = plane + (reached < to ? reached : to) * pitch;
