@@ -51,6 +51,13 @@ def test_calls_alike_are_checked_once(checks):
     assert len(checks) == 7
 
 
+def test_a_size_that_changes_is_looked_at(checks):
+    n = torch.tensor(3)
+    assert call(size=(n, n)).shape[2:] == (3, 3)
+    n.fill_(5)
+    assert call(size=(n, n)).shape[2:] == (5, 5)
+
+
 def test_those_of_a_layer_are_checked_once(checks):
     layer = stn.SpatialTransformer("fully_connected", "affine", (4, 4))
     image = torch.rand(2, 3, 6, 6)

@@ -105,6 +105,16 @@ class TestCompile:
             found = self.compiled(sample)(image, grid)
             torch.testing.assert_close(found, sample(image, grid), rtol=0, atol=1e-5)
 
+    @pytest.mark.parametrize("fill", [3, [3, 4, 5]], ids=str)
+    def test_integers_with_a_fill(self, fill):
+        image, grid = torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.full((2, 2, 2, 2), 5.0)
+
+        def sample(image, grid):
+            return stn.sample(image, grid, kernel="nearest", padding="fill", fill=fill)
+
+        assert torch.equal(self.compiled(sample)(image, grid), sample(image, grid))
+        assert sample(image.to("meta"), grid.to("meta")).shape == (2, 3, 2, 2)
+
     @pytest.mark.parametrize("kernel", ["lanczos", "bspline3", "bicubic"])
     def test_sizes_that_may_change(self, kernel):
         torch._dynamo.reset()
@@ -256,6 +266,21 @@ def test_half_images_stay_near_float32():
         assert narrow.dtype == torch.float16
         assert (narrow.float() - wide).abs().max() < 1e-3
     assert torch.equal(stn.warp(image, torch.tensor([[0.0, 1, 0, 0]]).half(), "similarity"), image)
+
+
+@pytest.mark.parametrize("order", range(2, 6))
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_splines_of_half_images_are_rounded_once(dtype, order):
+    """Spline coefficients are larger than pixels: half precision has no room for them."""
+    turns = torch.arange(32) % 2 * 2.0 - 1
+    theta = torch.tensor([[1.0, 0.1, 0.03, 0, 1, 0]])
+    for pixels in (3e4 * turns[:, None] * turns, torch.rand(32, 32)):
+        image = pixels[None, None].to(dtype)
+        options = {"kernel": f"bspline{order}", "padding": "mirror"}
+        wide = stn.warp(image.double(), theta.double(), "affine", **options)
+        narrow = stn.warp(image, theta, "affine", **options)
+        allowed = 0.6 * torch.finfo(dtype).eps * wide.abs() + 1e-5 * wide.abs().max()
+        assert ((narrow.double() - wide).abs() <= allowed).all()
 
 
 def test_samplers_copy_and_pickle():

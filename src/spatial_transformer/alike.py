@@ -45,6 +45,8 @@ def what_alike_calls_share(
     # 1 is equal to True and to 1.0, and not the same
     if type(align_corners) is not bool or type(size) not in _SIZES:
         return None
+    if isinstance(size, tuple) and any(type(n) is not int for n in size):
+        return None  # a tensor is hashed as an object, whatever it holds
     alike = (
         *(image.shape, image.dtype, image.device, theta.shape, theta.dtype, theta.device),
         *(id(transform), size, kernel, padding, align_corners, backend),

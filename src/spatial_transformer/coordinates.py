@@ -18,7 +18,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from spatial_transformer.errors import DTypeError, ShapeError
+from spatial_transformer.errors import DTypeError, OptionError, ShapeError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -149,12 +149,14 @@ def grid_from_flow(flow: Tensor, align_corners: bool = False) -> Tensor:
     """A grid out of a residual flow in pixels: ``(B, H, W, 2)`` or ``(B, D, H, W, 3)``; output
     pixel p reads the input of the same size at p + flow(p).
 
-    Raises: ShapeError.
+    Raises: ShapeError, DTypeError.
 
     >>> grid_from_flow(torch.zeros(1, 1, 2, 2))
     tensor([[[[-0.5000,  0.0000],
               [ 0.5000,  0.0000]]]])
     """
+    if not isinstance(flow, Tensor):
+        raise DTypeError(f"flow must be a tensor, got {type(flow).__name__}")
     size = flow.shape[1:-1]
     if len(size) not in (2, 3) or flow.shape[-1] != len(size):
         raise ShapeError(f"flow must be (B, H, W, 2) or (B, D, H, W, 3), got {tuple(flow.shape)}")
@@ -200,6 +202,18 @@ def in_functorch() -> bool:
 # what torch.compiler.assume_constant_result does, without importing the compiler (a second): while
 # tracing, it is asked of the transforms that are at work then, on which torch.compile guards
 in_functorch._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def can_be_looked_at(tensor: Tensor) -> bool:
+    """Whether a tensor's values are there: not traced, mapped over, or of the meta device."""
+    there = type(tensor) is Tensor and tensor.device.type != "meta"
+    return there and not torch.compiler.is_compiling() and not in_functorch()
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raises: OptionError unless it is True or False."""
+    if not isinstance(value, bool):
+        raise OptionError(f"{name} must be True or False, got {value!r}")
 
 
 def is_count(value: object) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spatial_transformer.alike import found, remember, what_alike_calls_share
 from spatial_transformer.backends import check_backend, in_function_transform, resolve_backend
-from spatial_transformer.coordinates import check_size, coordinate_dtype
+from spatial_transformer.coordinates import check_flag, check_size, coordinate_dtype
 from spatial_transformer.errors import DTypeError, ShapeError
 from spatial_transformer.kernels import ops
 from spatial_transformer.kernels.cpu.run import layout_of
@@ -20,7 +20,6 @@ from spatial_transformer.samplers.check import (
     check_batch,
     check_fill,
     check_fill_option,
-    check_flag,
     check_grid,
     check_image,
 )
@@ -58,7 +57,8 @@ def sample(
         kernel: a name of :func:`list_samplers`, a ``Kernel``, or a callable k(d) with ``support``.
         padding: zeros, fill, border, reflection, mirror or wrap.
         fill: what padding="fill" reads outside, and what any padding but zeros reads at a
-            non-finite coordinate (0 if None): a number, ``(C,)`` or ``(B, C)``.
+            non-finite coordinate (0 if None): a number, ``(C,)`` or ``(B, C)``. NaN or infinity
+            reach every pixel whose taps it is among, at weight 0 too (but for nearest).
         antialias: average over every output pixel's footprint on the image, which the grid's
             Jacobian gives; a number is that many points an axis (``torch.compile`` wants one).
         backend: auto, eager, cpu, triton or reference.
@@ -75,7 +75,7 @@ def sample(
     """
     options = check_options(image, kernel, padding, fill, align_corners, backend)
     check_grid(grid, image, options.fill)
-    if not antialias:
+    if antialias is False:
         return _sample(image, grid, options)
     steps = footprints(grid)
     return _sample_antialiased(image, grid, steps, options, antialias)
@@ -204,7 +204,8 @@ def warp(
     theta = transform.check_theta(theta)
     check_batch(image, theta, "theta", options.fill)
     many = theta.shape[1] if theta.dim() == 3 else None
-    if isinstance(transform, MatrixTransform) and image.is_floating_point() and not antialias:
+    fusable = isinstance(transform, MatrixTransform) and transform.is_its_matrix
+    if fusable and image.is_floating_point() and antialias is False:
         use = resolve_backend(backend, image, options.kernel, options.fill)
         if use in ops.KERNELS:
             dtype = coordinate_dtype(image, theta)
@@ -214,7 +215,7 @@ def warp(
     if image.is_floating_point():  # where it is read as exactly as the image asks for
         theta = theta.to(coordinate_dtype(image, theta))
     grid = transform.grid(theta, size, align_corners)
-    if antialias:
+    if antialias is not False:
         steps = _footprints(transform, theta, grid, size, align_corners)
         if many is None:
             return _sample_antialiased(image, grid, steps, options, antialias)

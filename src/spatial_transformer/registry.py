@@ -47,5 +47,5 @@ class Registry(Generic[T]):
             return builder(**options)
         except SpatialTransformerError:
             raise
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ArithmeticError) as error:
             raise OptionError(f"{self.kind} {name!r}: {error}") from error

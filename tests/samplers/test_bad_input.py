@@ -10,6 +10,7 @@ import spatial_transformer as stn
 from spatial_transformer.coordinates import grid_from_flow, grid_from_pixels
 from spatial_transformer.errors import BackendError, DTypeError, OptionError, ShapeError
 from spatial_transformer.kernels.ops import KERNELS
+from spatial_transformer.samplers.bilinear import Bilinear
 
 IMAGE, GRID = torch.zeros(2, 3, 4, 5), torch.zeros(2, 6, 7, 2)
 THETA = torch.zeros(2, 6)
@@ -57,6 +58,13 @@ def test_tensors(image, grid, error, message):
         ({"fill": 1.0}, OptionError, "contradicts padding='zeros'"),
         ({"padding": "fill", "fill": [1.0, 2.0]}, ShapeError, "3 channels, got shape"),
         ({"padding": "fill", "fill": "red"}, OptionError, "fill must be a number, .* got 'red'"),
+        ({"padding": "fill", "fill": 2j}, OptionError, "fill must be a number"),
+        ({"padding": "fill", "fill": torch.tensor(2j)}, OptionError, "fill must be a number"),
+        ({"padding": "fill", "fill": [1, 2, "x"]}, OptionError, "fill must be a number"),
+        ({"padding": "fill", "fill": [1, 2, 1e39]}, OptionError, "not a value of .*float32"),
+        ({"kernel": Bilinear}, OptionError, "kernel must be a name or .*got <class"),
+        ({"antialias": 0}, OptionError, "antialias must be True, False or a number .*got 0"),
+        ({"antialias": None}, OptionError, "antialias must be True, False or .*got None"),
         ({"backend": "cuda"}, OptionError, "unknown backend 'cuda'. Known: auto, eager"),
         ({"align_corners": "no"}, OptionError, "align_corners must be True or False, got 'no'"),
     ],
@@ -105,11 +113,13 @@ def test_a_fill_of_another_batch(backend):
 
 
 @pytest.mark.parametrize(("dtype", "fill"), [(torch.uint8, 0.5), (torch.uint8, -1),
-                                             (torch.uint8, 300), (torch.int64, 1.5)])  # fmt: skip
+                                             (torch.uint8, 300), (torch.int64, 1.5),
+                                             (torch.int64, math.inf)])  # fmt: skip
 def test_a_fill_that_an_integer_image_cannot_hold(dtype, fill):
     options = {"kernel": "nearest", "padding": "fill"}
-    with pytest.raises(OptionError, match=f"fill={fill} is not a value of an image of {dtype}"):
-        stn.sample(IMAGE.to(dtype), GRID, fill=fill, **options)
+    for given in (fill, [1, 2, fill], np.array([1, 2, fill]), torch.tensor([1, 2, fill])):
+        with pytest.raises(OptionError, match=rf"fill=.* is not a value of an image of {dtype}"):
+            stn.sample(IMAGE.to(dtype), GRID, fill=given, **options)
     read = stn.sample(IMAGE.to(dtype), torch.full_like(GRID, 5), fill=7, **options)
     assert read.dtype == dtype
     assert (read == 7).all()
@@ -189,7 +199,7 @@ def test_layers_look_at_the_image_before_their_networks_do(layer):
         (stn.make_transform, "log_polar", {"inner": "a"}, "0 < inner < outer must hold"),
         (stn.make_transform, "diffeomorphic", {"steps": 64}, "steps must be 0 to 24 squarings"),
         (stn.make_transform, "linear_basis", {"features": None}, "transform 'linear_basis': "),
-        (stn.make_transform, "thin_plate_spline", {"points": "abc"}, "'thin_plate_spline': "),
+        (stn.make_transform, "thin_plate_spline", {"points": "abc"}, "control points must be"),
         (stn.make_sampler, "bicubic", {"a": "x"}, "kernel 'bicubic': "),
         (stn.make_sampler, "bicubic", {"a": math.nan}, "kernel 'bicubic': "),
         (make_localisation, "fully_connected", {"units": 32}, "numbers in a list, got 32"),
@@ -198,6 +208,7 @@ def test_layers_look_at_the_image_before_their_networks_do(layer):
         (make_localisation, "convolutional", {"kernel_size": 0}, "kernel_size must be a positive"),
         (make_localisation, "convolutional", {"downsample": 0}, "downsample must be a positive"),
         (make_localisation, "convolutional", {"count": 2.5}, "count must be a positive number"),
+        (stn.make_sampler, "bicubic", {"a": math.inf}, "kernel 'bicubic': "),
     ],
 )
 def test_options_of_what_is_made_by_name(make, name, options, message):
@@ -218,6 +229,17 @@ def test_what_torch_func_and_meta_tensors_cannot_have():
     assert mapped(antialias=2)(IMAGE, theta).shape == (2, 1, 3, 4, 5)
     with pytest.raises(BackendError, match="'reference' has no torch.func transforms"):
         mapped(backend="reference")(IMAGE, theta)
+
+
+def test_what_is_no_tensor_and_no_module():
+    with pytest.raises(DTypeError, match="flow must be a tensor, got NoneType"):
+        grid_from_flow(None)
+    with pytest.raises(OptionError, match="model must be a torch.nn.Module, got NoneType"):
+        stn.param_groups(None, 0.1)
+    with pytest.raises(OptionError, match="align_corners must be True or False, got 'no'"):
+        stn.Affine().grid(THETA, (3, 3), "no")
+    with pytest.raises(OptionError, match="align_corners must be True or False, got 'no'"):
+        stn.Displacement((3, 3), align_corners="no")
 
 
 def test_options_of_what_is_made_of_transforms():

@@ -363,6 +363,24 @@ class TestProperties:
         read = stn.sample(image, grid, kernel="nearest", padding="wrap", backend=backend)
         assert read.flatten().tolist() == [0, 0, 0, 2]
 
+    @pytest.mark.parametrize("kernel", ["nearest", "bilinear", "bspline0", "bspline1"])
+    @pytest.mark.parametrize("padding", ["wrap", "mirror", "reflection"])
+    def test_far_off_is_the_same_whoever_computes_it(self, padding, kernel):
+        """A coordinate of float32 is a number of float64: the oracle knows where it is."""
+        image = torch.rand(1, 1, 1, 16)
+        grid = torch.zeros(1, 1, 9000, 2)
+        grid[..., 0] = 3e6 * (2 * torch.rand(9000) - 1)
+        u = grid[..., 0].double() * 8 + 7.5
+        # what float32 can tell in pixels, and is not so near to one that it is taken for it
+        told = (u.float().double() == u) & (2 * u == (2 * u).round())
+        grid = grid[:, :, told.flatten()]
+        assert grid.shape[2] > 1000
+        oracle = {"bspline0": "nearest", "bspline1": "bilinear"}.get(kernel, kernel)
+        wanted = stn.sample(image.double(), grid.double(), kernel=oracle, padding=padding)
+        for backend in ("auto", "eager"):
+            read = stn.sample(image, grid, kernel=kernel, padding=padding, backend=backend)
+            torch.testing.assert_close(read.double(), wanted, rtol=0, atol=1e-6)
+
     @settings(max_examples=40, deadline=None)
     @given(n=st.integers(1, 40), turns=st.integers(0, 3), seed=st.integers(0, 99))
     def test_quarter_turns_are_rot90(self, n, turns, seed):

@@ -124,6 +124,12 @@ def test_bad_control_points_are_named():
     assert stn.BSplineDeformation(4).num_params == stn.BSplineDeformation((4, 4)).num_params
     with pytest.raises(OptionError, match="regularisation must not be negative"):
         ThinPlateSpline(regularisation=-1)
+    for wrong in ("x", [[0.0, 1.0], [2.0]], None, 3.0, torch.rand(4, 3)):
+        if wrong is not None:
+            with pytest.raises(OptionError, match=r"control points must be \(K, 2\)"):
+                ThinPlateSpline(points=wrong)
+        with pytest.raises(OptionError, match="control points must be|takes shape=, or points="):
+            PiecewiseAffine(points=wrong, triangles=[[0, 1, 2]])
 
 
 class TestPiecewiseAffine:
@@ -165,6 +171,11 @@ class TestPiecewiseAffine:
             PiecewiseAffine(points=points, triangles=torch.tensor([[0, 1, 2]]))
         with pytest.raises(OptionError, match="indices of the 4 control points"):
             PiecewiseAffine(points=points, triangles=torch.tensor([[0, 1, 4]]))
+        for wrong in ([], [[0, 1]], [[0, 1, 1.5]], [[0, 1, -1]]):
+            with pytest.raises(OptionError, match="indices of the 4 control points"):
+                PiecewiseAffine(points=points, triangles=wrong)
+        with pytest.raises(OptionError, match=r"triangles must be \(T, 3\) indices, got 'abc'"):
+            PiecewiseAffine(points=points, triangles="abc")
         with pytest.raises(OptionError, match="takes shape=, or points="):
             PiecewiseAffine(points=points)
 

@@ -6,6 +6,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from torch import nn
@@ -28,6 +30,7 @@ from spatial_transformer.transforms import (
     Similarity,
     ThinPlateSpline,
 )  # fmt: skip
+from spatial_transformer.transforms.linear_basis import homogeneous_features
 from spatial_transformer.transforms.regularisers import (
     bending_energy,
     identity_penalty,
@@ -201,6 +204,21 @@ class TestLinearBasis:
         layer(image).square().sum().backward()
         assert t.features.bend.grad.abs() > 0
 
+    @pytest.mark.parametrize("width", [1, 3, 5])
+    def test_the_identity_is_exact_where_features_are_learnt(self, width):
+        class Features(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, width))
+
+            def forward(self, points):
+                return torch.cat([homogeneous_features(points), self.body(points)], dim=-1)
+
+        t = LinearBasis(Features())
+        assert torch.equal(t.identity().unique(), torch.tensor([0.0, 1.0]))
+        image = torch.rand(1, 1, 15, 15)
+        assert torch.equal(stn.warp(image, t.identity()[None], t), image)
+
     def test_bad_bases_are_named(self):
         with pytest.raises(OptionError, match="no theta of this basis is the identity"):
             LinearBasis(lambda p: p[..., :1])
@@ -273,7 +291,23 @@ class TestBounded:
             image = torch.rand(1, 1, 5, 5)
             torch.testing.assert_close(stn.warp(image, torch.zeros(1, t.num_params), t), image)
 
+    @given(low=st.floats(1e-3, 0.999), high=st.floats(1.001, 1e3), theta=st.floats(-4, 4))
+    @settings(max_examples=100, deadline=None)
+    def test_is_the_formula(self, low, high, theta):
+        t = Bounded(Similarity(), {"s": (low, high)})
+        assert torch.equal(
+            t.matrix(torch.zeros(1, 4)), Similarity().matrix(t.family.identity()[None])
+        )
+        centre, half = (low + high) / 2, (high - low) / 2
+        wanted = centre + half * math.tanh(theta + math.atanh((1 - centre) / half))
+        entry = torch.tensor([[0.0, theta, 0.0, 0.0]], dtype=torch.float64)
+        assert t.values(entry)[0, 1].item() == pytest.approx(wanted, rel=1e-9)
+        back = t.from_matrix(t.matrix(entry))
+        assert back[0, 1].item() == pytest.approx(theta, abs=1e-5)
+
     def test_bad_bounds(self):
+        with pytest.raises(OptionError, match="too lopsided"):
+            Bounded(Similarity(), {"s": (0.5, 1e30)})
         with pytest.raises(OptionError, match="no parameter 'scale'"):
             Bounded(Similarity(), {"scale": (0, 1)})
         with pytest.raises(OptionError, match=r"around its identity value 1, got \(2, 3\)"):
@@ -321,17 +355,19 @@ def test_rotations_equal_scipys(size):
     np.testing.assert_allclose(back[:, :3].numpy(), vector, rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize("size", [1e9, 1e18, 1e30, 3e38, 1e-30])
+@pytest.mark.parametrize("size", [1e9, 1e18, 4e18, 1e30, 3e38, 1e-30])
 @pytest.mark.parametrize("family", [Rigid, Similarity])
 def test_rotation_vectors_of_any_length_have_a_gradient(size, family):
     t = family(dims=3)
     theta = t.identity()[None].clone()
     theta[0, 0] = size
     theta.requires_grad_()
-    warped = stn.warp(torch.rand(1, 1, 3, 4, 5), theta, t, padding="border")
-    warped.square().sum().backward()
-    assert torch.isfinite(warped).all()
-    assert torch.isfinite(theta.grad).all()
+    theta.data[0, 1] = size / 3
+    for padding in ("border", "wrap"):
+        warped = stn.warp(torch.rand(1, 1, 8, 8, 8), theta, t, padding=padding)
+        (warped * torch.randn_like(warped)).sum().backward()
+        assert torch.isfinite(warped).all()
+        assert torch.isfinite(theta.grad).all()
 
 
 class TestRegularisers:

@@ -147,6 +147,47 @@ def test_horizon_and_behind_are_outside_without_nan_gradients():
     assert torch.isfinite(theta.grad).all()
 
 
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+@pytest.mark.parametrize("huge", [1e30, 1e35, 3e38])
+def test_what_overflows_is_outside_and_passes_no_gradient(backend, huge):
+    theta = torch.tensor([[1.0, 0, huge, 0, 1, 0, -0.8, -0.4]], requires_grad=True)
+    for kernel, padding in (("bilinear", "zeros"), ("lanczos", "zeros"), ("lanczos", "border")):
+        warped = stn.warp(
+            torch.rand(1, 1, 16, 16), theta, "projective", (33, 33), kernel=kernel,
+            padding=padding, backend=backend,
+        )  # fmt: skip
+        (grad,) = torch.autograd.grad(warped.sum(), theta)
+        assert torch.isfinite(warped).all()
+        assert torch.isfinite(grad).all()
+
+
+class Lens(stn.Affine):
+    """An affine map, then a barrel: more than its matrix."""
+
+    def _grid(self, theta, size, align_corners):
+        grid = super()._grid(theta, size, align_corners)
+        return grid * (1 + 0.1 * grid.square().sum(-1, keepdim=True))
+
+
+class Mirrored(stn.Similarity):
+    def grid(self, theta, size, align_corners=False):
+        return -super().grid(theta, size, align_corners)
+
+
+class Other(stn.Similarity):
+    def matrix(self, theta):
+        return 2 * super().matrix(theta)
+
+
+@pytest.mark.parametrize("family", [Lens, Mirrored, Other])
+def test_a_subclass_that_maps_otherwise_is_read_by_its_own_grid(family):
+    t, image = family(), torch.rand(2, 1, 8, 8)
+    theta = near_identity(t, 2, dtype=torch.float32)
+    wanted = stn.sample(image, t.grid(theta, (5, 6)))
+    for _ in range(2):  # the second time it may be known
+        torch.testing.assert_close(stn.warp(image, theta, t, (5, 6)), wanted)
+
+
 class TestFixed:
     def test_fixed_entries_are_not_predicted(self):
         t = stn.Attention(fixed={"s": 0.5})

@@ -32,8 +32,10 @@ def param_groups(
     at ``lr * localisation_lr_scale``.
 
     Source: the paper's appendices A.4 (a tenth) and A.5 (1e-4).
-    Raises: OptionError if a lazy layer has no size yet.
+    Raises: OptionError if a lazy layer has no size yet, or for what is no module.
     """
+    if not isinstance(model, nn.Module):
+        raise OptionError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     localisation = list(localisation_parameters(model))
     ids = {id(p) for p in localisation}
     rest = [p for p in model.parameters() if id(p) not in ids]

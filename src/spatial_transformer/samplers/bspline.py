@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spatial_transformer.coordinates import full_precision
+from spatial_transformer.coordinates import coordinate_dtype, full_precision
 from spatial_transformer.errors import ExportError, OptionError
 from spatial_transformer.samplers.check import is_exporting
 from spatial_transformer.samplers.padding import CONSTANT
@@ -62,6 +62,7 @@ class BSpline(PiecewisePolynomial):
     ) -> Tensor:
         if not self.prefilters:
             return image
+        image = image.to(coordinate_dtype(image))  # coefficients are larger than pixels
         if fill is not None and padding in CONSTANT:
             level = fill.unflatten(-1, (1,) * (image.dim() - 2))
             image = image - level  # the filter keeps constants: it is added back below

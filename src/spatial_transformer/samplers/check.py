@@ -1,22 +1,20 @@
 """The checks of images, grids and fill values, in one place."""
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from spatial_transformer.coordinates import can_be_looked_at
 from spatial_transformer.errors import DTypeError, OptionError, ShapeError
 
 
 def is_exporting() -> bool:
     """Whether torch.export traces, rather than torch.compile."""
     return torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
-
-
-def check_flag(name: str, value: object) -> None:
-    """Raises: OptionError unless it is True or False."""
-    if not isinstance(value, bool):
-        raise OptionError(f"{name} must be True or False, got {value!r}")
 
 
 def check_image(image: Tensor, *, integers: bool = False) -> Tensor:
@@ -93,6 +91,19 @@ def check_fill_option(fill: object, padding: str) -> None:
         )
 
 
+def _holds(dtype: torch.dtype, fill: Any) -> bool:
+    """Whether numbers are values of a dtype; those of a floating one are rounded to it."""
+    if isinstance(fill, np.ndarray):
+        fill = fill.tolist()
+    if isinstance(fill, Sequence) and not isinstance(fill, str):
+        return all(_holds(dtype, number) for number in fill)
+    number = float(fill)
+    if dtype.is_floating_point:
+        return not math.isfinite(number) or abs(number) <= torch.finfo(dtype).max
+    low, high = (0, 1) if dtype is torch.bool else (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
+    return math.isfinite(number) and low <= fill <= high and fill == int(fill)
+
+
 def check_fill(
     fill: float | Sequence[float] | Tensor | None, padding: str, image: Tensor
 ) -> Tensor | None:
@@ -106,11 +117,16 @@ def check_fill(
         return None
     exact = not image.is_floating_point()  # an integer image has no other values
     try:
+        if isinstance(fill, Tensor) and fill.is_complex():
+            raise TypeError("fill is complex")
+        held = isinstance(fill, Tensor) or _holds(image.dtype, fill)
         given = torch.as_tensor(fill, device=image.device, dtype=None if exact else image.dtype)
     except (TypeError, ValueError, RuntimeError) as error:
         raise OptionError(f"fill must be a number, or one per channel, got {fill!r}") from error
     values = given.to(image.dtype)
-    if exact and not torch.equal(values.to(given.dtype), given):
+    if exact and isinstance(fill, Tensor) and can_be_looked_at(fill):
+        held = torch.equal(values.to(fill.dtype), given)
+    if not held:
         raise OptionError(f"fill={fill!r} is not a value of an image of {image.dtype}")
     channels = image.shape[1]
     if values.dim() > 2 or (values.dim() and values.shape[-1] not in (1, channels)):

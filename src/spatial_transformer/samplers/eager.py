@@ -20,7 +20,9 @@ def axis_taps(u: Tensor, kernel: Kernel, rule: Edge) -> Taps:
     tolerance = snap_tolerance(u, rule.n)
     # halfway between two pixels it is either's: only what is rounded on the image is told apart
     above = tolerance if kernel.shift == 0 else torch.finfo(u.dtype).eps * rule.n
-    base = torch.floor(u.detach() + (kernel.shift + above))
+    base = torch.floor(u.detach())
+    # the difference is exact, which far out on a periodic image a sum would not be
+    base = base + (u.detach() - base >= 1 - kernel.shift - above).to(u.dtype)
     t = u - base
     # a coordinate that rounding alone keeps from a whole pixel is that pixel
     t = t - torch.where(t.detach().abs() <= tolerance, t.detach(), 0)

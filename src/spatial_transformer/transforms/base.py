@@ -7,7 +7,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from spatial_transformer.coordinates import base_grid, check_size, coordinate_dtype, is_count
+from spatial_transformer.coordinates import (
+    base_grid,
+    check_flag,
+    check_size,
+    coordinate_dtype,
+    is_count,
+)
 from spatial_transformer.errors import DTypeError, OptionError, ShapeError, TransformError
 
 
@@ -67,6 +73,7 @@ class Transform(nn.Module, ABC):
         """
         theta = self.check_theta(theta)
         size = check_size(size, self.dims)
+        check_flag("align_corners", align_corners)
         grid = self._grid(torch.where(torch.isfinite(theta), theta, 0), size, align_corners)
         known = self._known(theta, size, align_corners)
         return torch.where(known.unsqueeze(-1), grid, torch.nan)

@@ -19,6 +19,17 @@ CONTROLS = ("positions", "offsets")
 KEPT = 16
 
 
+def as_control_points(points: Tensor | Sequence[Sequence[float]], dims: int) -> Tensor:
+    """``(K, dims)``, float64. Raises: OptionError."""
+    try:
+        chosen = torch.as_tensor(points).detach().to(torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise OptionError(f"control points must be (K, {dims}) numbers, got {points!r}") from error
+    if chosen.dim() != 2 or chosen.shape[1] != dims:
+        raise OptionError(f"control points must be (K, {dims}), got {tuple(chosen.shape)}")
+    return chosen
+
+
 class ControlPointTransform(Transform):
     """Control points c_k that move; every grid point is a fixed linear function of the moves.
 

@@ -58,6 +58,12 @@ class Bounded(MatrixTransform):
                     f"bounds of {name!r} must be finite and around its identity value "
                     f"{identity[name]:g}, got ({low:g}, {high:g})"
                 )
+            nearer = min(high - identity[name], identity[name] - low)
+            if not nearer > 1e-6 * (high - low):
+                raise OptionError(
+                    f"bounds of {name!r} are too lopsided: ({low:g}, {high:g}) has its identity "
+                    f"value {identity[name]:g} next to an end"
+                )
             pairs[name] = low, high
         super().__init__(family.dims)
         self.family = family
@@ -71,19 +77,22 @@ class Bounded(MatrixTransform):
     def _full_identity(self) -> list[float]:
         return [0.0] * len(self._names())
 
-    def _scales(self, name: str) -> tuple[float, float, float]:
-        """Centre, half width, and the shift that makes zero the identity."""
+    def _scales(self, name: str) -> tuple[float, float]:
+        """Half the width, and where in (-1, 1) the identity value is."""
         low, high = self.bounds[name]
-        centre, half = (low + high) / 2, (high - low) / 2
-        return centre, half, math.atanh((self._start[name] - centre) / half)
+        half = (high - low) / 2
+        return half, (self._start[name] - (low + high) / 2) / half
 
     def values(self, theta: Tensor) -> Tensor:
         """The family's own theta, within the bounds: ``(..., P)`` -> ``(..., P)``."""
         out = []
         for name, entry in zip(self._names(), theta.unbind(-1), strict=True):
             if name in self.bounds:
-                centre, half, shift = self._scales(name)
-                out.append(centre + half * torch.tanh(entry + shift))
+                # tanh(theta + shift), less its value at zero: there nothing is rounded
+                half, place = self._scales(name)
+                a = torch.tanh(entry)
+                moved = half * (1 - place) * (1 + place) * a / (1 + place * a)
+                out.append((self._start[name] + moved).clamp(*self.bounds[name]))
             else:
                 out.append(entry + self._start[name])
         return torch.stack(out, dim=-1)
@@ -105,14 +114,17 @@ class Bounded(MatrixTransform):
         out = []
         for name, value in zip(self._names(), values.unbind(-1), strict=True):
             if name in self.bounds:
-                centre, half, shift = self._scales(name)
-                part = (value - centre) / half
-                rounding = 4 * torch.finfo(part.dtype).eps * (abs(centre) + half) / half
-                outside = part.abs() > 1 + 1e-5 + rounding
+                low, high = self.bounds[name]
+                half, place = self._scales(name)
+                rounding = 4 * torch.finfo(value.dtype).eps * (abs(low + high) / 2 + half)
+                slack = 1e-5 * half + rounding
                 if not clip:
+                    outside = (value < low - slack) | (value > high + slack)
                     refuse(outside, f"the result has {name} outside {self.bounds[name]}")
-                    part = torch.where(outside, torch.nan, part)
-                out.append(torch.atanh(part.clamp(-most, most)) - shift)
+                    value = torch.where(outside, torch.nan, value)
+                moved = (value.clamp(low, high) - self._start[name]) / half
+                a = moved / ((1 - place) * (1 + place) - place * moved)
+                out.append(torch.atanh(a.clamp(-most, most)))
             else:
                 out.append(value - self._start[name])
         return torch.stack(out, dim=-1)

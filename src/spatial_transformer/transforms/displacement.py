@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from spatial_transformer.coordinates import base_grid, check_size, half_extent
+from spatial_transformer.coordinates import base_grid, check_flag, check_size, half_extent
 from spatial_transformer.errors import OptionError
 from spatial_transformer.samplers.bilinear import Bilinear
 from spatial_transformer.samplers.eager import sample_eager
@@ -59,6 +59,7 @@ class Displacement(Transform):
         if units not in UNITS:
             raise OptionError(f"units must be one of {', '.join(UNITS)}, got {units!r}")
         self.units = units
+        check_flag("align_corners", align_corners)
         self.align_corners = align_corners
 
     @property

@@ -57,7 +57,7 @@ class LinearBasis(Transform):
         self.projective = projective
         rows = dims + projective
         with torch.no_grad():
-            probe = self._features(torch.rand(64, dims, generator=_probe()) * 2 - 1)
+            probe = self._features(_probe(dims))
         width = probe.shape[-1]
         if parameters is None:
             parameters = torch.eye(rows * width).unflatten(-1, (rows, width))
@@ -86,7 +86,7 @@ class LinearBasis(Transform):
         return self.features(points).to(dtype)
 
     def _find_identity(self) -> Tensor:
-        points = torch.rand(64, self.dims, generator=_probe(), dtype=torch.float64) * 2 - 1
+        points = _probe(self.dims).double()
         with torch.no_grad():
             features = self._features(points)
         wanted = homogeneous_features(points) if self.projective else points
@@ -117,5 +117,8 @@ class LinearBasis(Transform):
         return project(mapped[..., : self.dims], mapped[..., self.dims :])
 
 
-def _probe() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
+def _probe(dims: int) -> Tensor:
+    """Points ``(64, dims)`` to look at features at: float32, so that a module sees these very
+    ones."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(64, dims, generator=generator, dtype=torch.float32) * 2 - 1

@@ -3,11 +3,12 @@
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from spatial_transformer.coordinates import axes, in_functorch
+from spatial_transformer.coordinates import axes, can_be_looked_at
 from spatial_transformer.errors import OptionError, TransformError
 from spatial_transformer.transforms.base import Transform
 
@@ -38,10 +39,7 @@ def invert(matrix: Tensor) -> Tensor:
 def refuse(outside: Tensor, why: str) -> None:
     """Raises: TransformError if anything is outside; not where values cannot be looked at (they are
     traced, mapped over or not there): callers make them NaN."""
-    looked_at = type(outside) is Tensor and outside.device.type != "meta"
-    if torch.compiler.is_compiling() or in_functorch() or not looked_at:
-        return
-    if bool(outside.any()):
+    if can_be_looked_at(outside) and bool(outside.any()):
         raise TransformError(why)
 
 
@@ -66,9 +64,14 @@ def grid_from_matrix(matrix: Tensor, size: tuple[int, ...], align_corners: bool)
 
 
 def project(points: Tensor, depth: Tensor) -> Tensor:
-    """points / depth; at or behind the horizon (depth <= 0) infinitely far, without gradient."""
-    in_front = depth > torch.finfo(depth.dtype).eps
-    return torch.where(in_front, points / torch.where(in_front, depth, 1), torch.inf)
+    """points / depth; at or behind the horizon (depth <= 0), and where that is too large a number,
+    infinitely far, without gradient."""
+    in_front = depth.detach() > torch.finfo(depth.dtype).eps
+    far = points.detach() * (1 / torch.where(in_front, depth.detach(), 1))
+    # what is not taken must be finite, and so must its derivative, which a quotient's need not be
+    near = in_front & torch.isfinite(far).all(dim=-1, keepdim=True)
+    projected = torch.where(near, points, 0) * (1 / torch.where(near, depth, 1))
+    return torch.where(near, projected, torch.inf)
 
 
 def apply_matrix(matrix: Tensor, points: Tensor) -> Tensor:
@@ -89,6 +92,14 @@ class MatrixTransform(Transform):
 
     A subclass defines ``_names`` (its parameters), ``_matrix`` and ``from_matrix``.
     """
+
+    #: whether the grid is that of the matrix, and of nothing that a subclass adds
+    is_its_matrix: ClassVar[bool] = True
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        made_of = ("grid", "_grid", "_known", "matrix")
+        cls.is_its_matrix = all(getattr(cls, n) is getattr(MatrixTransform, n) for n in made_of)
 
     def __init__(self, dims: int = 2, *, fixed: Fixed = None) -> None:
         super().__init__(dims)

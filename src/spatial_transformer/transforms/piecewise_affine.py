@@ -7,7 +7,12 @@ from torch import Tensor
 
 from spatial_transformer.coordinates import on_cpu
 from spatial_transformer.errors import OptionError
-from spatial_transformer.transforms.basis import ControlPointTransform, lattice, lattice_shape
+from spatial_transformer.transforms.basis import (
+    ControlPointTransform,
+    as_control_points,
+    lattice,
+    lattice_shape,
+)
 
 
 class PiecewiseAffine(ControlPointTransform):
@@ -22,7 +27,7 @@ class PiecewiseAffine(ControlPointTransform):
             to its bottom left; (4, 4) by default. dims: 2.
         points, triangles: a mesh of your own instead: ``(K, 2)`` points and ``(T, 3)`` indices.
         control, bound: as for the thin plate spline.
-    Raises: OptionError for a triangle without an area or an index that is none.
+    Raises: OptionError for points or indices that are none, or a triangle without an area.
 
     >>> PiecewiseAffine((2, 3)).num_params
     12
@@ -55,12 +60,9 @@ class PiecewiseAffine(ControlPointTransform):
             lower = torch.stack([corner + columns + 1, corner + columns, corner + 1], dim=1)
             mesh = torch.cat([upper, lower])
         else:
-            chosen = torch.as_tensor(points).detach().double()
-            mesh = torch.as_tensor(triangles).long()
+            chosen = as_control_points(points, dims)
+            mesh = _indices(triangles, len(chosen))
         super().__init__(chosen, control=control, bound=bound)
-        count = len(chosen)
-        if mesh.dim() != 2 or mesh.shape[1] != 3 or mesh.min() < 0 or mesh.max() >= count:
-            raise OptionError(f"triangles must be (T, 3) indices of the {count} control points")
         corners = chosen[mesh]
         # barycentric coordinates of p: inverse of [[x0 x1 x2], [y0 y1 y2], [1 1 1]] times (p, 1)
         square = torch.cat([corners.transpose(1, 2), torch.ones(len(mesh), 1, 3).double()], dim=1)
@@ -86,3 +88,16 @@ class PiecewiseAffine(ControlPointTransform):
 
     def _covered(self, points: Tensor) -> Tensor:
         return self._barycentric(points.detach())[1].amin(dim=-1) >= -1e-9
+
+
+def _indices(triangles: Tensor | Sequence[Sequence[int]] | None, count: int) -> Tensor:
+    """``(T, 3)``, int64. Raises: OptionError."""
+    try:
+        given = torch.as_tensor(triangles)
+        mesh = given.long()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise OptionError(f"triangles must be (T, 3) indices, got {triangles!r}") from error
+    shaped = mesh.dim() == 2 and mesh.shape[1] == 3 and len(mesh) > 0
+    if not shaped or mesh.min() < 0 or mesh.max() >= count or bool((mesh != given).any()):
+        raise OptionError(f"triangles must be (T, 3) indices of the {count} control points")
+    return mesh

@@ -9,8 +9,8 @@ def rotation_matrix(vector: Tensor) -> Tensor:
 
     Source: Rodrigues' formula, R = I + a K + b K^2, a = sin(r) / r, b = (1 - cos r) / r^2.
     """
-    # beyond this, angles are not told apart any more, and squares not finite
-    longest = torch.finfo(vector.dtype).max ** 0.5 / 4
+    # beyond this the next number is more than a turn further, and in the end squares not finite
+    longest = 8 / torch.finfo(vector.dtype).eps
     vector = vector.clamp(-longest, longest)
     squared = (vector * vector).sum(-1)
     small = squared < 1e-3

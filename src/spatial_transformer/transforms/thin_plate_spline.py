@@ -8,7 +8,12 @@ from torch import Tensor
 
 from spatial_transformer.coordinates import on_cpu
 from spatial_transformer.errors import OptionError
-from spatial_transformer.transforms.basis import ControlPointTransform, lattice, lattice_shape
+from spatial_transformer.transforms.basis import (
+    ControlPointTransform,
+    as_control_points,
+    lattice,
+    lattice_shape,
+)
 
 
 class ThinPlateSpline(ControlPointTransform):
@@ -51,9 +56,7 @@ class ThinPlateSpline(ControlPointTransform):
         elif shape is not None:
             raise OptionError("thin_plate_spline takes shape= or points=, not both")
         else:
-            chosen = torch.as_tensor(points).detach().to(torch.float64)
-        if chosen.dim() != 2 or chosen.shape[1] != dims:
-            raise OptionError(f"control points must be (K, {dims}), got {tuple(chosen.shape)}")
+            chosen = as_control_points(points, dims)
         super().__init__(chosen, dims=dims, control=control, bound=bound)
         if not isinstance(regularisation, (int, float)) or not 0 <= regularisation < math.inf:
             raise OptionError(f"regularisation must not be negative, got {regularisation!r}")
