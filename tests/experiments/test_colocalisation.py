@@ -3,7 +3,6 @@
 import io
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
@@ -25,7 +24,7 @@ from spatial_transformer.experiments.colocalisation.locate import (
 )
 from spatial_transformer.experiments.pictures import open_pictures
 from spatial_transformer.experiments.reproduce import reproduce
-from spatial_transformer.experiments.run import run
+from spatial_transformer.experiments.run import find_model, run
 from spatial_transformer.experiments.table1.config import TABLE1
 from spatial_transformer.models.build import ModelConfig, build_model
 from spatial_transformer.models.cnn import CNN
@@ -174,8 +173,12 @@ def test_from_set_to_record(tiny, tmp_path):
     )
     plan = COLOCALISATION.plan(datasets=["tc3", "t3"])
     assert [c.name for c in plan] == ["t3--locator--seed0", "tc3--locator--seed0"]
-    plan = [replace(c, recipe=replace(c.recipe, iterations=3, batch_size=4)) for c in plan]
-    run_one = partial(colocalise, encoder=encoder)
+    short = replace(plan[0].recipe, iterations=3, batch_size=4)
+    plan = [replace(c, recipe=short, start=encoder) for c in plan]
+    run_one = colocalise
+    # one of another recipe is set aside, as a cell's is
+    other = replace(encoder, recipe=replace(encoder.recipe, iterations=1))
+    run(other, tmp_path, data_root=tiny)
     console = Console(file=io.StringIO())
     records = reproduce(plan, tmp_path, data_root=tiny, console=console, run_one=run_one)
     for record in records:
@@ -185,6 +188,17 @@ def test_from_set_to_record(tiny, tmp_path):
         assert record.test_error_percent == round(record.test_error_percent)
     assert (tmp_path / "table1-quick" / "p--cnn--seed0.json").is_file()
     assert reproduce(plan, tmp_path, data_root=tiny, console=console, run_one=run_one) == []
+    assert encoder.checkpoint(tmp_path).with_name("checkpoint-old.pt").is_file()
+
+    # features of another network, or of other data: other runs
+    assert all(c.is_recorded(tmp_path) for c in plan)
+    assert not replace(plan[0], start=other).is_recorded(tmp_path)
+    assert not replace(plan[0], start=None).is_recorded(tmp_path)
+    made = records[0].config["start"]["config"]
+    assert (made["dataset"], made["data_version"]) == ("p", 2)
+    loaded = find_model(plan[0].folder(tmp_path))
+    assert loaded.run.config == plan[0]
+    assert loaded.test_error_percent == records[0].test_error_percent
 
     # an encoder that was killed halfway is trained to its end, whatever record there is of it
     encoder.checkpoint(tmp_path).unlink()

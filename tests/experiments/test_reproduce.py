@@ -144,13 +144,14 @@ def test_a_network_that_cannot_be_built_is_named_before_anything_runs(tiny, tmp_
 
 def test_what_runs_need_is_made_before_them(tiny, tmp_path):
     cell, needed = small_plan()[:2]
+    cell = replace(cell, start=needed)
     seen = []
 
     def run_one(config, out, **options):
         seen.append((config.name, needed.is_recorded(out)))
         return run(config, out, **options)
 
-    options = {"data_root": tiny, "console": quiet(), "run_one": run_one, "needs": [needed]}
+    options = {"data_root": tiny, "console": quiet(), "run_one": run_one}
     reproduce([cell], tmp_path, **options)
     assert seen == [(cell.name, True)]
     needed.record(tmp_path).unlink()

@@ -150,8 +150,8 @@ def test_recipes():
 RECORD = Record(
     experiment="table1", dataset="rts", model="cnn", seed=1, test_error_percent=1.5,
     validation_error_percent=1.6, test_loss=0.1, train_loss=0.2, test_images=10_000, iterations=3,
-    batch_size=4, parameters=5, recipe=asdict(RECIPE), config={}, wall_seconds=1.0, hardware="x",
-    torch="2", commit="abc",
+    batch_size=4, parameters=5, recipe=asdict(RECIPE), config={"data_version": 1, "start": None},
+    wall_seconds=1.0, hardware="x", torch="2", commit="abc",
 )  # fmt: skip
 
 

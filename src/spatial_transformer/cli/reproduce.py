@@ -56,7 +56,6 @@ def reproduce(
         device=device,
         jobs=jobs,
         run_one=table.run,
-        needs=table.needs,
     )
     print_table(table.title, *table.table(load_records(out, plan[0].experiment)))
 

@@ -31,6 +31,8 @@ class Dataset(ABC):
     #: of one image: (C, H, W) or (C, D, H, W)
     in_shape: tuple[int, ...]
     classes: int = 10
+    #: raised when its images become others: records and checkpoints of the old ones are not of it
+    version: int = 1
 
     @abstractmethod
     def batches(
@@ -94,6 +96,7 @@ class DistortedDigits(Dataset):
         self.distortion = distortion
         self.name, self.title = distortion.name, distortion.title
         self.in_shape = distortion.shape
+        self.version = distortion.version
 
     def batches(
         self,

@@ -32,6 +32,8 @@ class Distortion(ABC):
     title: ClassVar[str]
     #: height and width of the distorted image, in pixels
     size: ClassVar[int] = 28
+    #: as :attr:`Dataset.version <spatial_transformer.data.dataset.Dataset.version>`
+    version: ClassVar[int] = 1
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -47,6 +47,7 @@ class Projected(Distortion):
     """
 
     name = "p"
+    version = 2  # corners were moved in x and in y
     title = "P"
 
     def __call__(self, digits: Tensor, generator: torch.Generator) -> Tensor:

@@ -32,7 +32,7 @@ class Experiment:
         parameters: of the whole network, by recipe; else 400k.
         changes: to recipes, by recipe and model; such as other ``iterations``.
         run: runs one cell, as :func:`spatial_transformer.experiments.run.run`.
-        needs: runs that the cells start from, such as of a network whose features they use.
+        start: the run that the cells start from, such as of a network whose features they use.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Experiment:
     parameters: Mapping[str, int] = field(default_factory=dict)
     changes: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     run: Callable[..., Record] = run
-    needs: Sequence[RunConfig] = ()
+    start: RunConfig | None = None
 
     def labels(self) -> tuple[str, ...]:
         """The models' names in records and tables, from the top row down."""
@@ -95,7 +95,8 @@ class Experiment:
             parameters=self.parameters.get(recipe, PARAMETERS),
         )
         training = replace(self.recipes[recipe], **self.changes.get(recipe, {}).get(model, {}))
-        return RunConfig(self.recorded_as(recipe), dataset, config, seed, training)
+        name = self.recorded_as(recipe)
+        return RunConfig(name, dataset, config, seed, training, self.start)
 
     def plan(
         self,

@@ -42,8 +42,8 @@ def run_at_once(
     Raises: what a run raised; SpatialTransformerError where its process died.
     """
     context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA, nor threads
-    jobs = min(jobs, len(plan))
-    threads = max(1, torch.get_num_threads() // max(1, jobs))
+    # as many for the last of a table's runs as for the others: other threads, other sums
+    threads = max(1, torch.get_num_threads() // jobs)
     waiting = list(reversed(plan))
     running: dict[Connection, tuple[RunConfig, Any]] = {}
     try:

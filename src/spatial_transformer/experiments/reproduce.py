@@ -52,7 +52,6 @@ def reproduce(
     jobs: int = 1,
     console: Console | None = None,
     run_one: Callable[..., Record] = run,
-    needs: Sequence[RunConfig] = (),
 ) -> list[Record]:
     """Run what is missing, ``jobs`` runs at a time, and tell how far the table is.
 
@@ -60,8 +59,8 @@ def reproduce(
     way go on from their checkpoints, to the same numbers: those of as many threads a run, of which
     ``jobs`` at a time have each a part.
 
-    Args:
-        needs: runs that those of the plan start from, made before them.
+    The runs that those of the plan start from are made before them.
+
     Raises: OptionError, DataError; as :func:`run` and :func:`run_at_once`.
     """
     if jobs < 1:
@@ -76,7 +75,8 @@ def reproduce(
                 build_model(config.model)
         except OptionError as error:
             raise OptionError(f"{config.name} cannot be built: {error}") from error
-    for config in todo:
+    needs = {config.start.name: config.start for config in todo if config.start}
+    for config in [*needs.values(), *todo]:
         checkpoint = config.checkpoint(out)
         if checkpoint.is_file() and config.steps_done(out) is None:
             old = checkpoint.rename(checkpoint.with_name("checkpoint-old.pt"))
@@ -86,10 +86,9 @@ def reproduce(
     if jobs > 1 and todo:  # each of them would fetch what is not there yet
         make_dataset(todo[0].dataset).batches(1, 0, data_root=data_root)
     where: dict[str, Any] = {"data_root": data_root, "device": device}
-    if todo:
-        for config in needs:
-            bar = ProgressBar(config.name, config.recipe.iterations, console)
-            ensure(config, out, watchers=[bar], **where)
+    for config in needs.values():
+        bar = ProgressBar(config.name, config.recipe.iterations, console)
+        ensure(config, out, watchers=[bar], **where)
     if jobs > 1:
         ending = run_at_once(todo, out, jobs, run_one, **where)
     else:

@@ -28,13 +28,17 @@ from spatial_transformer.training.records import Record, commit, hardware, load_
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All that decides a run's outcome, but for the machine it runs on."""
+    """All that decides a run's outcome, but for the machine it runs on.
+
+    ``start`` is the run whose network it starts from, such as one whose features it uses.
+    """
 
     experiment: str
     dataset: str
     model: ModelConfig
     seed: int = 0
     recipe: Recipe = field(default_factory=Recipe)
+    start: "RunConfig | None" = None
 
     @property
     def name(self) -> str:
@@ -57,10 +61,26 @@ class RunConfig:
             "config": {
                 "experiment": self.experiment,
                 "dataset": self.dataset,
+                "data_version": make_dataset(self.dataset).version,
                 "seed": self.seed,
                 "model": model,
+                "start": self.start and describe_run(self.start.recipe, self.start.identity()),
             }
         }
+
+    @classmethod
+    def from_description(cls, run: dict[str, Any]) -> "RunConfig":
+        """The run that a checkpoint belongs to. Raises: KeyError, TypeError."""
+        stored = run["config"]
+        model = {**stored["model"], "in_shape": tuple(stored["model"]["in_shape"])}
+        return cls(
+            stored["experiment"],
+            stored["dataset"],
+            ModelConfig(**model),
+            stored["seed"],
+            Recipe(**run["recipe"]),
+            stored["start"] and cls.from_description(stored["start"]),
+        )
 
     def steps_done(self, out: Path) -> int | None:
         """At which step ``out`` has a checkpoint of this very run; None if it has none of it.
@@ -232,15 +252,7 @@ def load_trained(path: Path, device: torch.device | str = "cpu") -> Trained:
     path = path / "checkpoint.pt" if path.is_dir() else path
     state = load_checkpoint(path, device)
     try:
-        stored = state["run"]["config"]
-        model = dict(stored["model"])
-        config = RunConfig(
-            stored["experiment"],
-            stored["dataset"],
-            ModelConfig(**{**model, "in_shape": tuple(model["in_shape"])}),
-            stored["seed"],
-            Recipe(**state["run"]["recipe"]),
-        )
+        config = RunConfig.from_description(state["run"])
         network = build_model(config.model)
         weights: dict[str, Tensor] = state["model"]
         if state["averaged"] is not None:

@@ -33,5 +33,8 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         raise CheckpointError(f"{path}: checkpoint format {found!r}, this version reads {FORMAT}")
-    state["run"]["recipe"] = complete(state["run"]["recipe"])
+    try:
+        state["run"] = complete(state["run"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: not the checkpoint of a run: {error}") from error
     return state

@@ -90,9 +90,13 @@ PAPER = Recipe(
 )
 
 
-def complete(values: dict[str, Any]) -> dict[str, Any]:
-    """The values of a recipe out of a file: options that are newer than the file did nothing."""
-    return asdict(Recipe()) | values
+def complete(run: dict[str, Any]) -> dict[str, Any]:
+    """A run's ``recipe`` and ``config`` out of a file, with what is newer than the file: options
+    that did nothing, the first version of the data, no run to start from."""
+    whole = run | {"recipe": asdict(Recipe()) | run["recipe"]}
+    if "config" in run:
+        whole["config"] = {"data_version": 1, "start": None} | run["config"]
+    return whole
 
 
 def seed_everything(seed: int) -> None:

@@ -85,7 +85,7 @@ def load_record(path: Path) -> Record:
     for known in fields(Record):
         if not isinstance(values[known.name], _JSON[known.type]):
             raise CheckpointError(f"{path}: not a record: {known.name} is {values[known.name]!r}")
-    return Record(**values | {"recipe": complete(values["recipe"])})
+    return Record(**complete(values))
 
 
 def load_records(results: Path, experiment: str | None = None) -> list[Record]:

@@ -37,11 +37,10 @@ def colocalise(
     device: str = "cpu",
     watchers: Sequence[Watcher] = (),
     checkpoint_every: int = 500,
-    encoder: RunConfig = ENCODER,
 ) -> Record:
     """Let a locator find the digits of one set, count those it found, and record.
 
-    ``encoder`` is trained first, with a record of its own, if ``out`` has it not yet.
+    The run that it starts from, of the encoder, is made first if ``out`` has it not yet.
     Raises: as :func:`spatial_transformer.experiments.run.run`; OptionError for another model or
     data set.
     """
@@ -51,6 +50,9 @@ def colocalise(
             "co-localisation trains a locator on t0 to t9 or tc0 to tc9, not "
             f"{config.model.model!r} on {config.dataset!r}"
         )
+    encoder = config.start
+    if encoder is None:
+        raise OptionError("co-localisation compares features: start= must be the run of a CNN")
     source, recipe = commit(), config.recipe
     config.folder(out).mkdir(parents=True, exist_ok=True)
     ensure(encoder, out, data_root=data_root, device=device)
@@ -109,5 +111,5 @@ COLOCALISATION = Experiment(
     paper=PAPER_ERRORS,
     sampled={f"{kind}{k}": 28 for kind in DISTRACTORS for k in range(10)},
     run=colocalise,
-    needs=(ENCODER,),
+    start=ENCODER,
 )
