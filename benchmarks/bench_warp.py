@@ -1,7 +1,7 @@
 """The fused warp against PyTorch, torch.compile, kornia and OpenCV: time and memory.
 
     python -m benchmarks.bench_warp             writes results/benchmarks/warp.json
-    python -m benchmarks.bench_warp --only "28->28" --seconds 0.2 --out /tmp/warp.json
+    python -m benchmarks.bench_warp --only "28->28" --seconds 0.2 --out warp.json
 
 Shapes, steps and contestants are those of contestants.py; affine near the identity, bilinear,
 zeros outside, align_corners=False, float32.

@@ -213,6 +213,8 @@ class TestStream:
         again = b.batch(5)
         assert torch.equal(first[5][0], again[0])
         assert torch.equal(first[5][1], again[1])
+        same = Stream(digits(), make_distortion("rts"), 16, seed=np.int64(1)).batch(5)
+        assert torch.equal(same[0], again[0])
         other = Stream(digits(), make_distortion("rts"), 16, seed=2).batch(5)
         assert not torch.equal(other[0], again[0])
 

@@ -79,6 +79,24 @@ def test_the_same_numbers_as_one_after_the_other(tiny, tmp_path, one_thread):
     assert at_once(plan(), tmp_path / "parallel", tiny)[0] == []
 
 
+def noting_threads(config, out, *, sums, **options):
+    (out / f"{config.name}.threads").write_text(str(torch.get_num_threads()))
+    return run_tiny(config, out, sums=sums, **options)
+
+
+def test_the_last_run_has_as_many_threads_as_if_nothing_had_been_stopped(tiny, tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        options = {"sums": mnist.SHA256}
+        run_one, console = partial(noting_threads, **options), Console(file=io.StringIO())
+        reproduce(plan()[:1], tmp_path, data_root=tiny, jobs=2, console=console, run_one=run_one)
+    finally:
+        torch.set_num_threads(threads)
+    (noted,) = tmp_path.glob("*.threads")
+    assert noted.read_text() == "1"
+
+
 def test_an_error_is_raised_here_and_ends_the_others(tiny, tmp_path):
     began = time.perf_counter()
     with pytest.raises(DataError, match="r--st_fcn_affine--seed0: no digits"):

@@ -174,6 +174,22 @@ def test_a_cell_is_made_again_in_spite_of_another_recipes_checkpoint(tiny, tmp_p
     assert kept["iteration"] == 11
 
 
+def test_another_runs_broken_record_stops_nothing(tiny, tmp_path):
+    plan = small_plan()[:2]
+    broken = plan[0].record(tmp_path).with_name("r--fcn--seed9.json")
+    broken.parent.mkdir(parents=True)
+    broken.write_text("{")
+    console = quiet()
+    assert len(reproduce(plan, tmp_path, data_root=tiny, console=console)) == 2
+    said = console.file.getvalue().replace("\n", "")
+    assert f"time left unknown ({broken}: not a record" in said
+
+
+def test_what_has_no_labels_is_no_classifiers(tiny, tmp_path):
+    with pytest.raises(OptionError, match="'t0' has no labels: the experiment colocalisation"):
+        run(TABLE1.cell("t0", "cnn"), tmp_path, data_root=tiny)
+
+
 def test_time_left_is_that_of_the_nearest_records(tiny, tmp_path):
     plan = small_plan()
     (record,) = reproduce(plan[:1], tmp_path, data_root=tiny, console=quiet())

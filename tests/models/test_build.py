@@ -38,6 +38,8 @@ def test_a_transformed_model_tells_what_it_saw():
 def test_bad_options_are_named():
     with pytest.raises(OptionError, match="a budget of 10 parameters is too small"):
         build_model(ModelConfig("fcn", parameters=10))
+    with pytest.raises(OptionError, match="of 9000 .* too small: the transformer alone takes 27"):
+        build_model(ModelConfig("st_fcn", parameters=9000))
     with pytest.raises(ShapeError, match=r"at least 24x24 pixels, got \(20, 20\)"):
         build_model(ModelConfig("cnn", (1, 20, 20)))
     with pytest.raises(OptionError, match="unknown model 'resnet'"):

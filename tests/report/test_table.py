@@ -45,6 +45,12 @@ def test_papers_numbers_stand_beside_ours():
     assert comparison_table([*records, other], ["fcn", "cnn"], ["r", "rts"], {})[1][1][-1] == (
         "- / 1.50 ± 0.71 (2)"
     )
+    other = replace(other, recipe=BASE.recipe, config={"data_version": 2})
+    assert comparison_table([*records, other], ["cnn"], ["rts"], {})[1][0][-1] == (
+        "- / 1.50 ± 0.71 (2)"
+    )
+    seeds = [replace(r, config={"seed": r.seed}) for r in records]
+    assert comparison_table(seeds, ["cnn"], ["rts"], {})[1][0][-1] == "- / 1.50 ± 0.71 (2)"
     older = replace(BASE, recipe={"lr": 1.0}, finished="1", test_error_percent=9.0)
     newer = replace(BASE, seed=1, finished="2")
     assert comparison_table([older, newer], ["cnn"], ["rts"], {})[1] == [["cnn", "- / 1.00"]]

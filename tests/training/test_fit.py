@@ -1,6 +1,7 @@
 """Training: it learns, it goes on exactly where it stopped, its files are whole or not there."""
 
 import json
+import signal
 import subprocess
 from dataclasses import asdict, replace
 
@@ -10,7 +11,9 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from spatial_transformer.errors import CheckpointError, OptionError
+from spatial_transformer.export.program import save_program
 from spatial_transformer.files import write_whole
+from spatial_transformer.hub.weights import save_weights
 from spatial_transformer.models.transformed import Transformed
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.training import records
@@ -124,6 +127,29 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
     assert file.read_text() == "old"
 
 
+@pytest.fixture
+def full_disk():
+    """A file may have 1,000 bytes, as on a disk that is full."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.mark.parametrize("write", [
+    lambda path: save_checkpoint(path, {"a": torch.zeros(10_000)}),
+    lambda path: save_weights(nn.Linear(100, 100), path),
+    lambda path: save_program(nn.Linear(100, 100), path, [torch.zeros(2, 100)]),
+], ids=["checkpoint", "weights", "program"])  # fmt: skip
+def test_a_full_disk_is_told_as_such(full_disk, tmp_path, write):
+    with pytest.raises(OSError, match="File too large"):
+        write(tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_recipes():
     with pytest.raises(OptionError, match="optimiser must be one of"):
@@ -156,6 +182,20 @@ RECORD = Record(
 
 
 class TestRecords:
+    def test_one_of_another_run_is_kept(self, tmp_path):
+        path = RECORD.save(tmp_path)
+        again = replace(RECORD, test_error_percent=2.0)
+        assert again.save(tmp_path) == path
+        assert load_records(tmp_path) == [again]
+        assert not path.with_name(f"{path.name}.old").exists()
+        for other in ({"recipe": asdict(replace(RECIPE, lr=7.0))}, {"config": {"data_version": 2}}):
+            path.with_name(f"{path.name}.old").unlink(missing_ok=True)
+            RECORD.save(tmp_path)
+            replace(RECORD, **other).save(tmp_path)
+            kept = path.with_name(f"{path.name}.old").rename(tmp_path / "kept.json")
+            assert load_record(kept) == RECORD
+            assert len(load_records(tmp_path)) == 1
+
     def test_round_trip(self, tmp_path):
         path = RECORD.save(tmp_path)
         assert path == tmp_path / "table1" / "rts--cnn--seed1.json"

@@ -14,7 +14,7 @@ def train(
     model: Annotated[str, typer.Option(help="Model: see `stn list`.")] = "st_cnn",
     transform: Annotated[str, typer.Option(help="The transformer's family.")] = "affine",
     recipe: Annotated[
-        str | None, typer.Option(help="default, paper or demo, as the experiment has it.")
+        str | None, typer.Option(help="default, quick or paper, say, as the experiment has it.")
     ] = None,
     iterations: Annotated[int | None, typer.Option(help="Steps, instead of the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ def generator(device: torch.device | str, *key: object) -> torch.Generator:
     >>> bool(torch.rand(1, generator=a) == torch.rand(1, generator=b))
     False
     """
+    key = tuple(int(k) if isinstance(k, Integral) else k for k in key)  # NumPy's are told otherwise
     digest = hashlib.sha256(repr(key).encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
 

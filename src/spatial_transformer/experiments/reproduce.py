@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from spatial_transformer.data.catalogue import make_dataset
-from spatial_transformer.errors import OptionError
+from spatial_transformer.errors import CheckpointError, OptionError
 from spatial_transformer.experiments.parallel import run_at_once
 from spatial_transformer.experiments.run import RunConfig, ensure, run
 from spatial_transformer.models.build import build_model
@@ -126,7 +126,10 @@ def _one_by_one(
 def _left(todo: Sequence[RunConfig], out: Path, jobs: int) -> str:
     if not todo:
         return ""
-    records = load_records(out, todo[0].experiment)
+    try:
+        records = load_records(out, todo[0].experiment)
+    except CheckpointError as error:  # another's record is no reason to stop here
+        return f", time left unknown ({error})"
     expected = [expected_seconds(config, records) for config in todo]
     seconds = [s for s in expected if s is not None]
     left = max(sum(seconds) / jobs, max(seconds, default=0))

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from spatial_transformer.data.catalogue import make_dataset
+from spatial_transformer.data.colocalisation import Colocalisation
 from spatial_transformer.errors import BackendError, CheckpointError, OptionError
 from spatial_transformer.hub import Pretrained, from_pretrained
 from spatial_transformer.models.build import ModelConfig, build_model, count_parameters
@@ -141,6 +142,10 @@ def run(
     recipe = config.recipe
     fabric = open_fabric(device, recipe.precision)
     dataset = make_dataset(config.dataset)
+    if isinstance(dataset, Colocalisation):
+        raise OptionError(
+            f"{config.dataset!r} has no labels: the experiment colocalisation is what trains on it"
+        )
     where: dict[str, Any] = {"data_root": data_root, "device": fabric.device}
     seed_everything(config.seed)
     model = build_model(config.model)

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -131,7 +132,9 @@ def save_program(
     def write(file: Path) -> None:
         nonlocal difference
         with quietly():
-            torch.export.save(program, str(file))
+            buffer = io.BytesIO()
+            torch.export.save(program, buffer)
+            file.write_bytes(buffer.getbuffer())
             loaded = torch.export.load(str(file)).module()
         given = examples(module, inputs, more, dynamic)
         difference = compare(module, lambda given: as_tuple(loaded(*given)), given)

@@ -22,11 +22,12 @@ def check_format(found: object, path: Path) -> None:
 
 def save_weights(model: nn.Module, path: Path) -> None:
     """Write a model's parameters and buffers, whole or not at all."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     header = {"format": "pt", _FORMAT_KEY: str(FORMAT)}
-    write_whole(path, lambda p: save_file(weights, p, metadata=header))
+    data = save(weights, metadata=header)
+    write_whole(path, lambda p: p.write_bytes(data))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

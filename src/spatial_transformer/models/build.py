@@ -123,7 +123,13 @@ def _transformed(
                 Independent(networks), transform, size, count=views, padding=config.padding
             )
         )
-        left = config.parameters - count_parameters(transformer)
+        taken = count_parameters(transformer)
+        if taken >= config.parameters:
+            raise OptionError(
+                f"a budget of {config.parameters} parameters is too small: the transformer alone "
+                f"takes {taken}"
+            )
+        left = config.parameters - taken
         return Transformed(transformer, _classifier(kind, config, left, views))
 
     return build

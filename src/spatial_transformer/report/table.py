@@ -23,7 +23,8 @@ def alike(records: Sequence[Record]) -> list[Record]:
     that most of them have, of the newest where as many have another."""
     groups: dict[tuple[str, str], dict[str, list[Record]]] = {}
     for r in records:
-        made_by = json.dumps([r.recipe, r.config.get("model"), r.parameters], sort_keys=True)
+        config = {k: v for k, v in r.config.items() if k != "seed"}
+        made_by = json.dumps([r.recipe, config, r.parameters], sort_keys=True)
         groups.setdefault((r.model, r.dataset), {}).setdefault(made_by, []).append(r)
     chosen = [
         max(cell.values(), key=lambda group: (len(group), max(r.finished for r in group)))

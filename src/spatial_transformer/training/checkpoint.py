@@ -1,5 +1,6 @@
 """Checkpoints: all a run needs to go on exactly as if it had never stopped."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ FORMAT = 2
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint, whole or not at all."""
-    whole = {"format": FORMAT, **state}
-    write_whole(path, lambda p: torch.save(whole, p))
+    buffer = io.BytesIO()  # torch's own writer tells of a full disk in riddles
+    torch.save({"format": FORMAT, **state}, buffer)
+    write_whole(path, lambda p: p.write_bytes(buffer.getbuffer()))
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -21,9 +21,10 @@ class Record:
     """What one run was and what came out of it.
 
     ``test_error_percent`` is on the fixed test set, after the last step (in co-localisation, which
-    has no test set: of the digits, how many are not found); ``train_loss`` is the smoothed loss
-    that was trained with; ``recipe`` holds every training option; ``commit`` is the source's git
-    commit when the run was started or last gone on with (with ``+`` when it was changed since).
+    has no test set: of the digits, how many are not found; ``test_loss`` is the training's there);
+    ``train_loss`` is the smoothed loss that was trained with; ``recipe`` holds every training
+    option; ``commit`` is the source's git commit when the run was started or last gone on with
+    (with ``+`` when it was changed since).
     """
 
     experiment: str
@@ -52,11 +53,21 @@ class Record:
         return Path(self.experiment) / f"{self.dataset}--{self.model}--seed{self.seed}.json"
 
     def save(self, results: Path) -> Path:
-        """Write it below ``results``, whole or not at all."""
+        """Write it below ``results``, whole or not at all. A record of another network, recipe or
+        data that was there is kept beside it, as ``....json.old``."""
         path = results / self.path
+        if path.is_file() and not self._same_run(path):
+            path.replace(path.with_name(f"{path.name}.old"))
         text = json.dumps(asdict(self), indent=2) + "\n"
         write_whole(path, lambda p: p.write_text(text))
         return path
+
+    def _same_run(self, path: Path) -> bool:
+        try:
+            there = load_record(path)
+        except CheckpointError:
+            return False
+        return (there.recipe, there.config) == (self.recipe, self.config)
 
 
 #: a field's type -> what JSON may hold for it
