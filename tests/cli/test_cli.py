@@ -86,6 +86,11 @@ def test_train_eval_show_report(tiny, tmp_path, capsys):
     assert "table1: test error, %" in text
     assert "st_fcn_affine" in text
     assert f"{record['test_error_percent']:.2f}" in text
+    # of 6 steps, which are not the paper's table
+    code, text, log = stn(capsys, "report", out, "--experiment", "table1")
+    assert code == 0
+    assert "2 of 2 records are not in this table: they are of other options than table1's" in log
+    assert f"{record['test_error_percent']:.2f}" not in text
 
 
 def test_a_finished_run_is_not_trained_again_and_gives_the_same_numbers(tiny, tmp_path, capsys):

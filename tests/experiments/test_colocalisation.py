@@ -54,7 +54,27 @@ def test_a_set_has_one_class_and_true_boxes(digits, kind):
     assert not torch.equal(images, next(make_dataset(f"{kind}0").fixed("test", seed=2))[0])
 
 
-def test_no_image_is_twice_in_a_batch_and_crops_lie_in_the_canvas(digits):
+def test_images_are_moved_by_whole_pixels_before_they_are_trained_on(digits):
+    images, _ = next(make_dataset("tc4").fixed("test"))
+    found = data.moved(images, torch.Generator().manual_seed(3))
+    offsets = []
+    for before, after in zip(images[:, 0], found[:, 0], strict=True):
+        reach = range(-data.SHIFT, data.SHIFT + 1)
+        wide = torch.nn.functional.pad(before, (2 * data.SHIFT,) * 4)
+        middle = 2 * data.SHIFT
+        same = [
+            (y, x)
+            for y in reach
+            for x in reach
+            if torch.equal(wide[middle - y :, middle - x :][:84, :84], after)
+        ]
+        assert len(same) == 1
+        offsets += same
+    assert {n for pair in offsets for n in pair} == set(reach)
+
+
+def test_no_image_is_twice_in_a_batch_and_crops_lie_in_the_canvas(digits, monkeypatch):
+    monkeypatch.setattr(data, "SHIFT", 0)  # where they are, no two are alike
     batches = make_dataset("t4").batches(50, 0)
     images, theta = batches(3)
     assert images.shape == (50, 1, 84, 84)

@@ -43,6 +43,22 @@ def test_another_recipes_table_has_the_cells_that_it_was_used_for():
     assert table.table([])[0] == whole
 
 
+def test_runs_of_other_options_are_no_results():
+    table = EXPERIMENTS["table1"]
+    every = load_records(ROOT / "results", "table1")
+    assert table.own(every) == every
+    record = every[0]
+    for other in (
+        {"recipe": record.recipe | {"iterations": 20}},
+        {"config": record.config | {"data_version": 99}},
+        {"experiment": "table1-quick"},
+        {"experiment": "table9"},
+        {"dataset": "t0"},
+        {"model": "locator"},
+    ):
+        assert table.own([replace(record, **other)]) == []
+
+
 def test_unknown_tables_are_named(tmp_path):
     page = tmp_path / "README.md"
     page.write_text("<!-- t9 table --><!-- /t9 table -->")

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:  # what starts slowly is imported where it is used
+    from spatial_transformer.experiments.experiment import Experiment
+    from spatial_transformer.training.records import Record
 
 
 def report(
@@ -55,6 +59,8 @@ def report(
         raise DataError(f"{results / experiment if experiment else results}: no records there")
     names = sorted({r.experiment for r in records})
     table = find_recorded(experiment) if experiment else None
+    if table is not None:
+        records = own_records(table, records)
     for name in names:
         own = [r for r in records if r.experiment == name]
         header, rows = error_table(own) if table is None else table.table(own)
@@ -63,6 +69,18 @@ def report(
             print(*head, markdown(header, rows), sep="\n", end="\n\n" if head else "\n")
         else:
             print_table(f"{name}: test error, %", header, rows)
+
+
+def own_records(table: "Experiment", records: "list[Record]") -> "list[Record]":
+    """Those that belong in an experiment's table; how many do not is said."""
+    own = table.own(records)
+    if len(own) < len(records):
+        typer.echo(
+            f"{len(records) - len(own)} of {len(records)} records are not in this table: they are "
+            f"of other options than {table.name}'s (stn report without --experiment shows them)",
+            err=True,
+        )
+    return own
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -37,7 +37,7 @@ def reproduce(
 
         stn reproduce table1 --models cnn,st_cnn_affine --datasets rts --out runs
     """
-    from spatial_transformer.cli.report import print_table
+    from spatial_transformer.cli.report import own_records, print_table
     from spatial_transformer.experiments.catalogue import find_experiment
     from spatial_transformer.experiments.reproduce import missing
     from spatial_transformer.experiments.reproduce import reproduce as run_missing
@@ -57,7 +57,8 @@ def reproduce(
         jobs=jobs,
         run_one=table.run,
     )
-    print_table(table.title, *table.table(load_records(out, plan[0].experiment)))
+    records = own_records(table, load_records(out, plan[0].experiment))
+    print_table(table.title, *table.table(records))
 
 
 def _names(text: str) -> list[str]:

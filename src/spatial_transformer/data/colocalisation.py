@@ -11,9 +11,12 @@ from spatial_transformer.data.dataset import FIXED_SEED, PROBES, Batch, Dataset,
 from spatial_transformer.data.distortion import uniform
 from spatial_transformer.data.stream import generator
 from spatial_transformer.errors import OptionError
+from spatial_transformer.functional import warp
 
 #: height and width of the canvas, of a digit and of a distractor, in pixels
 CANVAS, DIGIT, PATCH = 84, 28, 6
+#: how far an image is moved before it is trained on, in pixels
+SHIFT = 8
 #: images of a set
 COUNT = 100
 #: distractors an image
@@ -27,18 +30,26 @@ def random_crops(count: int, source: torch.Generator) -> Tensor:
     return torch.stack([torch.full_like(x, scale), x, y], dim=1)
 
 
+def moved(images: Tensor, source: torch.Generator) -> Tensor:
+    """Each image by a whole number of pixels, ``SHIFT`` at most, in x and in y; what comes in is
+    black."""
+    pixels = whole(source, (len(images), 2), 2 * SHIFT + 1) - SHIFT
+    return warp(images, -2 * pixels / CANVAS, "translation")
+
+
 class Colocalisation(Dataset):
     """100 digits of one class, each at a random place of a black 84x84 canvas (T), with 16 6x6
     crops of training digits as distractors (TC).
 
     Source: the paper's appendix A.2.
 
-    A batch is what its loss takes: images of the set, none of them twice, ``(B, 1, 84, 84)``, and
-    the attention theta of a random crop of each, ``(B, 3)``. The only fixed part, "test", is the
+    A batch is what its loss takes: images of the set, none of them twice, each moved a little,
+    ``(B, 1, 84, 84)``, and the attention theta of a random crop of each, ``(B, 3)``. The only fixed part, "test", is the
     set itself, with the digits' boxes ``(100, 4)``: left, top, right, bottom edge in pixels.
     """
 
     in_shape = (1, CANVAS, CANVAS)
+    version = 2  # images were not moved
 
     def __init__(self, kind: str, digit: int) -> None:
         if kind not in DISTRACTORS or not 0 <= digit <= 9:
@@ -74,7 +85,7 @@ class Colocalisation(Dataset):
         def batch(k: int) -> Batch:
             source = generator(device, seed, "images and crops", k)
             chosen = torch.randperm(COUNT, generator=source, device=device)[:batch_size]
-            return images[chosen], random_crops(len(chosen), source)
+            return moved(images[chosen], source), random_crops(len(chosen), source)
 
         return batch
 

@@ -46,12 +46,13 @@ def find_recorded(name: str) -> Experiment | None:
 
 def _errors(experiment: Experiment, name: str, results: Path) -> str:
     """Paper / ours as Markdown, from the records of that name below ``results``."""
-    return markdown(*experiment.table(load_records(results, name)))
+    return markdown(*experiment.table(experiment.own(load_records(results, name))))
 
 
 def _claims(experiment: Experiment, name: str, results: Path) -> str:
     """What the records say of the paper's claims, as Markdown."""
-    return markdown(*orderings_table(experiment.orderings(load_records(results, name))))
+    own = experiment.own(load_records(results, name))
+    return markdown(*orderings_table(experiment.orderings(own)))
 
 
 #: every table that a Markdown file can have, for :func:`fill_readme`

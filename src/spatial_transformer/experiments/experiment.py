@@ -57,6 +57,21 @@ class Experiment:
         """The experiment's name in the records of a recipe."""
         return self.name if recipe == next(iter(self.recipes)) else f"{self.name}-{recipe}"
 
+    def own(self, records: Sequence[Record]) -> list[Record]:
+        """Those that are of cells of this table, by its recipes as they are: not of other options,
+        which are no results of the experiment."""
+        return [r for r in records if self._is_own(r)]
+
+    def _is_own(self, record: Record) -> bool:
+        recipes = {self.recorded_as(recipe): recipe for recipe in self.recipes}
+        models = {ModelConfig(m, transform=t).label: (m, t) for m, t in self.models}
+        if record.experiment not in recipes or record.model not in models:
+            return False
+        if record.dataset not in self.datasets:
+            return False
+        recipe, model = recipes[record.experiment], models[record.model]
+        return self.cell(record.dataset, *model, recipe=recipe, seed=record.seed).made(record)
+
     def table(self, records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
         """Header and rows of paper / ours, from the records of this experiment by one recipe; by
         another than the first, of the models and data sets alone that it was used for."""

@@ -94,7 +94,7 @@ PAPER_ERRORS = {("locator", f"t{k}"): 0.0 for k in range(10)} | {
 DEFAULT = Recipe(
     iterations=3_000,
     batch_size=32,
-    lr=3e-3,
+    lr=6e-3,
     weight_decay=0.0,
     average=0.0,
     clip=1.0,
@@ -107,7 +107,7 @@ COLOCALISATION = Experiment(
     title="Co-localisation, digits not found in %",
     models=[("locator", "attention")],
     datasets=[f"{kind}{k}" for kind in DISTRACTORS for k in range(10)],
-    recipes={"default": DEFAULT, "long": replace(DEFAULT, iterations=12_000, lr=6e-3)},
+    recipes={"default": DEFAULT, "long": replace(DEFAULT, iterations=6_000)},
     paper=PAPER_ERRORS,
     sampled={f"{kind}{k}": 28 for kind in DISTRACTORS for k in range(10)},
     run=colocalise,
