@@ -317,6 +317,20 @@ def test_any_grid_whatever_equals_eager(padding, dtype):
     assert (to_grid.cpu()[lost] == 0).all()
 
 
+@pytest.mark.parametrize("kernel", ["nearest", "bilinear"])
+@pytest.mark.parametrize("padding", ["wrap", "mirror", "reflection"])
+def test_far_off_it_is_what_the_oracle_says(padding, kernel):
+    image, grid = random(1, 1, 1, 16, dtype=torch.float32), torch.zeros(1, 8, 256, 2)
+    halves = torch.randint(-(2**25), 2**25, (1, 8, 256)).double() / 2
+    grid[..., 0] = (halves - 7.5) / 8
+    told = (grid[..., 0].double() * 8 + 7.5 == halves) & (halves == halves.float())
+    assert told.sum() > 1000
+    read = launch.forward(image, grid.to(DEVICE), (8, 256), kernel, padding, None, False, grid=True)
+    wanted = sample_reference(image.cpu().double(), grid.double(), kernel, padding, None, False)
+    difference = (read.cpu().double() - wanted).abs()[:, 0][told]
+    assert difference.max() < 1e-6
+
+
 def test_an_infinite_fill_leaves_no_nan():
     image, grid = random(1, 2, 3, 4), torch.full((1, 3, 3, 2), torch.nan).to(DEVICE)
     fill = torch.full((1, 2, 1), torch.inf).to(image)

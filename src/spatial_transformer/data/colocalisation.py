@@ -44,8 +44,9 @@ class Colocalisation(Dataset):
     Source: the paper's appendix A.2.
 
     A batch is what its loss takes: images of the set, none of them twice, each moved a little,
-    ``(B, 1, 84, 84)``, and the attention theta of a random crop of each, ``(B, 3)``. The only fixed part, "test", is the
-    set itself, with the digits' boxes ``(100, 4)``: left, top, right, bottom edge in pixels.
+    ``(B, 1, 84, 84)``, and the attention theta of a random crop of each, ``(B, 3)``. The only fixed
+    part, "test", is the set itself, with the digits' boxes ``(100, 4)``: left, top, right, bottom
+    edge in pixels.
     """
 
     in_shape = (1, CANVAS, CANVAS)

@@ -45,7 +45,10 @@ def axis_base(u, n, KERNEL: tl.constexpr, PADDING: tl.constexpr):
     if u.dtype == tl.float64:
         tolerance = tolerance * 1.862645149230957e-09  # 2^-29
     tolerance = tl.minimum(tolerance, 0.25)
-    base = tl.floor(u + (tolerance + (0.5 if KERNEL == "nearest" else 0.0)))
+    base = tl.floor(u)
+    # the difference is exact, which far out on a periodic image a sum would not be
+    next = (u - base) >= (0.5 if KERNEL == "nearest" else 1.0) - tolerance
+    base = base + next.to(u.dtype)
     t = u - base
     t = tl.where(tl.abs(t) <= tolerance, 0.0, t)
     if (PADDING == "constant") or (PADDING == "border"):
