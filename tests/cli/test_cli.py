@@ -110,6 +110,7 @@ def test_a_finished_run_is_not_trained_again_and_gives_the_same_numbers(tiny, tm
 
 def test_wrong_names_and_files_are_told_in_one_line(tiny, tmp_path, capsys):
     (tmp_path / "file").touch()
+    (tmp_path / "r--cnn--seed0.json").touch()
     root = ["--data-root", tiny, "--out", tmp_path]
     for words, message in [
         (["train", "--data", "rst", *root], "unknown data set 'rst'. Did you mean 'rts'?"),
@@ -119,6 +120,7 @@ def test_wrong_names_and_files_are_told_in_one_line(tiny, tmp_path, capsys):
         (["train", "--device", "cuda:9", *root], "device 'cuda:9' is not available here"),
         (["train", "--data-root", tmp_path / "no"], "no: no such folder"),
         (["eval", tmp_path / "no"], "no: no such folder, nor a name of trained weights"),
+        (["show", tmp_path / "r--cnn--seed0"], "there is its record, but no checkpoint"),
         (["report", tmp_path / "no"], "no: no records there"),
         (["train", "--model", "locator", *SMALL, *root], "a Locator is no classifier"),
         (["report", "--readme", tmp_path / "no.md"], "no.md"),

@@ -290,6 +290,11 @@ def find_model(name: str | Path, device: torch.device | str = "cpu") -> Found:
     Raises: CheckpointError; as :func:`from_pretrained`.
     """
     if not is_run(str(name)):
+        if Path(f"{name}.json").is_file():  # a repository keeps records alone
+            raise CheckpointError(
+                f"{name}: there is its record, but no checkpoint; stn train and stn reproduce make "
+                "one, with --out another folder"
+            )
         return Found(**vars(from_pretrained(name, device)))
     path = Path(name).absolute()
     trained = load_trained(path, device)
