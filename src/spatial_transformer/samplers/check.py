@@ -92,7 +92,14 @@ def check_fill_option(fill: object, padding: str) -> None:
 
 
 def _holds(dtype: torch.dtype, fill: Any) -> bool:
-    """Whether numbers are values of a dtype; those of a floating one are rounded to it."""
+    """Whether numbers are values of a dtype; those of a floating one are rounded to it. A tensor
+    that cannot be looked at is taken to hold such."""
+    if isinstance(fill, Tensor):
+        if fill.is_complex():
+            raise TypeError("complex numbers have no order")
+        if dtype.is_floating_point or not can_be_looked_at(fill):
+            return True
+        return torch.equal(fill.to(dtype).to(fill.dtype), fill)
     if isinstance(fill, np.ndarray):
         fill = fill.tolist()
     if isinstance(fill, Sequence) and not isinstance(fill, str):
@@ -115,18 +122,12 @@ def check_fill(
     check_fill_option(fill, padding)
     if fill is None:
         return None
-    exact = not image.is_floating_point()  # an integer image has no other values
     try:
-        if isinstance(fill, Tensor) and fill.is_complex():
-            raise TypeError("fill is complex")
-        held = isinstance(fill, Tensor) or _holds(image.dtype, fill)
-        given = torch.as_tensor(fill, device=image.device, dtype=None if exact else image.dtype)
+        held = _holds(image.dtype, fill)
+        values = torch.as_tensor(fill, device=image.device, dtype=image.dtype) if held else None
     except (TypeError, ValueError, RuntimeError) as error:
         raise OptionError(f"fill must be a number, or one per channel, got {fill!r}") from error
-    values = given.to(image.dtype)
-    if exact and isinstance(fill, Tensor) and can_be_looked_at(fill):
-        held = torch.equal(values.to(fill.dtype), given)
-    if not held:
+    if values is None:
         raise OptionError(f"fill={fill!r} is not a value of an image of {image.dtype}")
     channels = image.shape[1]
     if values.dim() > 2 or (values.dim() and values.shape[-1] not in (1, channels)):

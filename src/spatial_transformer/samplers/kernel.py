@@ -90,8 +90,8 @@ class CallableKernel(Kernel):
 
 def from_callable(function: Any) -> Kernel:
     """A kernel from a callable with an attribute ``support``. Raises: OptionError."""
-    made = not isinstance(function, type)  # a class of kernels is none itself
-    if not made or not callable(function) or not hasattr(function, "support"):
+    # a class of kernels is none itself
+    if isinstance(function, type) or not callable(function) or not hasattr(function, "support"):
         raise OptionError(
             "kernel must be a name or a callable k(d) with an attribute `support` (half its width "
             f"in pixels), got {function!r}"
