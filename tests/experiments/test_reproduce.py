@@ -111,6 +111,15 @@ def test_a_table_killed_at_any_step_ends_in_the_same_numbers(tiny, tmp_path, mon
 
 
 @pytest.mark.slow
+def test_runs_are_compiled_when_asked(tiny, tmp_path):
+    plan = small_plan()[:1]
+    for compiled in (False, True):
+        out = tmp_path / str(compiled)
+        (record,) = reproduce(plan, out, data_root=tiny, console=quiet(), compiled=compiled)
+        assert record.hardware.endswith(", compiled") == compiled
+
+
+@pytest.mark.slow
 def test_what_is_recorded_is_not_run_again(tiny, tmp_path):
     plan = small_plan()
     console = quiet()

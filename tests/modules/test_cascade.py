@@ -104,6 +104,26 @@ class TestMonitor:
         model(torch.rand(2, 1, 8, 8))
         assert not good.localisation._forward_hooks
 
+    def test_of_a_compiled_model_leaves_its_graphs_alone(self):
+        torch.manual_seed(0)
+        layer = stn.SpatialTransformer("fully_connected", "affine")
+        image = torch.rand(2, 1, 8, 8)
+        layer(image)
+        with torch.no_grad():
+            layer.localisation.head.bias[2] = 0.5
+        with CollapseMonitor(layer) as monitor:
+            layer(image)
+            wanted = dict(monitor.outside)
+            torch.compiler.reset()
+            network = torch.compile(layer, backend="eager")
+            network(image)
+            with torch._dynamo.config.patch(error_on_recompile=True):
+                for _ in range(3):
+                    network(image)
+        assert wanted[""] > 0
+        assert monitor.outside == wanted
+        assert monitor._calls[""] == 5
+
     def test_warns_once_of_a_localisation_network_that_has_died(self):
         torch.manual_seed(0)
         alive = stn.SpatialTransformer("fully_connected", "affine")

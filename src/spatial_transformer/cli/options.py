@@ -15,6 +15,14 @@ TestSeed = Annotated[
     int, typer.Option(min=0, max=2**63 - 1, help="Seed of the fixed test set: which images.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        help="Run the network through torch.compile, on a GPU as CUDA graphs. Numbers are rounded "
+        "otherwise. Meant for GPUs.",
+    ),
+]
 DataRoot = Annotated[
     Path | None,
     typer.Option(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from spatial_transformer.cli.console import say
-from spatial_transformer.cli.options import DataRoot, Device, Out
+from spatial_transformer.cli.options import Compile, DataRoot, Device, Out
 
 
 def reproduce(
@@ -21,6 +21,7 @@ def reproduce(
         int, typer.Option(min=1, help="How many runs at a time; they share the CPU or GPU.")
     ] = 1,
     device: Device = "auto",
+    compiled: Compile = False,
     data_root: DataRoot = None,
     out: Out = Path("results"),
     dry_run: Annotated[bool, typer.Option(help="Only name the runs that are missing.")] = False,
@@ -55,6 +56,7 @@ def reproduce(
         data_root=data_root,
         device=device,
         jobs=jobs,
+        compiled=compiled,
         run_one=table.run,
     )
     records = own_records(table, load_records(out, plan[0].experiment))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from spatial_transformer.cli.console import say
-from spatial_transformer.cli.options import DataRoot, Device, Out, Seed
+from spatial_transformer.cli.options import Compile, DataRoot, Device, Out, Seed
 
 
 def train(
@@ -24,6 +24,7 @@ def train(
     experiment: Annotated[str, typer.Option(help="In whose manner: see `stn list`.")] = "table1",
     seed: Seed = 0,
     device: Device = "auto",
+    compiled: Compile = False,
     data_root: DataRoot = None,
     out: Out = Path("runs"),
     tensorboard: Annotated[bool, typer.Option(help="Log for TensorBoard as well.")] = False,
@@ -53,7 +54,9 @@ def train(
     watchers: list[Watcher] = [ProgressBar(config.name, config.recipe.iterations)]
     if tensorboard:
         watchers.append(TensorBoard(config.folder(out) / "tensorboard"))
-    record = table.run(config, out, data_root=data_root, device=device, watchers=watchers)
+    record = table.run(
+        config, out, data_root=data_root, device=device, watchers=watchers, compiled=compiled
+    )
     say(
         f"{config.name}: test error {record.test_error_percent:.2f} % on {record.test_images:,} "
         f"images, {record.parameters:,} parameters, {record.wall_seconds:.0f} s, "

@@ -50,6 +50,7 @@ def reproduce(
     data_root: Path | None = None,
     device: str = "cpu",
     jobs: int = 1,
+    compiled: bool = False,
     console: Console | None = None,
     run_one: Callable[..., Record] = run,
 ) -> list[Record]:
@@ -85,7 +86,7 @@ def reproduce(
             )
     if jobs > 1 and todo:  # each of them would fetch what is not there yet
         make_dataset(todo[0].dataset).batches(1, 0, data_root=data_root)
-    where: dict[str, Any] = {"data_root": data_root, "device": device}
+    where: dict[str, Any] = {"data_root": data_root, "device": device, "compiled": compiled}
     for config in needs.values():
         bar = ProgressBar(config.name, config.recipe.iterations, console)
         ensure(config, out, watchers=[bar], **where)

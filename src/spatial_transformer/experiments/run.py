@@ -130,10 +130,13 @@ def run(
     device: str = "cpu",
     watchers: Sequence[Watcher] = (),
     checkpoint_every: int = 500,
+    compiled: bool = False,
 ) -> Record:
     """Train, measure and record; a run that was stopped goes on from its checkpoint.
 
     Writes ``out/<experiment>/<name>/checkpoint.pt`` and ``out/<experiment>/<name>.json``.
+    Args:
+        compiled: as :func:`fit` has it; the record's ``hardware`` says so.
     Raises: DataError, CheckpointError, OptionError, BackendError; OSError where ``out`` cannot be
     written.
     """
@@ -164,6 +167,7 @@ def run(
             identity=config.identity(),
             watchers=watchers,
             history=make_history(config, data_root, fabric.device),
+            compiled=compiled,
         )
     measured = {}
     for part in ("validation", "test"):
@@ -177,6 +181,7 @@ def run(
         test=measured["test"],
         validation=measured["validation"],
         source=source,
+        compiled=compiled,
     )
     record.save(out)
     return record
@@ -213,6 +218,7 @@ def make_record(
     test: Measured,
     validation: Measured | None,
     source: str,
+    compiled: bool,
 ) -> Record:
     """The record of a run that has been trained by the commit ``source``, and measured."""
     held = None if validation is None else round(validation.error_percent, 4)
@@ -232,7 +238,7 @@ def make_record(
         recipe=asdict(config.recipe),
         config=config.identity()["config"],
         wall_seconds=round(fitted.seconds, 1),
-        hardware=hardware(device),
+        hardware=hardware(device) + (", compiled" if compiled else ""),
         torch=torch.__version__,
         commit=source,
     )

@@ -59,15 +59,17 @@ class CollapseMonitor:
         found = [(n, m) for n, m in model.named_modules() if isinstance(m, SpatialTransformer)]
         if not found:
             raise OptionError("the model has no spatial transformer to watch")
+        # hooks read values and count: a compiler leaves them out of its graphs
+        apart = torch.compiler.disable
         self._hooks = []
         self._layers = dict(found)
         for name, layer in found:
-            self._hooks.append(layer.register_forward_pre_hook(self._begin(name)))
-            self._hooks.append(layer.register_forward_hook(self._end(name)))
+            self._hooks.append(layer.register_forward_pre_hook(apart(self._begin(name))))
+            self._hooks.append(layer.register_forward_hook(apart(self._end(name))))
             # theta is what the localisation network returns; a cascade composes its stages'
             local = layer.localisation
             for network in local if isinstance(local, nn.ModuleList) else [local]:
-                self._hooks.append(network.register_forward_hook(self._stage(name)))
+                self._hooks.append(network.register_forward_hook(apart(self._stage(name))))
 
     def _begin(self, name: str) -> Any:
         def hook(layer: nn.Module, args: Any) -> None:

@@ -37,6 +37,7 @@ def colocalise(
     device: str = "cpu",
     watchers: Sequence[Watcher] = (),
     checkpoint_every: int = 500,
+    compiled: bool = False,
 ) -> Record:
     """Let a locator find the digits of one set, count those it found, and record.
 
@@ -55,7 +56,7 @@ def colocalise(
         raise OptionError("co-localisation compares features: start= must be the run of a CNN")
     source, recipe = commit(), config.recipe
     config.folder(out).mkdir(parents=True, exist_ok=True)
-    ensure(encoder, out, data_root=data_root, device=device)
+    ensure(encoder, out, data_root=data_root, device=device, compiled=compiled)
     fabric = open_fabric(device, recipe.precision)
     classifier = load_trained(encoder.folder(out), fabric.device).model
     where: dict[str, Any] = {"data_root": data_root, "device": fabric.device}
@@ -72,6 +73,7 @@ def colocalise(
         identity=config.identity(),
         watchers=watchers,
         history=make_history(config, data_root, fabric.device),
+        compiled=compiled,
     )
     images, truth = next(dataset.fixed("test", seed=config.seed, **where))
     missed = ~found(fitted.model.eval(), images, truth)
@@ -79,7 +81,13 @@ def colocalise(
     for watcher in watchers:
         watcher.evaluated(recipe.iterations, "test", measured)
     record = make_record(
-        config, fabric.device, fitted, test=measured, validation=None, source=source
+        config,
+        fabric.device,
+        fitted,
+        test=measured,
+        validation=None,
+        source=source,
+        compiled=compiled,
     )
     record.save(out)
     return record
