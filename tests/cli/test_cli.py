@@ -76,6 +76,23 @@ def test_train_eval_show_report(tiny, tmp_path, capsys):
     assert (pixels == [0xE6, 0x9F, 0x00]).all(1).sum() > 50  # the grid is drawn
 
     assert stn(capsys, "train", "--model", "fcn", *SMALL, *common)[0] == 0
+    # every run of a table at once; one has no transformer, and no theta to show
+    pictures = tmp_path / "pictures"
+    at = ["--device", "cpu", "--data-root", tiny]
+    code, text, log = stn(
+        capsys, "show", out, "--kind", "theta,curves", "--out", pictures, "--count", 4, *at
+    )
+    assert code == 0, log
+    drawn = {p.relative_to(pictures).as_posix() for p in pictures.rglob("*.png")}
+    assert drawn == {
+        "r--fcn--seed0/curves.png",
+        "r--st_fcn_affine--seed0/curves.png",
+        "r--st_fcn_affine--seed0/theta.png",
+    }
+    assert "no theta: r--fcn--seed0 has no" in text
+    code, _, log = stn(capsys, "show", out, "--out", picture, *at)
+    assert code != 0
+    assert "several pictures need a folder" in log
     code, text, _ = stn(capsys, "report", out, "--markdown")
     assert code == 0
     assert text.startswith("| model | parameters | steps | R |")

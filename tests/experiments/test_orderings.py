@@ -79,6 +79,36 @@ def test_seeds_that_differ_widely_widen_the_spread():
     assert not found.holds  # however many seeds, they were measured on the same images
 
 
+def test_the_same_images_are_compared_one_by_one():
+    rng = random.Random(1)
+    hard = {m: [rng.random() < p for _ in range(400)] for m, p in (("a", 0.03), ("b", 0.05))}
+    both = [rng.random() < 0.1 for _ in range(400)]  # what all get wrong
+    wrong = {m: [x or y for x, y in zip(both, alone, strict=True)] for m, alone in hard.items()}
+
+    def said(model, mistakes):
+        made = record(model, 0, 100 * sum(mistakes) / 400, 400)
+        return dataclasses.replace(made, mistakes=[k for k, x in enumerate(mistakes) if x])
+
+    records = [said(m, w) for m, w in wrong.items()]
+    (found,) = compare(records, [("a", "b")], ["r"])
+    each = [100 * (y - x) for x, y in zip(wrong["a"], wrong["b"], strict=True)]
+    assert found.difference == pytest.approx(sum(each) / 400)
+    assert found.error == pytest.approx(stats.sem(each, ddof=0))
+    # where one does not say, the images are taken as others for each
+    (apart,) = compare(
+        [records[0], dataclasses.replace(records[1], mistakes=None)], [("a", "b")], ["r"]
+    )
+    assert apart.error > 1.5 * found.error
+    # seeds: each image counts by its mean, and their spread is added
+    other = [rng.random() < 0.1 for _ in range(400)]
+    (found,) = compare(
+        [*records, dataclasses.replace(said("b", other), seed=1)], [("a", "b")], ["r"]
+    )
+    each = [100 * ((y + z) / 2 - x) for x, y, z in zip(wrong["a"], wrong["b"], other, strict=True)]
+    seeds = stats.sem([sum(wrong["b"]) / 4, sum(other) / 4])
+    assert found.error == pytest.approx((stats.sem(each, ddof=0) ** 2 + seeds**2) ** 0.5)
+
+
 def test_runs_of_another_recipe_are_no_seeds():
     records = [record("a", 0, 1.0), record("a", 1, 1.1), record("b", 0, 2.0), record("b", 1, 2.1)]
     records.append(dataclasses.replace(record("a", 2, 9.0), recipe={"iterations": 1}))

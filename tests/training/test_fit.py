@@ -220,6 +220,15 @@ class TestRecords:
         path = RECORD.save(tmp_path)
         assert path == tmp_path / "table1" / "rts--cnn--seed1.json"
         assert load_record(path) == RECORD
+        mistaken = replace(RECORD, mistakes=list(range(0, 900, 3)))
+        assert load_record(mistaken.save(tmp_path)) == mistaken
+        assert len(path.read_text().splitlines()) < 60  # they are in one line
+        assert load_record(RECORD.save(tmp_path)) == RECORD
+        # nor did versions before keep them
+        values = json.loads(path.read_text())
+        del values["mistakes"]
+        path.write_text(json.dumps(values))
+        assert load_record(path) == RECORD
         # an option that is newer than the record did nothing
         values = json.loads(path.read_text())
         del values["recipe"]["label_smoothing"]

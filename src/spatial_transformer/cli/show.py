@@ -1,12 +1,15 @@
 """stn show: pictures of what a trained network does."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from spatial_transformer.cli.console import say
 from spatial_transformer.cli.options import DataRoot, Device, Model, TestSeed
+
+if TYPE_CHECKING:
+    from spatial_transformer.experiments.pictures import Pictures
 
 
 def show(
@@ -22,7 +25,7 @@ def show(
     ] = "sheet",
     out: Annotated[
         Path,
-        typer.Option(help="The picture (.png, .pdf or .svg); a folder for several kinds."),
+        typer.Option(help="The picture (.png, .pdf or .svg); a folder for several."),
     ] = Path("show.png"),
     count: Annotated[int, typer.Option(min=1, max=32, help="How many images.")] = 10,
     seed: TestSeed = 0,
@@ -30,33 +33,47 @@ def show(
     data_root: DataRoot = None,
 ) -> None:
     """Draw test images with the predicted grid on them, the transformer's outputs, and the
-    predictions with the truth; or the mistakes, the mean images, theta, the training curves.
+    predictions with the truth; or the mistakes, the mean images, theta, the training curves. Of a
+    folder of runs, such as a table's, each run is drawn.
 
     Examples:
 
         stn show runs/table1/rts--st_cnn_affine--seed0 --out rts.png
 
         stn show runs/table1/rts--st_cnn_affine--seed0 --kind all --out pictures
+
+        stn show runs/table1 --kind sheet,mistakes --out pictures
     """
-    from spatial_transformer.errors import DataError, OptionError
+    from spatial_transformer.errors import OptionError
     from spatial_transformer.experiments.pictures import find_kinds, open_pictures
-    from spatial_transformer.experiments.run import open_fabric
-    from spatial_transformer.viz.style import save_figure
+    from spatial_transformer.experiments.run import find_runs, open_fabric
 
     kinds = find_kinds([k.strip() for k in kind.split(",")])
-    files = {kinds[0]: out}
-    if len(kinds) > 1:
+    runs = [str(run) for run in find_runs(model)]
+    alone = not runs and len(kinds) == 1
+    if not alone:
         out = Path("show") if out == Path("show.png") else out
         if out.suffix:
-            raise OptionError(f"{out}: several kinds of picture need a folder, not a file")
-        files = {k: out / f"{k}.png" for k in kinds}
+            raise OptionError(f"{out}: several pictures need a folder, not a file")
     at = open_fabric(device).device
-    pictures = open_pictures(model, count=count, seed=seed, data_root=data_root, device=at)
+    for one in runs or [model]:
+        pictures = open_pictures(one, count=count, seed=seed, data_root=data_root, device=at)
+        folder = out / Path(one).name if runs else out
+        files = {kinds[0]: out} if alone else {k: folder / f"{k}.png" for k in kinds}
+        _draw(pictures, files, optional=bool(runs) or kind == "all")
+
+
+def _draw(pictures: "Pictures", files: dict[str, Path], *, optional: bool) -> None:
+    """Draw a picture of each kind into its file; what a run has nothing of is told, if that is
+    ``optional``."""
+    from spatial_transformer.errors import DataError, OptionError
+    from spatial_transformer.viz.style import save_figure
+
     for name, file in files.items():
         try:
             save_figure(pictures.draw(name), file)
         except (OptionError, DataError) as error:
-            if kind != "all":
+            if not optional:
                 raise
             say(f"no {name}: {error}")
             continue

@@ -44,7 +44,7 @@ def publish(run: Path, out: Path, *, data_root: Path | None = None) -> Pretraine
         "test_images": measured.images,
         "labels": [str(k) for k in range(dataset.classes)],
         "commands": {"train": train_command(config)},
-        "record": asdict(record),
+        "record": asdict(replace(record, mistakes=None)),  # a card says how many
     }
     save_pretrained(trained.model, out, config=config.model, card=about)
     return from_pretrained(out)

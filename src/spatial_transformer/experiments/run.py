@@ -232,6 +232,7 @@ def make_record(
         test_loss=test.loss,
         train_loss=fitted.train_loss,
         test_images=test.images,
+        mistakes=test.mistakes,
         iterations=config.recipe.iterations,
         batch_size=config.recipe.batch_size,
         parameters=count_parameters(fitted.model),
@@ -279,6 +280,13 @@ def load_trained(path: Path, device: torch.device | str = "cpu") -> Trained:
 def is_run(name: str) -> bool:
     """Whether that is a run's folder or a checkpoint file."""
     return Path(name).is_file() or (Path(name) / "checkpoint.pt").is_file()
+
+
+def find_runs(folder: str | Path) -> list[Path]:
+    """The folders of the runs below a folder that is no run's itself, such as a table's."""
+    if is_run(str(folder)):
+        return []
+    return sorted(path.parent for path in Path(folder).rglob("checkpoint.pt"))
 
 
 @dataclass(frozen=True)

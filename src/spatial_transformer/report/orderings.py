@@ -1,6 +1,7 @@
 """Which of two models is better, by the records and beyond their spread."""
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
@@ -30,15 +31,45 @@ class Ordering:
         return self.difference > BEYOND * self.error
 
 
-def standard_error(records: Sequence[Record]) -> float:
-    """Of the mean test error of a cell, in percent: what comes of its number of test images, which
-    are the same for all seeds, and of its spread over seeds together. One seed has no spread: then
-    it is of the images alone."""
-    errors = [r.test_error_percent for r in records]
-    share = mean(errors) / 100
-    by_images = 100 * math.sqrt(share * (1 - share) / min(r.test_images for r in records))
-    by_seeds = stdev(errors) / math.sqrt(len(errors)) if len(errors) > 1 else 0.0
-    return math.hypot(by_images, by_seeds)
+def standard_error(better: Sequence[Record], worse: Sequence[Record]) -> float:
+    """Of the difference of two cells' mean test errors, in percent: what comes of the test images,
+    which are the same for all, and of the spread over seeds of each, together.
+
+    Where all records say which images are wrong, it is known how much each image counts in the
+    difference, and that spreads less: most that one network gets wrong the other does. Else the
+    two cells' errors are taken as of independent draws of images. One seed has no spread.
+    """
+    sides = better, worse
+    by_images = _paired(better, worse)
+    if by_images is None:
+        by_images = math.hypot(*(_binomial(side) for side in sides))
+    by_seeds = (
+        stdev(r.test_error_percent for r in side) / math.sqrt(len(side)) if len(side) > 1 else 0.0
+        for side in sides
+    )
+    return math.hypot(by_images, *by_seeds)
+
+
+def _binomial(records: Sequence[Record]) -> float:
+    """The standard error of one cell's test error by its number of images."""
+    share = mean(r.test_error_percent for r in records) / 100
+    return 100 * math.sqrt(share * (1 - share) / min(r.test_images for r in records))
+
+
+def _paired(better: Sequence[Record], worse: Sequence[Record]) -> float | None:
+    """The standard error of the difference by its images; None where they are not known."""
+    images = {r.test_images for r in (*better, *worse)}
+    if len(images) > 1 or any(r.mistakes is None for r in (*better, *worse)):
+        return None
+    (count,) = images
+    weight: dict[int, float] = defaultdict(float)
+    for sign, side in ((-1, better), (1, worse)):
+        for record in side:
+            for image in record.mistakes or ():
+                weight[image] += sign / len(side)
+    centre = sum(weight.values()) / count
+    squares = sum(w * w for w in weight.values()) / count - centre**2
+    return 100 * math.sqrt(max(0.0, squares) / count)
 
 
 def compare(
@@ -56,7 +87,7 @@ def compare(
             if not all(sides):
                 continue
             low, high = (mean(r.test_error_percent for r in side) for side in sides)
-            error = math.hypot(*(standard_error(side) for side in sides))
+            error = standard_error(*sides)
             found.append(Ordering(dataset, better, worse, high - low, error))
     return found
 

@@ -55,14 +55,15 @@ def evaluate(model: nn.Module, blocks: Iterable[tuple[Tensor, Tensor]]) -> Measu
     """Measure a classifier on blocks of images ``(B, C, H, W)`` and labels ``(B,)``."""
     training = model.training
     model.eval()
-    loss, wrong, count = 0.0, 0, 0
+    loss, mistakes, count = 0.0, [], 0
     for images, labels in blocks:
         logits = model(images).float()
         loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-        wrong += int((logits.argmax(1) != labels).sum())
+        wrong = (logits.argmax(1) != labels).nonzero().flatten()
+        mistakes += (count + wrong).tolist()
         count += len(labels)
     model.train(training)
-    return Measured(loss / count, 100 * wrong / count, count)
+    return Measured(loss / count, mistakes, count)
 
 
 def describe_run(recipe: Recipe, identity: dict[str, Any]) -> dict[str, Any]:

@@ -15,11 +15,15 @@ from spatial_transformer.logging import log_losses, log_transformer, transformer
 
 @dataclass(frozen=True)
 class Measured:
-    """Mean loss and error in percent over a number of images."""
+    """Mean loss over a number of images, and which of them, by their place, are wrong."""
 
     loss: float
-    error_percent: float
+    mistakes: list[int]
     images: int
+
+    @property
+    def error_percent(self) -> float:
+        return 100 * len(self.mistakes) / self.images
 
 
 class Watcher(Protocol):

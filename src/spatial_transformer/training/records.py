@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import subprocess
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -24,7 +25,8 @@ class Record:
     has no test set: of the digits, how many are not found; ``test_loss`` is the training's there);
     ``train_loss`` is the smoothed loss that was trained with; ``recipe`` holds every training
     option; ``commit`` is the source's git commit when the run was started or last gone on with
-    (with ``+`` when it was changed since).
+    (with ``+`` when it was changed since). ``mistakes`` are the test images that it gets wrong, by
+    their place in the set; None in records of versions that did not keep them.
     """
 
     experiment: str
@@ -46,6 +48,7 @@ class Record:
     torch: str
     commit: str
     finished: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    mistakes: list[int] | None = None
 
     @property
     def path(self) -> Path:
@@ -58,8 +61,8 @@ class Record:
         path = results / self.path
         if path.is_file() and not self._same_run(path):
             path.replace(path.with_name(f"{path.name}.old"))
-        text = json.dumps(asdict(self), indent=2) + "\n"
-        write_whole(path, lambda p: p.write_text(text))
+        text = _LISTS.sub(lambda m: " ".join(m[0].split()), json.dumps(asdict(self), indent=2))
+        write_whole(path, lambda p: p.write_text(f"{text}\n"))
         return path
 
     def _same_run(self, path: Path) -> bool:
@@ -70,6 +73,8 @@ class Record:
         return (there.recipe, there.config) == (self.recipe, self.config)
 
 
+#: lists of numbers, which are a line each
+_LISTS = re.compile(r"\[[\d\s,]+\]")
 #: a field's type -> what JSON may hold for it
 _JSON: dict[Any, Any] = {
     str: str,
@@ -77,6 +82,7 @@ _JSON: dict[Any, Any] = {
     float: int | float,
     float | None: int | float | None,
     dict[str, Any]: dict,
+    list[int] | None: list | None,
 }
 
 
@@ -87,6 +93,8 @@ def load_record(path: Path) -> Record:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a record: {error}") from error
     names = {f.name for f in fields(Record)}
+    if isinstance(values, dict):
+        values.setdefault("mistakes", None)
     if not isinstance(values, dict) or set(values) != names:
         found = set(values) if isinstance(values, dict) else set()
         raise CheckpointError(

@@ -76,8 +76,8 @@ def colocalise(
         compiled=compiled,
     )
     images, truth = next(dataset.fixed("test", seed=config.seed, **where))
-    missed = ~found(fitted.model.eval(), images, truth)
-    measured = Measured(fitted.train_loss, 100 * float(missed.float().mean()), len(images))
+    missed = (~found(fitted.model.eval(), images, truth)).nonzero().flatten().tolist()
+    measured = Measured(fitted.train_loss, missed, len(images))
     for watcher in watchers:
         watcher.evaluated(recipe.iterations, "test", measured)
     record = make_record(
