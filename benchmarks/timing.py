@@ -6,10 +6,9 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
-import cv2
-import kornia
 import torch
 
 import spatial_transformer as stn
@@ -24,6 +23,8 @@ LOAD = os.getloadavg()[0]
 
 def set_threads(count: int) -> None:
     """Of torch (ours are as many) and of OpenCV."""
+    import cv2
+
     torch.set_num_threads(count)
     cv2.setNumThreads(count)
 
@@ -67,6 +68,14 @@ def alternate(
     return {name: summary(of_one) for name, of_one in times.items()}
 
 
+def _version(package: str) -> str | None:
+    """None where it is not installed: what needs no other contestant runs without."""
+    try:
+        return str(import_module(package).__version__)
+    except ImportError:
+        return None
+
+
 def save(path: Path, results: object) -> None:
     """Write results with the machine and the versions they were measured on."""
     whole = {
@@ -75,8 +84,8 @@ def save(path: Path, results: object) -> None:
         "load_before": LOAD,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "kornia": kornia.__version__,
-        "opencv": cv2.__version__,
+        "kornia": _version("kornia"),
+        "opencv": _version("cv2"),
         "spatial_transformer": stn.__version__,
         "commit": commit(),
         "results": results,

@@ -12,7 +12,7 @@ from spatial_transformer.backends import check_backend, in_function_transform, r
 from spatial_transformer.coordinates import check_flag, check_size, coordinate_dtype
 from spatial_transformer.errors import DTypeError, ShapeError
 from spatial_transformer.kernels import ops
-from spatial_transformer.kernels.cpu.run import layout_of
+from spatial_transformer.kernels.layout import layout_of
 from spatial_transformer.kernels.reference import sample_reference
 from spatial_transformer.samplers import KERNELS, as_kernel
 from spatial_transformer.samplers.antialias import check_points, footprints, sample_antialiased

@@ -475,6 +475,49 @@ def test_layouts(dims):
     torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("kernel", ["nearest", "bilinear"])
+@pytest.mark.parametrize("grid", [False, True])
+def test_strides_are_those_that_compilers_are_told(grid, kernel):
+    """Of the output and of both gradients, however the inputs lie."""
+    image = random(2, 3, 4, 5)
+    images = (
+        image,
+        image.contiguous(memory_format=torch.channels_last),
+        image.transpose(-1, -2),
+        image.permute(1, 0, 2, 3),
+        random(2, 3, 1, 1).contiguous(memory_format=torch.channels_last),
+        random(1, 3, 4, 1).expand(2, 3, 4, 5),
+    )
+    for image in images:
+        maps = matrices(len(image), 2)
+        if grid:
+            maps = grid_from_matrix(maps, (3, 2), False).transpose(1, 2)
+        size = list(maps.shape[1:3]) if grid else [3, 2]
+        sized = () if grid else (size,)
+        options = (kernel, "zeros", None, False)
+        warp, back = (
+            getattr(torch.ops.stn, f"{'sample_grid' if grid else 'warp_matrix'}{end}")
+            for end in ("", "_backward")
+        )
+        out = warp(image, maps, *sized, *options, "triton")
+        found = (out, *back(torch.ones_like(out), image, maps, *options, "triton", True, True))
+        meta = [torch.empty_strided(t.shape, t.stride(), device="meta") for t in (image, maps)]
+        faked = warp(*meta, *sized, *options, "triton")
+        faked = (faked, *back(torch.ones_like(faked), *meta, *options, "triton", True, True))
+        assert [t.stride() for t in found] == [t.stride() for t in faked]
+
+
+def test_a_compiler_takes_it_whole():
+    torch.compiler.reset()
+    image, theta = random(2, 3, 5, 6), stn.Affine().identity().double().expand(2, 6).to(DEVICE)
+
+    def call(image, theta):
+        return stn.warp(image, theta, "affine", 4, backend="triton")
+
+    compiled = torch.compile(call, backend="aot_eager", fullgraph=True)
+    assert torch.equal(compiled(image, theta), call(image, theta))
+
+
 def test_offsets_of_64_bits(replanned):
     """As for an item of 2^31 entries, which is too large for a test."""
     replanned.setattr(launch, "_extent", lambda form: 2**31)

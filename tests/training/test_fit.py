@@ -1,6 +1,7 @@
 """Training: it learns, it goes on exactly where it stopped, its files are whole or not there."""
 
 import json
+import os
 import signal
 import subprocess
 from dataclasses import asdict, replace
@@ -19,7 +20,7 @@ from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.training import records
 from spatial_transformer.training.checkpoint import load_checkpoint, save_checkpoint
 from spatial_transformer.training.history import History, kept_steps
-from spatial_transformer.training.loop import classification, evaluate, fit
+from spatial_transformer.training.loop import classification, evaluate, fit, reproducible
 from spatial_transformer.training.recipe import PAPER, Recipe, seed_everything
 from spatial_transformer.training.records import Record, load_record, load_records
 
@@ -79,6 +80,31 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, optimiser, average):
     for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
         assert torch.equal(a, b)
     assert whole.train_loss == resumed.train_loss
+
+
+@pytest.mark.parametrize("before", [(False, False), (True, False), (True, True)])
+def test_training_on_a_gpu_is_reproducible_and_leaves_torch_as_it_was(monkeypatch, before):
+    def modes():
+        return (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+
+    monkeypatch.setattr(os, "environ", {})
+    torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+    try:
+        with reproducible(torch.device("cpu")):
+            assert modes() == before
+        try:
+            with reproducible(torch.device("cuda")):
+                inside = modes()
+                raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            assert inside == (True, True)
+        assert os.environ == {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+        assert modes() == before
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_compiled_steps_are_the_same_but_for_rounding(tmp_path):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from spatial_transformer.coordinates import coordinate_dtype
 from spatial_transformer.kernels.cpu import run as cpu
-from spatial_transformer.kernels.cpu.run import layout_of
+from spatial_transformer.kernels.layout import layout_of
 from spatial_transformer.kernels.triton import launch as triton
 from spatial_transformer.samplers import as_kernel
 from spatial_transformer.samplers.eager import sample_eager

@@ -1,8 +1,9 @@
 """The training loop: fresh batches in, a trained model and its errors out."""
 
+import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,29 @@ def _compile(model: nn.Module, device: torch.device) -> nn.Module:
     return compiled
 
 
+@contextmanager
+def reproducible(device: torch.device) -> Iterator[None]:
+    """On a GPU, operations that give the same bits every time; torch warns of those that it has
+    not. On a CPU they do anyway."""
+    if device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch asks for it
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
+
+
+@torch.no_grad()
+def _warm(model: nn.Module, images: Tensor) -> None:
+    """Let it make what it keeps, such as bases: a graph would make that again at every step."""
+    model(images)
+
+
 def fit(
     fabric: Fabric,
     model: nn.Module,
@@ -122,12 +146,15 @@ def fit(
     network, optimiser = fabric.setup(network, optimiser)
     if averaged is not None:
         averaged = averaged.to(fabric.device)
+        averaged.n_averaged = averaged.n_averaged.cpu()  # read at every step
+    on_gpu = fabric.device.type == "cuda"
     run = describe_run(recipe, identity or {})
     start, loss_seen, error_seen = 0, 0.0, 0.0
     began = time.perf_counter()
 
     if checkpoint is not None and checkpoint.exists():
-        state = load_checkpoint(checkpoint, fabric.device)
+        # on the CPU: whoever takes a part of it copies that to where its own lies
+        state = load_checkpoint(checkpoint)
         if state["run"] != run:
             different = [k for k in run if state["run"].get(k) != run[k]]
             raise CheckpointError(
@@ -139,9 +166,9 @@ def fit(
         schedule.load_state_dict(state["schedule"])
         if averaged is not None:
             averaged.load_state_dict(state["averaged"])
-        torch.set_rng_state(state["rng"].cpu())
-        if state["cuda_rng"]:
-            torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda_rng"]])
+        torch.set_rng_state(state["rng"])
+        if on_gpu and state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"], fabric.device)
         if history is not None:
             history.load(state.get("history"))
         start, loss_seen, error_seen = state["iteration"], state["loss"], state["error"]
@@ -161,7 +188,7 @@ def fit(
                 "averaged": None if averaged is None else averaged.state_dict(),
                 "history": None if history is None else history.state(),
                 "rng": torch.get_rng_state(),
-                "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+                "cuda_rng": torch.cuda.get_rng_state(fabric.device) if on_gpu else None,
             }
             save_checkpoint(checkpoint, state)
 
@@ -172,8 +199,11 @@ def fit(
 
     end = recipe.iterations if stop_after is None else min(stop_after, recipe.iterations)
     with ExitStack() as stack:
+        stack.enter_context(reproducible(fabric.device))
         for watcher in watchers:
             stack.enter_context(watcher)
+        if compiled:
+            _warm(model.eval(), batches(start)[0])
         network.train()
         if start == 0:
             keep(0)
@@ -183,6 +213,8 @@ def fit(
                 torch.compiler.cudagraph_mark_step_begin()
             loss, error = objective(network, batch)
             fabric.backward(loss)
+            # read now, where clipping waits for the device anyway
+            loss_now, error_now = float(loss.detach()), float(error)
             if recipe.clip:
                 fabric.clip_gradients(network, optimiser, max_norm=recipe.clip)
             optimiser.step()
@@ -191,8 +223,8 @@ def fit(
             if averaged is not None:
                 averaged.update_parameters(model)
             weight = 1.0 if k == 0 else max(SMOOTHING, 1 / (k + 1))
-            loss_seen += weight * (float(loss.detach()) - loss_seen)
-            error_seen += weight * (float(error) - error_seen)
+            loss_seen += weight * (loss_now - loss_seen)
+            error_seen += weight * (error_now - error_seen)
             keep(k + 1)
             for watcher in watchers:
                 watcher.step(k + 1, loss_seen, error_seen)

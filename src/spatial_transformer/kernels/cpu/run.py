@@ -11,6 +11,7 @@ from torch import Tensor
 from spatial_transformer.errors import ShapeError
 from spatial_transformer.kernels.cpu import load
 from spatial_transformer.kernels.cpu.load import Plan, function
+from spatial_transformer.kernels.layout import is_channels_last
 
 #: the highest instruction set to use (0 baseline, 1 AVX2, 2 AVX-512), of those there are
 LEVEL = 2
@@ -34,21 +35,6 @@ def lacking(image: Tensor, kernel: str) -> str | None:
     for n in image.shape[2:]:
         pixels *= n + 8  # a copy extends every side by 4 pixels at most
     return "images of 2^31 pixels or more" if pixels >= 2**31 else None
-
-
-def is_channels_last(image: Tensor) -> bool:
-    """Whether the channels of a pixel lie side by side (and not the pixels of a channel)."""
-    if image.is_contiguous():
-        return False
-    layout = torch.channels_last if image.dim() == 4 else torch.channels_last_3d
-    return image.is_contiguous(memory_format=layout)
-
-
-def layout_of(image: Tensor) -> torch.memory_format:
-    """The layout of what is made out of ``image``."""
-    if not is_channels_last(image):
-        return torch.contiguous_format
-    return torch.channels_last if image.dim() == 4 else torch.channels_last_3d
 
 
 class _Call(NamedTuple):

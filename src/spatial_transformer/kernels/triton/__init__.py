@@ -17,8 +17,12 @@ def available() -> tuple[bool, str]:
     if _interpreted():
         return True, f"Triton {triton.__version__} in its interpreter, on CPU: slow, for tests"
     if torch.cuda.is_available():
-        return True, f"Triton {triton.__version__} on {torch.cuda.get_device_name()}"
+        return True, f"Triton {triton.__version__}, compiled for the GPU"
     return False, f"Triton {triton.__version__} is installed, but there is no GPU"
+
+
+# see coordinates.in_functorch
+available._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def lacking(image: Tensor, kernel: str) -> str | None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.errors import ShapeError
+from spatial_transformer.kernels.layout import layout_of
 from spatial_transformer.kernels.triton import available as available
 from spatial_transformer.kernels.triton import lacking as lacking
 
@@ -101,7 +102,7 @@ class Plan(NamedTuple):
 
     dtype: torch.dtype  # of coordinates and sums
     layout: torch.memory_format  # of what is made of the image
-    dense: bool  # whether a new tensor like the image has its strides
+    dense: bool  # whether a new tensor of that layout has the image's strides
     out: tuple[int, ...]
     parts: tuple[int, ...]  # of the gradient to the maps, summed over the second axis
     programs: int
@@ -158,10 +159,8 @@ def plan(
     elif padding in ("zeros", "fill"):
         padding = "constant"
     wide = torch.float64 in (image.dtype, maps.dtype)
-    last = torch.channels_last if dims == 2 else torch.channels_last_3d
     like, taps = image.meta(), TAPS[kernel]
-    alike = channels > 1 and like.is_contiguous(memory_format=last)
-    layout = last if alike else torch.contiguous_format
+    layout = layout_of(like)
     out = torch.empty((batch, channels, *size), device="meta", memory_format=layout)
     if grad and tuple(grad.shape) != tuple(out.shape):
         raise ShapeError(f"grad has the shape {tuple(grad.shape)}, the output {tuple(out.shape)}")
@@ -197,7 +196,7 @@ def plan(
     return Plan(
         dtype=torch.float64 if wide else torch.float32,
         layout=layout,
-        dense=torch.empty_like(like).stride() == tuple(image.strides),
+        dense=torch.empty_like(like, memory_format=layout).stride() == tuple(image.strides),
         out=tuple(out.shape),
         parts=parts,
         programs=cut.programs,
@@ -279,7 +278,8 @@ def backward(
 
     to_maps: Tensor | None = None
     if maps_too and kernel == "nearest":
-        maps_too, to_maps = False, torch.zeros_like(maps)
+        maps_too = False
+        to_maps = torch.zeros_like(maps, memory_format=torch.contiguous_format)
     if not image_too and not maps_too:
         return None, to_maps
     exact = image_too and torch.are_deterministic_algorithms_enabled()
@@ -288,12 +288,13 @@ def backward(
     options = (tuple(grad.shape[2:]), kernel, padding, align_corners, grid)
     wanted = (image_too, maps_too, exact)
     call = plan(_form(image), _form(fixed), _form(grad), fills, *options, wanted)
-    if image_too and not call.dense:  # expanded, say
+    if image_too and not call.dense:  # expanded or turned, say
         image = image.contiguous()
         call = plan(_form(image), _form(fixed), _form(grad), fills, *options, wanted)
     total = units = parts = image  # what is not wanted is not used
     if image_too:
-        total = torch.zeros_like(image, dtype=torch.int64 if exact else call.dtype)
+        sums = torch.int64 if exact else call.dtype
+        total = torch.zeros_like(image, dtype=sums, memory_format=call.layout)
     if exact:
         units = _units(grad, image.shape[0])
     if maps_too:
