@@ -282,9 +282,9 @@ def is_run(name: str) -> bool:
     return Path(name).is_file() or (Path(name) / "checkpoint.pt").is_file()
 
 
-def find_runs(folder: str | Path) -> list[Path]:
+def find_runs(folder: str) -> list[Path]:
     """The folders of the runs below a folder that is no run's itself, such as a table's."""
-    if is_run(str(folder)):
+    if is_run(folder):
         return []
     return sorted(path.parent for path in Path(folder).rglob("checkpoint.pt"))
 

@@ -97,12 +97,6 @@ def reproducible(device: torch.device) -> Iterator[None]:
         torch.use_deterministic_algorithms(before, warn_only=warn_only)
 
 
-@torch.no_grad()
-def _warm(model: nn.Module, images: Tensor) -> None:
-    """Let it make what it keeps, such as bases: a graph would make that again at every step."""
-    model(images)
-
-
 def fit(
     fabric: Fabric,
     model: nn.Module,
@@ -167,8 +161,9 @@ def fit(
         if averaged is not None:
             averaged.load_state_dict(state["averaged"])
         torch.set_rng_state(state["rng"])
-        if on_gpu and state["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(state["cuda_rng"], fabric.device)
+        # checkpoints of a CPU, and older ones, have none
+        if on_gpu and (gpu_rng := state.get("gpu_rng")) is not None:
+            torch.cuda.set_rng_state(gpu_rng, fabric.device)
         if history is not None:
             history.load(state.get("history"))
         start, loss_seen, error_seen = state["iteration"], state["loss"], state["error"]
@@ -188,7 +183,7 @@ def fit(
                 "averaged": None if averaged is None else averaged.state_dict(),
                 "history": None if history is None else history.state(),
                 "rng": torch.get_rng_state(),
-                "cuda_rng": torch.cuda.get_rng_state(fabric.device) if on_gpu else None,
+                "gpu_rng": torch.cuda.get_rng_state(fabric.device) if on_gpu else None,
             }
             save_checkpoint(checkpoint, state)
 
@@ -203,7 +198,8 @@ def fit(
         for watcher in watchers:
             stack.enter_context(watcher)
         if compiled:
-            _warm(model.eval(), batches(start)[0])
+            with torch.no_grad():  # what it keeps, such as bases, a graph would make at every step
+                model.eval()(batches(start)[0])
         network.train()
         if start == 0:
             keep(0)
