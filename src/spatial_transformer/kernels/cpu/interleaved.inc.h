@@ -93,7 +93,7 @@ struct Interleaved {
     }
     if (m > high - low) memset(base, 0, copy_size(call, m) * sizeof(T));  // 0 * that must be 0
     int64_t lowest, highest;
-    rows_read<T, D>(call, b, first, last, lowest, highest);
+    rows_read(points, first, last, lowest, highest);
     extend(call, b, low, high, lowest, highest, base);
   }
 

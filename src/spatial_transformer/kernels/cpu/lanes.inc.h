@@ -127,26 +127,29 @@ STN_INLINE Vec<T> first_lanes(const Vec<T>& v, int left) {
 // Four or eight pairs of floats, each as a double. Taking them into their lanes while they are being
 // loaded leaves the processor's one port for shuffles free.
 #if defined(STN_X86) && STN_BYTES >= 32
-STN_INLINE __m256d take_pairs(const float* source, int32_t a, int32_t b, int32_t c, int32_t d) {
-  const auto at = [&](int32_t k) STN_LAMBDA {
+STN_INLINE __m256d take_pairs(const float* source, int64_t a, int64_t b, int64_t c, int64_t d) {
+  const auto at = [&](int64_t k) STN_LAMBDA {
     double pair;
     memcpy(&pair, source + k, sizeof pair);
     return pair;
   };
   __m256d pairs = _mm256_castpd128_pd256(_mm_set_sd(at(a)));
+#if STN_BYTES == 64  // with masks loading and placing is one instruction
+  pairs = _mm256_mask_mov_pd(pairs, 2, _mm256_set1_pd(at(b)));
+  pairs = _mm256_mask_mov_pd(pairs, 4, _mm256_set1_pd(at(c)));
+  return _mm256_mask_mov_pd(pairs, 8, _mm256_set1_pd(at(d)));
+#endif
   pairs = _mm256_blend_pd(pairs, _mm256_set1_pd(at(b)), 2);
   pairs = _mm256_blend_pd(pairs, _mm256_set1_pd(at(c)), 4);
   return _mm256_blend_pd(pairs, _mm256_set1_pd(at(d)), 8);
 }
 #endif
 #if defined(STN_X86) && STN_BYTES == 64
-template <bool Gather>
-STN_INLINE __m512d take_pairs(const float* source, const int32_t* i) {
-  if (Gather) {
-    return _mm512_i32gather_pd(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(i)), source, 4);
-  }
-  return _mm512_insertf64x4(_mm512_castpd256_pd512(take_pairs(source, i[0], i[1], i[2], i[3])),
-                            take_pairs(source, i[4], i[5], i[6], i[7]), 1);
+STN_INLINE __m512d join(__m256d low, __m256d high) {
+  return _mm512_insertf64x4(_mm512_castpd256_pd512(low), high, 1);
+}
+STN_INLINE __m512d gather_pairs(const float* source, const int32_t* i) {
+  return _mm512_i32gather_pd(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(i)), source, 4);
 }
 // Whether gathering is faster here: it is on some processors, and many times slower on others.
 inline bool gathering_pays() {
@@ -162,8 +165,11 @@ inline bool gathering_pays() {
       const int64_t ticks = int64_t(__rdtsc()) - start;
       if (ticks < best[which]) best[which] = ticks;
     };
-    time(0, [&](const int32_t* i) { return take_pairs<false>(source, i); });
-    time(1, [&](const int32_t* i) { return take_pairs<true>(source, i); });
+    time(0, [&](const int32_t* i) {
+      return join(take_pairs(source, i[0], i[1], i[2], i[3]),
+                  take_pairs(source, i[4], i[5], i[6], i[7]));
+    });
+    time(1, [&](const int32_t* i) { return gather_pairs(source, i); });
   }
   asm volatile("" ::"v"(sum));
   return best[1] < best[0];
@@ -173,40 +179,75 @@ static const bool kGather = best_level() >= 2 && gathering_pays();
 constexpr bool kGather = false;
 #endif
 
-// source[index] and source[index + 1]: two neighbours are one load of twice the width.
-template <bool Gather>
-STN_INLINE void load_pairs(const float* source, const int32_t* index, Vec<float>& first,
-                           Vec<float>& second) {
+// From each of N sources the neighbours source[index] and source[index + 1], in turn: two neighbours
+// are one load of twice the width. Few pixels are read from all sources before the next few, so that
+// their indices stay in registers.
+template <bool Gather, int N>
+STN_INLINE void load_pairs(const float* const* sources, const int32_t* index, Vec<float>* out) {
 #if STN_BYTES == 64
-  const Vec<float> u = (Vec<float>)take_pairs<Gather>(source, index);
-  const Vec<float> v = (Vec<float>)take_pairs<Gather>(source, index + 8);
-  first = __builtin_shuffle(
-      u, v, Int<float>{0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30});
-  second = __builtin_shuffle(
-      u, v, Int<float>{1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31});
+  Vec<float> halves[N][2];
+  STN_UNROLL
+  for (int h = 0; h < 2; ++h) {
+    const int32_t* i = index + 8 * h;
+    __m256d quarters[N][2];
+    STN_UNROLL
+    for (int q = 0; q < 2 && !Gather; ++q) {
+      const int64_t a = i[4 * q], b = i[4 * q + 1], c = i[4 * q + 2], d = i[4 * q + 3];
+      STN_UNROLL
+      for (int n = 0; n < N; ++n) quarters[n][q] = take_pairs(sources[n], a, b, c, d);
+    }
+    STN_UNROLL
+    for (int n = 0; n < N; ++n) {
+      halves[n][h] = (Vec<float>)(Gather ? gather_pairs(sources[n], i)
+                                         : join(quarters[n][0], quarters[n][1]));
+    }
+  }
+  STN_UNROLL
+  for (int n = 0; n < N; ++n) {
+    const Vec<float> u = halves[n][0], v = halves[n][1];
+    out[2 * n] = __builtin_shuffle(
+        u, v, Int<float>{0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30});
+    out[2 * n + 1] = __builtin_shuffle(
+        u, v, Int<float>{1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31});
+  }
 #elif STN_BYTES == 32
   // shuffles stay within lanes of 128 bits, hence the order
-  const Vec<float> u = (Vec<float>)take_pairs(source, index[0], index[1], index[4], index[5]);
-  const Vec<float> v = (Vec<float>)take_pairs(source, index[2], index[3], index[6], index[7]);
-  first = __builtin_shuffle(u, v, Int<float>{0, 2, 8, 10, 4, 6, 12, 14});
-  second = __builtin_shuffle(u, v, Int<float>{1, 3, 9, 11, 5, 7, 13, 15});
+  Vec<float> halves[N][2];
+  STN_UNROLL
+  for (int h = 0; h < 2; ++h) {
+    const int32_t* i = index + 2 * h;
+    const int64_t a = i[0], b = i[1], c = i[4], d = i[5];
+    STN_UNROLL
+    for (int n = 0; n < N; ++n) halves[n][h] = (Vec<float>)take_pairs(sources[n], a, b, c, d);
+  }
+  STN_UNROLL
+  for (int n = 0; n < N; ++n) {
+    const Vec<float> u = halves[n][0], v = halves[n][1];
+    out[2 * n] = __builtin_shuffle(u, v, Int<float>{0, 2, 8, 10, 4, 6, 12, 14});
+    out[2 * n + 1] = __builtin_shuffle(u, v, Int<float>{1, 3, 9, 11, 5, 7, 13, 15});
+  }
 #else
   typedef double Pairs __attribute__((vector_size(16)));
-  double p[4];
   STN_UNROLL
-  for (int k = 0; k < 4; ++k) memcpy(&p[k], source + index[k], 8);
-  const Vec<float> u = (Vec<float>)Pairs{p[0], p[1]}, v = (Vec<float>)Pairs{p[2], p[3]};
-  first = __builtin_shuffle(u, v, Int<float>{0, 2, 4, 6});
-  second = __builtin_shuffle(u, v, Int<float>{1, 3, 5, 7});
+  for (int n = 0; n < N; ++n) {
+    double p[4];
+    STN_UNROLL
+    for (int k = 0; k < 4; ++k) memcpy(&p[k], sources[n] + index[k], 8);
+    const Vec<float> u = (Vec<float>)Pairs{p[0], p[1]}, v = (Vec<float>)Pairs{p[2], p[3]};
+    out[2 * n] = __builtin_shuffle(u, v, Int<float>{0, 2, 4, 6});
+    out[2 * n + 1] = __builtin_shuffle(u, v, Int<float>{1, 3, 5, 7});
+  }
 #endif
 }
-template <bool Gather>
-STN_INLINE void load_pairs(const double* source, const int32_t* index, Vec<double>& first,
-                           Vec<double>& second) {
+template <bool Gather, int N>
+STN_INLINE void load_pairs(const double* const* sources, const int32_t* index, Vec<double>* out) {
   STN_UNROLL
-  for (int k = 0; k < kLanes<double>; ++k) {
-    first[k] = source[index[k]];
-    second[k] = source[index[k] + 1];
+  for (int n = 0; n < N; ++n) {
+    STN_UNROLL
+    for (int k = 0; k < kLanes<double>; ++k) {
+      out[2 * n][k] = sources[n][index[k]];
+      out[2 * n + 1][k] = sources[n][index[k] + 1];
+    }
   }
 }
 
@@ -234,20 +275,6 @@ struct Indices {
     asm("" : "+m"(at));
   }
 };
-
-// W neighbours from source[index] on.
-template <class T, int W, bool Gather>
-STN_INLINE void load_run(const T* source, const int32_t* index, Vec<T>* out) {
-  if (W == 1) {
-    T value[kLanes<T>];
-    STN_UNROLL
-    for (int k = 0; k < kLanes<T>; ++k) value[k] = source[index[k]];
-    out[0] = load<Vec<T>>(value);
-  } else {
-    STN_UNROLL
-    for (int w = 0; w < W; w += 2) load_pairs<Gather>(source + w, index, out[w], out[w + 1]);
-  }
-}
 
 // Four rows of four numbers, turned into columns.
 STN_INLINE void transpose4(const float* from, int64_t stride, float* to, int64_t to_stride) {

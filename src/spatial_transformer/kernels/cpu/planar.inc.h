@@ -41,6 +41,7 @@ struct Planar {
   Run<T, D> run;
   const T* planes = nullptr;  // the tensor's own, or copies
   int64_t step = 0, count = 0;
+  int64_t from = 0, to = 0;  // what is copied of the slowest axis
   const bool all;  // no pixel of the output needs care
   Fetch<T, D> fetch;  // a step is a vector of pixels; the next plane, if planes are copied one by one
   T fills[kMostPlanes];
@@ -60,8 +61,7 @@ struct Planar {
   STN_INLINE void open(int64_t low, int64_t high, int64_t first, int64_t last) {
     count = high - low;
     if (call.pad) {
-      int64_t from, to;
-      rows_read<T, D>(call, b, first, last, from, to);
+      if (from == to) rows_read(points, first, last, from, to);
       extend(call, b, low, high, from, to, copy);
       planes = copy, step = call.copied();
       if (call.as_stored() && count == 1) {
@@ -227,8 +227,8 @@ void forward_carefully(const Planar<T, D, W>& p, const Vec<T>* u, T* to, int64_t
   p.finder.careful(u, taps);
   const Weights<T, D, W> weights(taps.t, false);
   const Indices<T> indices(taps.index);
-  int32_t at[kTaps<D, W>][kLanes<T>];
-  if (!p.call.pad && !tap_indices<T, D, W>(p.call, taps, at)) {
+  EdgeTaps<T, D, W> edge(p.call);
+  if (!p.call.pad && !edge.find(p.call, taps)) {
     for (int64_t c = 0; c < p.count; ++c) store_some(to + c * to_step, splat<T>(p.fills[c]), left);
     return;
   }
@@ -237,7 +237,7 @@ void forward_carefully(const Planar<T, D, W>& p, const Vec<T>* u, T* to, int64_t
     if (p.call.pad) {
       load_taps<T, D, W>(p.strides, indices.at, p.planes + c * p.step, values);
     } else {
-      load_taps<T, D, W>(at, p.planes + c * p.step, p.fills[c], values);
+      edge.load(p.planes + c * p.step, p.fills[c], values);
     }
     const Vec<T> value = weighted<Vec<T>, D, W>(values, weights.w);
     store_some(to + c * to_step, to_mask<T>(taps.dead) ? splat<T>(p.fills[c]) : value, left);
@@ -334,8 +334,8 @@ void slopes_carefully(const Planar<T, D, W>& p, const Vec<T>* u, const T* grad, 
   p.finder.careful(u, taps);
   const Weights<T, D, W> weights(taps.t, true);
   const Indices<T> indices(taps.index);
-  int32_t at[kTaps<D, W>][kLanes<T>];
-  if (!p.call.pad && !tap_indices<T, D, W>(p.call, taps, at)) {
+  EdgeTaps<T, D, W> edge(p.call);
+  if (!p.call.pad && !edge.find(p.call, taps)) {
     for (int k = 0; k < D; ++k) slopes[k] = Vec<T>{};
     return;
   }
@@ -344,7 +344,7 @@ void slopes_carefully(const Planar<T, D, W>& p, const Vec<T>* u, const T* grad, 
     if (p.call.pad) {
       load_taps<T, D, W>(p.strides, indices.at, p.planes + c * p.step, values);
     } else {
-      load_taps<T, D, W>(at, p.planes + c * p.step, p.fills[c], values);
+      edge.load(p.planes + c * p.step, p.fills[c], values);
     }
     add_slopes<T, D, W>(values, weights, load_some(grad + c * grad_step, left), c > 0, slopes);
   }

@@ -315,17 +315,16 @@ void fold(const Call<T>& call, int64_t image, int64_t low, int64_t high, T* copy
   }
 }
 
-// What part of the slowest axis the rows [first, last) of output b read, extensions included.
+// What part of the slowest axis the rows [first, last) of an output read, extensions included.
 template <class T, int D>
-void rows_read(const Call<T>& call, int64_t b, int64_t first, int64_t last,
-                          int64_t& from, int64_t& to) {
+void rows_read(Points<T, D>& points, int64_t first, int64_t last, int64_t& from, int64_t& to) {
+  const Call<T>& call = points.call;
   const Plan& p = call.p;
   from = -call.pad, to = p.size[D - 1] + call.pad;
   if (p.grid || p.projective || (p.padding != kConstant && p.padding != kBorder)) return;
-  Points<T, D> points(call, b);
   double least = 1e300, most = -1e300;
   const int64_t ny = p.out_size[1];
-  for (int corner = 0; corner < 8; ++corner) {
+  for (int corner = 0; corner < 1 << D; ++corner) {
     const int64_t y = D == 3 ? (corner & 2 ? ny - 1 : 0) : corner & 2 ? last - 1 : first;
     const int64_t z = D == 3 ? (corner & 4 ? (last - 1) / ny : first / ny) : 0;
     points.row(z * ny + y);

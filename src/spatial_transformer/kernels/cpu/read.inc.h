@@ -105,21 +105,79 @@ STN_INLINE V sloped(int axis, const V* values, const V (*w)[W], const V (*slope)
 template <class T, int D, int W, bool Gather = false>
 STN_INLINE void load_taps(const Strides& strides, const int32_t* index, const T* plane,
                           Vec<T>* values) {
-  STN_UNROLL
-  for (int z = 0; z < (D == 3 ? W : 1); ++z) {
+  if constexpr (W == 1) {
+    T value[kLanes<T>];
     STN_UNROLL
-    for (int y = 0; y < W; ++y) {
-      load_run<T, W, Gather>(plane + z * strides.slice + y * strides.row, index,
-                     values + (z * W + y) * W);
+    for (int k = 0; k < kLanes<T>; ++k) value[k] = plane[index[k]];
+    values[0] = load<Vec<T>>(value);
+  } else {
+    constexpr int few = W == 2 ? kTaps<D, W> / 2 : 2;  // as many as there are registers for
+    STN_UNROLL
+    for (int n = 0; n < kTaps<D, W>; n += 2 * few) {
+      const T* sources[few];
+      STN_UNROLL
+      for (int k = 0; k < few; ++k) sources[k] = plane + tap_offset<D, W>(strides, n + 2 * k);
+      load_pairs<Gather, few>(sources, index, values + n);
     }
   }
 }
 
-// The same one by one, from the plane itself.
+// The same from the plane itself, where some taps are not on it.
 template <class T, int D, int W>
-STN_INLINE void load_taps(const int32_t (*at)[kLanes<T>], const T* plane, T fill, Vec<T>* values) {
-  for (int n = 0; n < kTaps<D, W>; ++n) values[n] = load_known(plane, at[n], fill);
-}
+struct EdgeTaps {
+  static constexpr int kPairs = kTaps<D, W> / 2;
+  const bool paired;  // two taps along x, with a constant around the image: the others are `at`
+  int32_t at[kTaps<D, W>][kLanes<T>];
+  // where pairs of neighbours on the image are; how they are the taps
+  int32_t pair[kPairs + 1][kLanes<T>];
+  Mask<T> on[kPairs + 1];  // the image has that row
+  Mask<T> left, right;     // the first tap is left of the pair, or is its second
+
+  STN_INLINE explicit EdgeTaps(const Call<T>& call)
+      : paired(W == 2 && call.p.padding == kConstant && call.p.size[0] > 1) {}
+
+  // Whether there is any but the fill value.
+  STN_INLINE bool find(const Call<T>& call, Taps<T, D>& taps) {
+    if (!paired) return tap_indices<T, D, W>(call, taps, at);
+    if (!any_on<T, D, W>(call, taps)) return false;
+    const auto within = [](const Int<T>& i, int64_t last) STN_LAMBDA {
+      const Int<T> high = i < int32_t(last) ? i : Int<T>{} + int32_t(last);
+      return high > 0 ? high : Int<T>{};
+    };
+    const Int<T> x = within(taps.base[0], call.p.size[0] - 2);
+    left = to_mask<T>(Int<T>(taps.base[0] < x)), right = to_mask<T>(Int<T>(taps.base[0] > x));
+    STN_UNROLL
+    for (int n = 0; n < kPairs; ++n) {
+      Int<T> index = x, off = Int<T>{};
+      STN_UNROLL
+      for (int k = 1; k < D; ++k) {
+        const Int<T> place = taps.base[k] + (k == 1 ? n % 2 : n / 2);
+        const Int<T> row = within(place, call.p.size[k] - 1);
+        off |= row != place;
+        index += row * int32_t(k == 1 ? call.stride() : call.slice());
+      }
+      store(pair[n], index);
+      on[n] = to_mask<T>(Int<T>(~off));
+    }
+    return true;
+  }
+  STN_INLINE void load(const T* plane, T fill, Vec<T>* values) const {
+    if (!paired) {
+      for (int n = 0; n < kTaps<D, W>; ++n) values[n] = load_known(plane, at[n], fill);
+      return;
+    }
+    const Vec<T> none = splat(fill);
+    STN_UNROLL
+    for (int n = 0; n < kPairs; ++n) {
+      Vec<T> read[2];
+      load_pairs<false, 1>(&plane, pair[n], read);
+      const Vec<T> first = right ? read[1] : left ? none : read[0];
+      const Vec<T> second = left ? read[0] : right ? none : read[1];
+      values[2 * n] = on[n] ? first : none;
+      values[2 * n + 1] = on[n] ? second : none;
+    }
+  }
+};
 
 // ---- The gradient to the maps, equation (7): from dL/du of the pixels on ------------------------
 
@@ -131,7 +189,7 @@ struct MapGradient {
   const Points<T, D>& points;
   const int64_t b;
   bool add = false;                         // to what other channels have left in a grid's gradient
-  double total[D + 1][D + 1][kGroup] = {};  // row of the matrix by column
+  double total[D + 1][(D + 1) * kGroup] = {};  // row of the matrix by column
 
   STN_INLINE MapGradient(const Call<T>& call, const Points<T, D>& points, int64_t b)
       : call(call), points(points), b(b) {}
@@ -199,7 +257,8 @@ struct MapGradient {
       for (int n = 0; n < kGroup; n += kLanes<double>) {
         const Vec<double> plain = load_as_double(once + n);
         const auto sum = [&](int j, const Vec<double>& more) STN_LAMBDA {
-          store(total[k][j] + n, load<Vec<double>>(total[k][j] + n) + more);
+          double* to = total[k] + j * kGroup + n;
+          store(to, load<Vec<double>>(to) + more);
         };
         sum(0, load_as_double(times_x + n));
         sum(1, plain * y);
@@ -214,30 +273,28 @@ struct MapGradient {
   template <int N>
   STN_INLINE void run(int count, const T (*slopes)[N], const T (*at)[N]) {
     constexpr int wide = kLanes<T>, vectors = kGroup / wide;
-    Vec<T> sums[D][D + 1][vectors] = {};
-    for (int n = 0; n < count; n += kGroup) {
+    STN_UNROLL
+    for (int k = 0; k < D; ++k) {  // row by row: all of the sums would not be kept in registers
+      Vec<T> sums[(D + 1) * vectors];
       STN_UNROLL
-      for (int v = 0; v < vectors; ++v) {
+      for (int m = 0; m < (D + 1) * vectors; ++m) sums[m] = Vec<T>{};
+      for (int n = 0; n < count; n += kGroup) {
         STN_UNROLL
-        for (int k = 0; k < D; ++k) {
+        for (int v = 0; v < vectors; ++v) {
           const Vec<T> slope = load<Vec<T>>(slopes[k] + n + v * wide);
           STN_UNROLL
-          for (int j = 0; j < D; ++j) sums[k][j][v] += slope * load<Vec<T>>(at[j] + n + v * wide);
-          sums[k][D][v] += slope;
+          for (int j = 0; j < D; ++j) {
+            sums[j * vectors + v] += slope * load<Vec<T>>(at[j] + n + v * wide);
+          }
+          sums[D * vectors + v] += slope;
         }
       }
-    }
-    STN_UNROLL
-    for (int k = 0; k < D; ++k) {
+      T once[(D + 1) * kGroup];
       STN_UNROLL
-      for (int j = 0; j < D + 1; ++j) {
-        T once[kGroup];
-        STN_UNROLL
-        for (int v = 0; v < vectors; ++v) store(once + v * wide, sums[k][j][v]);
-        STN_UNROLL
-        for (int n = 0; n < kGroup; n += kLanes<double>) {
-          store(total[k][j] + n, load<Vec<double>>(total[k][j] + n) + load_as_double(once + n));
-        }
+      for (int m = 0; m < (D + 1) * vectors; ++m) store(once + m * wide, sums[m]);
+      for (int n = 0; n < (D + 1) * kGroup; n += kLanes<double>) {
+        double* to = total[k] + n;
+        store(to, load<Vec<double>>(to) + load_as_double(once + n));
       }
     }
   }
@@ -250,7 +307,7 @@ struct MapGradient {
       for (int j = 0; j <= D; ++j) {
         const Axis to = call.axis(j < D ? j : 0);
         double sum = 0;
-        for (double one : total[k][j]) sum += one;
+        for (int n = 0; n < kGroup; ++n) sum += total[k][j * kGroup + n];
         *part++ += sum * (j == k ? to.ratio : j < D ? half * to.per_step : half);
       }
     }

@@ -275,19 +275,24 @@ struct Finder {
   }
 };
 
+// With a constant around the image: whether there are pixels with taps on it. The others are dead,
+// whatever the vector's do.
+template <class T, int D, int W>
+STN_INLINE bool any_on(const Call<T>& call, Taps<T, D>& taps) {
+  for (int k = 0; k < D; ++k) {
+    const Int<T> first = taps.base[k] - kBefore<W>;
+    taps.dead |= (first <= -W) | (first >= int32_t(call.p.size[k]));
+  }
+  return any(~taps.dead);
+}
+
 // Flat indices of the taps of some pixels on the plane itself; -1: the fill value. Whether there is
-// any but that. Pixels that read nothing else are dead, whatever the vector's others do.
+// any but that.
 template <class T, int D, int W>
 bool tap_indices(const Call<T>& call, Taps<T, D>& taps, int32_t (*at)[kLanes<T>]) {
   constexpr int count = D == 3 ? W * W * W : W * W;
   if (call.p.padding == kConstant) {
-    Int<T> off = taps.dead;
-    for (int k = 0; k < D; ++k) {
-      const Int<T> first = taps.base[k] - kBefore<W>;
-      off |= (first <= -W) | (first >= int32_t(call.p.size[k]));
-    }
-    taps.dead = off;
-    if (!any(~off)) {
+    if (!any_on<T, D, W>(call, taps)) {
       for (int n = 0; n < count; ++n) store(at[n], Int<T>{} - 1);
       return false;
     }
