@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from spatial_transformer.experiments.experiment import Experiment
-from spatial_transformer.experiments.table1.config import CONVOLUTIONAL, DEFAULT, LOCALISATION
+from spatial_transformer.experiments.table1.config import CONVOLUTIONAL, LOCALISATION, RECIPES
 
 #: to both of table 1's recipes for networks with convolutions: there are fewer images to see
 SHORTER = {"iterations": 12_000, "average": 0.998}
@@ -18,7 +18,7 @@ CLUTTERED40 = Experiment(
         ("st_cnn_affine", "cnn"),
         ("st_cnn_affine", "st_fcn_affine"),
     ],
-    recipes={"default": replace(DEFAULT, iterations=6_000)},
+    recipes={"default": replace(RECIPES["default"], iterations=6_000)},
     sampled={"cluttered40": 28},
     changes={
         "default": {
