@@ -35,7 +35,6 @@ NAMES = [e.recorded_as(recipe) for e in EXPERIMENTS.values() if e.claims for rec
 CONTRADICTED = {
     ("table1", "tc", "st_cnn_affine"),
     ("table1-quick", "tc", "st_cnn_affine"),
-    ("cluttered40", "cluttered40", "st_cnn_affine"),
 }
 
 
