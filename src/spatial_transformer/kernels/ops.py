@@ -161,7 +161,7 @@ def _gradient(grid: bool) -> Any:
             to_image, to_maps = (next(found) if w else None for w in wanted)
         else:
             seen = watched(grad, image, maps, *(() if fill is None else (fill,)))
-            call = getattr(torch.ops.stn, name) if seen else implementation
+            call = getattr(torch.ops.stn, name).default if seen else implementation
             to_image, to_maps = call(grad, image, maps, *options, backend, *wanted)
         return (
             to_image if wanted[0] else None,
@@ -258,11 +258,11 @@ def _make_operator(name: str, grid: bool, implementation: Any) -> Any:
     """The operator as a function of image, maps, fill and the other options: by way of the
     dispatcher or, if nobody looks on, without. And that without, for who has asked :func:`watched`.
     """
-    operator = getattr(torch.ops.stn, name)
+    operator = getattr(torch.ops.stn, name).default
 
     def below_autograd(image: Tensor, maps: Tensor, fill: Any, options: Any) -> Tensor:
         with torch._C._AutoDispatchBelowAutograd():
-            output: Tensor = operator.default(image, maps, *_to_schema(fill, options))
+            output: Tensor = operator(image, maps, *_to_schema(fill, options))
         return output
 
     dispatched = _differentiable(name, grid, below_autograd, alone=False)
