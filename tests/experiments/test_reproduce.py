@@ -74,7 +74,7 @@ def small_plan():
 
 
 def quiet():
-    return Console(file=io.StringIO(), width=200)
+    return Console(file=io.StringIO(), width=1000)
 
 
 def numbers(out):
