@@ -138,10 +138,11 @@ STN_INLINE __m256d take_pairs(const float* source, int64_t a, int64_t b, int64_t
   pairs = _mm256_mask_mov_pd(pairs, 2, _mm256_set1_pd(at(b)));
   pairs = _mm256_mask_mov_pd(pairs, 4, _mm256_set1_pd(at(c)));
   return _mm256_mask_mov_pd(pairs, 8, _mm256_set1_pd(at(d)));
-#endif
+#else
   pairs = _mm256_blend_pd(pairs, _mm256_set1_pd(at(b)), 2);
   pairs = _mm256_blend_pd(pairs, _mm256_set1_pd(at(c)), 4);
   return _mm256_blend_pd(pairs, _mm256_set1_pd(at(d)), 8);
+#endif
 }
 #endif
 #if defined(STN_X86) && STN_BYTES == 64
