@@ -3,8 +3,8 @@
     python -m benchmarks.bench_step             writes results/benchmarks/step.json
 
 1. The training step of ST-CNN (affine) on 42x42 RTS, as the training loop takes it: how much of it
-   is grid and sampling, forward and backward. Twice: profiled, which sees the operators but not
-   the Python around them; and the same warp timed alone, as long as a whole step, which sees both.
+   is grid and sampling, forward and backward. Twice: profiled, in the step itself, where little of
+   it is in the processor's caches; and the same warp timed alone, with all Python around it.
 2. ST-CNN Multi for 64x64 house numbers (appendix A.4) against the same CNN without transformers.
    The paper: 6 % slower.
 """

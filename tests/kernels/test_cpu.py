@@ -343,6 +343,9 @@ def test_shapes_the_kernels_would_misread_are_refused():
         torch.ops.stn.warp_matrix(
             image, matrix[:2, :1], [4, 4], "bilinear", "zeros", None, False, "cpu"
         )
+    for theta in (torch.rand(2, 5), torch.rand(2, 1, 6), torch.rand(2, 12)):
+        with pytest.raises(ValueError, match="matrix has the shape"):
+            run.forward(image, theta, (4, 4), "bilinear", "zeros", None, False, grid=False)
     fill = torch.rand(2, 2, 1)
     with pytest.raises(ValueError, match="one value per channel"):
         torch.ops.stn.warp_matrix(image, matrix[:2], [4, 4], "bilinear", "fill", fill, False, "cpu")

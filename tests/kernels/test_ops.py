@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.autograd.profiler import profile as autograd_profile
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -67,12 +68,22 @@ def test_a_mode_sees_the_operators():
     assert torch.equal(out, step(*inputs)[0])
 
 
-def test_a_profiler_sees_the_operators():
+@pytest.mark.parametrize("profiler", [torch.profiler.profile, autograd_profile])
+def test_profilers_see_of_direct_calls_what_they_see_of_operators(profiler):
     inputs = case()
-    with torch.profiler.profile() as profile:
-        step(*inputs)
-    names = {event.key for event in profile.key_averages()}
-    assert {"stn::warp_matrix", "stn::warp_matrix_backward"} <= names
+    seen = []
+    for by in (None, torch.ops.stn.warp_matrix):
+        with profiler(record_shapes=True) as profile:
+            assert not ops.watched(*inputs)
+            step(*inputs, by)
+        events = profile.key_averages(group_by_input_shape=True)
+        seen.append({e.key: str(e.input_shapes) for e in events if "stn::" in e.key})
+    direct, dispatched = seen
+    assert direct.keys() == {"stn::warp_matrix", "stn::warp_matrix_backward"}
+    # an affine theta is read as a matrix where it lies
+    matrices = {name: shapes.replace("[2, 6]", "[2, 2, 3]") for name, shapes in direct.items()}
+    assert matrices == dispatched
+    assert "[2, 3, 9, 8], [2, 6]" in direct["stn::warp_matrix"]
 
 
 def test_subclasses_go_by_way_of_the_dispatcher():

@@ -507,6 +507,25 @@ def test_strides_are_those_that_compilers_are_told(grid, kernel):
         assert [t.stride() for t in found] == [t.stride() for t in faked]
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_an_affine_theta_is_its_matrix(dims):
+    image, size = random(2, 3, *(4, 5, 3)[:dims]), (3, 4, 2)[:dims]
+    matrix = matrices(2, dims)
+    options = ("bilinear", "zeros", None, False)
+    found = []
+    for maps in (matrix, matrix.flatten(1)):
+        out = launch.forward(image, maps, size, *options, grid=False)
+        wanted = {"image_too": True, "maps_too": True}
+        back = launch.backward(torch.ones_like(out), image, maps, *options, grid=False, **wanted)
+        assert back[1].shape == maps.shape
+        found.append((out, back[0], back[1].flatten(1)))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+    for odd in (matrix.flatten(1)[:, :-1], matrix[:, None]):
+        with pytest.raises(ValueError, match="matrix has the shape"):
+            launch.forward(image, odd, size, *options, grid=False)
+
+
 def test_a_compiler_takes_it_whole():
     torch.compiler.reset()
     image, theta = random(2, 3, 5, 6), stn.Affine().identity().double().expand(2, 6).to(DEVICE)

@@ -11,7 +11,7 @@ from torch import Tensor
 from spatial_transformer.errors import ShapeError
 from spatial_transformer.kernels.cpu import load
 from spatial_transformer.kernels.cpu.load import Plan, function
-from spatial_transformer.kernels.layout import is_channels_last
+from spatial_transformer.kernels.layout import is_channels_last, shapes_of_maps
 
 #: the highest instruction set to use (0 baseline, 1 AVX2, 2 AVX-512), of those there are
 LEVEL = 2
@@ -103,11 +103,11 @@ def _plan(
             f"the batches of image ({images}), {'grid' if grid else 'matrix'} ({count}) "
             f"and fill ({fills}) do not divide that of the output ({batch})"
         )
-    projective = not grid and dims == 2 and maps[1] == 3
-    if tuple(maps[1:]) != ((*size, dims) if grid else (dims + projective, dims + 1)):
+    if len(size) != dims or tuple(maps[1:]) not in shapes_of_maps(size, grid):
         raise ShapeError(f"{'grid' if grid else 'matrix'} has the shape {tuple(maps)}")
     if fill is not None and fill.numel() != fills * channels:
         raise ShapeError(f"fill {tuple(fill)} is not one value per channel ({channels})")
+    projective = not grid and tuple(maps[1:]) == (3, 3)
     flat = (1,) if dims == 2 else ()  # z comes last, as x is first
     return Plan(
         *(grid, projective, images, count, fills, batch, channels, dims),
@@ -163,7 +163,8 @@ def forward(
     """The warp, laid out as the image is.
 
     Args:
-        maps: matrices ``(B, d, d + 1)`` or, projective, ``(B, 3, 3)``; with ``grid``, grids.
+        maps: matrices ``(B, d, d + 1)``, as thetas ``(B, d * (d + 1))`` or, projective,
+            ``(B, 3, 3)``; with ``grid``, grids.
     """
     options = (kernel, padding, align_corners)
     call, stored, wide, values = _ready(image, maps, size, options, fill, grid)

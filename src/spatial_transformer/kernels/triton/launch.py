@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.errors import ShapeError
-from spatial_transformer.kernels.layout import layout_of
+from spatial_transformer.kernels.layout import layout_of, shapes_of_maps
 from spatial_transformer.kernels.triton import available as available
 from spatial_transformer.kernels.triton import lacking as lacking
 
@@ -141,8 +141,6 @@ def plan(
     images, channels = image.shape[:2]
     batch = max(images, maps.shape[0])
     fills = fill[0] if fill else 1
-    square = not grid and maps.shape[1:] == (3, 3) and dims == 2
-    shape = (*size, dims) if grid else (3, 3) if square else (dims, dims + 1)
     what = "grid" if grid else "matrix"
     # the kernels believe these shapes
     if batch % images or batch % maps.shape[0] or batch % fills:
@@ -150,7 +148,7 @@ def plan(
             f"the batches of image ({images}), {what} ({maps.shape[0]}) and fill ({fills}) do not "
             f"divide that of the output ({batch})"
         )
-    if tuple(maps.shape[1:]) != shape or len(size) != dims:
+    if len(size) != dims or tuple(maps.shape[1:]) not in shapes_of_maps(size, grid):
         raise ShapeError(f"{what} has the shape {tuple(maps.shape)}")
     if fill and math.prod(fill) != fills * channels:
         raise ShapeError(f"fill {fill} is not one value per channel ({channels})")
@@ -178,7 +176,7 @@ def plan(
         "KERNEL": kernel,
         "PADDING": padding,
         "TAPS": taps,
-        "MAP": "grid" if grid else "projective" if square else "affine",
+        "MAP": "grid" if grid else "projective" if tuple(maps.shape[1:]) == (3, 3) else "affine",
         "DIMS": dims,
         "ALIGN": int(align_corners),
         "FILL": fill is not None,
@@ -233,9 +231,9 @@ def forward(
 
     Args:
         image: ``(B, C, H, W)`` or ``(B, C, D, H, W)``, of any strides.
-        maps: matrices ``(B', d, d + 1)`` or, in 2-D, ``(B', 3, 3)``; grids ``(B', *size, d)`` with
-            ``grid=True``. Where there are fewer images, maps or fill values than outputs,
-            consecutive outputs share one.
+        maps: matrices ``(B', d, d + 1)``, as thetas ``(B', d * (d + 1))`` or, in 2-D,
+            ``(B', 3, 3)``; grids ``(B', *size, d)`` with ``grid=True``. Where there are fewer
+            images, maps or fill values than outputs, consecutive outputs share one.
         fill: ``(F, C, 1)`` or None for zeros.
     """
     from spatial_transformer.kernels.triton.forward import forward_kernel
