@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.autograd.profiler import profile as autograd_profile
+from torch.autograd import profiler_legacy
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -68,22 +68,62 @@ def test_a_mode_sees_the_operators():
     assert torch.equal(out, step(*inputs)[0])
 
 
-@pytest.mark.parametrize("profiler", [torch.profiler.profile, autograd_profile])
+def profiled(profiler, run):
+    """Our events: by their names the shapes of tensors and the other inputs that are told."""
+    with profiler as profile:
+        run()
+    events = getattr(profile, "profiler", profile).function_events
+    return {e.name: (e.input_shapes, e.concrete_inputs) for e in events if "stn::" in e.name}
+
+
+PROFILERS = {
+    "torch.profiler": lambda: torch.profiler.profile(record_shapes=True),
+    "torch.autograd.profiler": lambda: torch.autograd.profiler.profile(record_shapes=True),
+}
+
+
+@pytest.mark.parametrize("profiler", PROFILERS.values(), ids=PROFILERS)
 def test_profilers_see_of_direct_calls_what_they_see_of_operators(profiler):
-    inputs = case()
-    seen = []
-    for by in (None, torch.ops.stn.warp_matrix):
-        with profiler(record_shapes=True) as profile:
-            assert not ops.watched(*inputs)
-            step(*inputs, by)
-        events = profile.key_averages(group_by_input_shape=True)
-        seen.append({e.key: str(e.input_shapes) for e in events if "stn::" in e.key})
-    direct, dispatched = seen
-    assert direct.keys() == {"stn::warp_matrix", "stn::warp_matrix_backward"}
-    # an affine theta is read as a matrix where it lies
-    matrices = {name: shapes.replace("[2, 6]", "[2, 2, 3]") for name, shapes in direct.items()}
-    assert matrices == dispatched
-    assert "[2, 3, 9, 8], [2, 6]" in direct["stn::warp_matrix"]
+    image, theta, grad = case()
+    matrix = theta.detach().view(2, 2, 3).requires_grad_()
+    grid = stn.Affine().grid(theta.detach(), (7, 6)).requires_grad_()
+    options = ("bilinear", "zeros", None, False, "cpu")
+    ways = {
+        "warp_matrix": (
+            matrix,
+            lambda: torch.ops.stn.warp_matrix(image, matrix, [7, 6], *options),
+            lambda: ops.warp_matrix(image, matrix, None, ((7, 6), *options[:2], *options[3:])),
+        ),
+        "sample_grid": (
+            grid,
+            lambda: torch.ops.stn.sample_grid(image, grid, *options),
+            lambda: stn.sample(image, grid),
+        ),
+    }
+    for name, (maps, *calls) in ways.items():
+
+        def step(call, maps=maps):
+            torch.autograd.grad(call(), (image, maps), grad)
+
+        dispatched, direct = (profiled(profiler(), lambda call=call: step(call)) for call in calls)
+        assert direct.keys() == {f"stn::{name}", f"stn::{name}_backward"}
+        assert direct == dispatched
+        shapes, others = direct[f"stn::{name}_backward"]
+        assert shapes[:3] == [[2, 3, 7, 6], [2, 3, 9, 8], list(maps.shape)]
+        assert others[-2:] == [True, True]
+        with torch.no_grad():
+            assert profiled(profiler(), calls[1]) == {f"stn::{name}": dispatched[f"stn::{name}"]}
+
+
+def profile_all_threads():
+    config = torch._C._profiler._ExperimentalConfig(profile_all_threads=True)
+    return torch.profiler.profile(experimental_config=config)
+
+
+@pytest.mark.parametrize("profiler", [profile_all_threads, profiler_legacy.profile])
+def test_profilers_that_write_no_shapes_down_see_warps_too(profiler):
+    seen = profiled(profiler(), lambda: step(*case()))
+    assert seen.keys() == {"stn::warp_matrix", "stn::warp_matrix_backward"}
 
 
 def test_subclasses_go_by_way_of_the_dispatcher():

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 
 import pytest
@@ -173,16 +174,20 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
     assert file.read_text() == "old"
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
-    """A file may have 1,000 bytes, as on a disk that is full."""
+    """A file may have 1,000 bytes, as on a disk that is full. That of what pytest prints too: not a
+    fixture, which would last until the test is reported.
+    """
     resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
 
 
 @pytest.mark.parametrize("write", [
@@ -190,8 +195,8 @@ def full_disk():
     lambda path: save_weights(nn.Linear(100, 100), path),
     lambda path: save_program(nn.Linear(100, 100), path, [torch.zeros(2, 100)]),
 ], ids=["checkpoint", "weights", "program"])  # fmt: skip
-def test_a_full_disk_is_told_as_such(full_disk, tmp_path, write):
-    with pytest.raises(OSError, match="File too large"):
+def test_a_full_disk_is_told_as_such(tmp_path, write):
+    with full_disk(), pytest.raises(OSError, match="File too large"):
         write(tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
 

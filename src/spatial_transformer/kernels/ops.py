@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C._profiler import _RecordFunctionFast
+from torch.autograd import profiler as autograd_profiler
 
 from spatial_transformer.coordinates import coordinate_dtype
 from spatial_transformer.kernels.cpu import run as cpu
@@ -90,8 +91,8 @@ def _gradients(grid: bool) -> Any:
 def _all_tensors(run: Any) -> Any:
     """``run`` as an operator, which returns tensors: nothing is an empty one."""
 
-    def call(grad: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-        return tuple(grad.new_empty(0) if g is None else g for g in run(grad, *rest))
+    def call(grad: Tensor, image: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+        return tuple(image.new_empty(0) if g is None else g for g in run(grad, image, *rest))
 
     return call
 
@@ -155,16 +156,20 @@ def _repeated(each: Tensor, batch: int) -> Tensor:
     return each.repeat_interleave(batch // len(each), dim=0)
 
 
-def _profiled(name: str, run: Any, inputs: Any = None) -> Any:
-    """``run``, of which profilers see what they see of the operator: its name and its ``inputs``,
-    those of ``run`` if they are the same. Telling them is much cheaper than the dispatcher.
+def _profiled(name: str, run: Any, to_schema: Any = None) -> Any:
+    """``run``, of which profilers are told the operator's name and inputs, at a fraction of what
+    the way by the dispatcher costs. ``to_schema`` makes the inputs of what ``run`` is given; None
+    where they are the same.
     """
     event = f"stn::{name}"
 
     def call(*given: Any) -> Any:
-        if not torch.autograd._profiler_enabled():
+        # the second is set where all threads are profiled
+        if not (torch.autograd._profiler_enabled() or autograd_profiler._is_profiler_enabled):
             return run(*given)
-        with _RecordFunctionFast(event, given if inputs is None else inputs(*given)):
+        inputs = given if to_schema is None else to_schema(*given)
+        # profilers write lists down, and no tuples
+        with _RecordFunctionFast(event, [list(i) if type(i) is tuple else i for i in inputs]):
             return run(*given)
 
     return call
@@ -188,10 +193,11 @@ def _gradient(grid: bool) -> Any:
         elif watched(grad, image, maps, *(() if fill is None else (fill,))):
             matrix = as_matrix(maps, image)
             to_image, to_maps = operator(grad, image, matrix, *options, backend, *wanted)
+            to_image = to_image if wanted[0] else None
             to_maps = to_maps.reshape(maps.shape) if wanted[1] else None
         else:
             to_image, to_maps = direct(grad, image, maps, *options, backend, *wanted)
-        return to_image if wanted[0] else None, to_maps, None, None
+        return to_image, to_maps, None, None
 
     return backward
 
@@ -208,8 +214,8 @@ def watched(*tensors: Tensor) -> bool:
     """Whether an operator has to be called as one, by way of torch's dispatcher, since somebody
     looks on: a compiler, a tracer, a mode, a transform of torch.func, forward-mode derivatives, or
     tensors of another kind (subclasses, batched, negated, sparse and whatever else has a dispatch
-    key of its own). If not, calling the kernels at once is twice as fast as the way there, with a
-    profiler too.
+    key of its own). If not, calling the kernels at once is twice as fast as the way there, and
+    profilers are told of it (:func:`_profiled`).
     """
     if (
         torch.compiler.is_compiling()
@@ -285,7 +291,7 @@ def _make_operator(name: str, grid: bool, implementation: Any) -> Any:
 
     def below_autograd(image: Tensor, maps: Tensor, fill: Any, options: Any) -> Tensor:
         with torch._C._AutoDispatchBelowAutograd():
-            output: Tensor = operator(image, maps, *_to_schema(fill, options))
+            output: Tensor = operator(image, as_matrix(maps, image), *_to_schema(fill, options))
         return output
 
     dispatched = _differentiable(name, grid, below_autograd, alone=False)

@@ -11,7 +11,7 @@ from torch import Tensor
 from spatial_transformer.errors import ShapeError
 from spatial_transformer.kernels.cpu import load
 from spatial_transformer.kernels.cpu.load import Plan, function
-from spatial_transformer.kernels.layout import is_channels_last, shapes_of_maps
+from spatial_transformer.kernels.layout import check_maps, is_channels_last
 
 #: the highest instruction set to use (0 baseline, 1 AVX2, 2 AVX-512), of those there are
 LEVEL = 2
@@ -103,8 +103,7 @@ def _plan(
             f"the batches of image ({images}), {'grid' if grid else 'matrix'} ({count}) "
             f"and fill ({fills}) do not divide that of the output ({batch})"
         )
-    if len(size) != dims or tuple(maps[1:]) not in shapes_of_maps(size, grid):
-        raise ShapeError(f"{'grid' if grid else 'matrix'} has the shape {tuple(maps)}")
+    check_maps(maps, size, dims, grid)
     if fill is not None and fill.numel() != fills * channels:
         raise ShapeError(f"fill {tuple(fill)} is not one value per channel ({channels})")
     projective = not grid and tuple(maps[1:]) == (3, 3)

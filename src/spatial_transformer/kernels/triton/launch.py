@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.errors import ShapeError
-from spatial_transformer.kernels.layout import layout_of, shapes_of_maps
+from spatial_transformer.kernels.layout import check_maps, layout_of
 from spatial_transformer.kernels.triton import available as available
 from spatial_transformer.kernels.triton import lacking as lacking
 
@@ -148,8 +148,7 @@ def plan(
             f"the batches of image ({images}), {what} ({maps.shape[0]}) and fill ({fills}) do not "
             f"divide that of the output ({batch})"
         )
-    if len(size) != dims or tuple(maps.shape[1:]) not in shapes_of_maps(size, grid):
-        raise ShapeError(f"{what} has the shape {tuple(maps.shape)}")
+    check_maps(maps.shape, size, dims, grid)
     if fill and math.prod(fill) != fills * channels:
         raise ShapeError(f"fill {fill} is not one value per channel ({channels})")
     if padding == "reflection" and align_corners:
