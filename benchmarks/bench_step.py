@@ -7,6 +7,8 @@
    it is in the processor's caches; and the same warp timed alone, with all Python around it.
 2. ST-CNN Multi for 64x64 house numbers (appendix A.4) against the same CNN without transformers.
    The paper: 6 % slower.
+
+Both with freed memory kept, as training has it.
 """
 
 import argparse
@@ -29,6 +31,7 @@ from spatial_transformer.experiments.run import RunConfig, open_fabric
 from spatial_transformer.experiments.table1.config import TABLE1
 from spatial_transformer.models.build import build_model
 from spatial_transformer.training.loop import fit
+from spatial_transformer.training.memory import keep_freed_memory
 from spatial_transformer.training.progress import Measured
 
 OUT = Path("results/benchmarks/step.json")
@@ -196,6 +199,7 @@ def main() -> None:
     parse.add_argument("--out", type=Path, default=OUT)
     options = parse.parse_args()
     warn_if_busy()
+    keep_freed_memory()
     torch.manual_seed(0)
     rts: list[dict[str, Any]] = []
     svhn: list[dict[str, Any]] = []

@@ -19,6 +19,7 @@ def doctor() -> None:
     import spatial_transformer
     from spatial_transformer.backends import backend_status
     from spatial_transformer.data.mnist import locate_mnist
+    from spatial_transformer.training.memory import keep_freed_memory
 
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("spatial_transformer", spatial_transformer.__version__)
@@ -28,6 +29,8 @@ def doctor() -> None:
     table.add_row("GPU", gpu)
     for name, (available, why) in backend_status().items():
         table.add_row(f"backend {name}", f"{'available' if available else 'no'}: {why}")
+    kept = "kept while training" if keep_freed_memory() else "as the C library has it: no glibc"
+    table.add_row("freed memory", kept)
     where = locate_mnist()
     table.add_row("MNIST", str(where) if where else "not here yet: fetched at first use")
     for package in ("tensorboard", "scipy", "h5py", "gradio", "onnx", "huggingface_hub", "triton"):

@@ -22,6 +22,7 @@ from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.training.checkpoint import load_checkpoint
 from spatial_transformer.training.history import History
 from spatial_transformer.training.loop import Fitted, describe_run, evaluate, fit
+from spatial_transformer.training.memory import keep_freed_memory
 from spatial_transformer.training.progress import Measured, Watcher
 from spatial_transformer.training.recipe import Recipe, seed_everything
 from spatial_transformer.training.records import Record, commit, hardware, load_record
@@ -109,10 +110,12 @@ class RunConfig:
 
 
 def open_fabric(device: str, precision: str = "32-true") -> Fabric:
-    """Lightning Fabric on a device ("auto", "cpu", "cuda", "cuda:1", "mps").
+    """Lightning Fabric on a device ("auto", "cpu", "cuda", "cuda:1", "mps"); the process keeps the
+    memory that it frees (:func:`keep_freed_memory`).
 
     Raises: BackendError if there is no such device.
     """
+    keep_freed_memory()
     accelerator, _, index = device.partition(":")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
