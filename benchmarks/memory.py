@@ -22,6 +22,8 @@ from benchmarks.contestants import STEPS, Case, contestants
 from benchmarks.timing import THREADS, set_threads
 
 OUTPUTS = (128, 256, 512)
+#: the environment of a process in which every large block is given back at once
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
 def growing(outputs: Sequence[int] = OUTPUTS) -> list[Case]:
@@ -77,7 +79,7 @@ def measure_apart(compiled: bool = True) -> list[dict[str, object]]:
         return []
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.memory", *([] if compiled else ["--no-compile"])],
-        env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"},
+        env={**os.environ, **GIVE_BACK},
         stdout=subprocess.PIPE,
         check=True,
         text=True,
