@@ -92,8 +92,8 @@ class Options:
     backend: str
 
     def for_kernels(self, use: str) -> tuple[Any, ...]:
-        """As the fused operators take them beside ``fill``, to be done by backend ``use``."""
-        return (self.kernel.name, self.padding, self.align_corners, use)
+        """As the fused operators take them, to be done by backend ``use``."""
+        return (self.kernel.name, self.padding, self.fill, self.align_corners, use)
 
 
 def check_options(
@@ -125,7 +125,7 @@ def _sample(image: Tensor, grid: Tensor, o: Options) -> Tensor:
         else:
             read = sample_eager(image, grid, o.kernel, *rest)
         return like_layout(read, image)
-    warped: Tensor = ops.sample_grid(image, grid, o.fill, o.for_kernels(use))
+    warped: Tensor = ops.sample_grid(image, grid, *o.for_kernels(use))
     return warped
 
 
@@ -196,7 +196,7 @@ def warp(
         known = found(alike, transform)
         if known is not None:
             operator = ops.warp_matrix_unwatched
-            return _warp_fused(operator, image, theta, transform, known.dtype, None, known.options)
+            return _warp_fused(operator, image, theta, transform, known.dtype, known.options)
     transform = as_transform(transform)
     options = check_options(image, kernel, padding, fill, align_corners, backend)
     check_dims(image, transform)
@@ -211,7 +211,7 @@ def warp(
             dtype = coordinate_dtype(image, theta)
             rest = (size, *options.for_kernels(use))
             remember(alike, transform, dtype, rest)
-            return _warp_fused(ops.warp_matrix, image, theta, transform, dtype, options.fill, rest)
+            return _warp_fused(ops.warp_matrix, image, theta, transform, dtype, rest)
     if image.is_floating_point():  # where it is read as exactly as the image asks for
         theta = theta.to(coordinate_dtype(image, theta))
     grid = transform.grid(theta, size, align_corners)
@@ -261,7 +261,6 @@ def _warp_fused(
     theta: Tensor,
     transform: Any,
     dtype: torch.dtype,
-    fill: Tensor | None,
     options: tuple[Any, ...],
 ) -> Tensor:
     """theta, ``(B, P)`` or ``(B, N, P)``, straight to the output."""
@@ -272,7 +271,7 @@ def _warp_fused(
     if many is not None:
         batch = max(image.shape[0], matrix.shape[0])
         matrix = matrix.expand(batch, *matrix.shape[1:]).flatten(0, 1)
-    warped: Tensor = operator(image, matrix, fill, options)
+    warped: Tensor = operator(image, matrix, *options)
     return warped if many is None else warped.unflatten(0, (-1, many))
 
 

@@ -92,7 +92,7 @@ def test_profilers_see_of_direct_calls_what_they_see_of_operators(profiler):
         "warp_matrix": (
             matrix,
             lambda: torch.ops.stn.warp_matrix(image, matrix, [7, 6], *options),
-            lambda: ops.warp_matrix(image, matrix, None, ((7, 6), *options[:2], *options[3:])),
+            lambda: ops.warp_matrix(image, matrix, (7, 6), *options),
         ),
         "sample_grid": (
             grid,

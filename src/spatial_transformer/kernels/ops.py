@@ -43,36 +43,17 @@ _LIBRARY.define(
 )
 
 
-def _warp(image: Tensor, matrix: Tensor, fill: Tensor | None, options: tuple[Any, ...]) -> Tensor:
-    size, kernel, padding, align_corners, backend = options
-    found: Tensor = KERNELS[backend].forward(
-        image, matrix, tuple(size), kernel, padding, fill, align_corners, grid=False
-    )
+def _warp(image: Tensor, matrix: Tensor, size: Any, *options: Any) -> Tensor:
+    *rest, backend = options
+    found: Tensor = KERNELS[backend].forward(image, matrix, tuple(size), *rest, grid=False)
     return found
 
 
-def _sample(image: Tensor, grid: Tensor, fill: Tensor | None, options: tuple[Any, ...]) -> Tensor:
-    kernel, padding, align_corners, backend = options
+def _sample(image: Tensor, grid: Tensor, *options: Any) -> Tensor:
+    *rest, backend = options
     size = tuple(grid.shape[1:-1])
-    found: Tensor = KERNELS[backend].forward(
-        image, grid, size, kernel, padding, fill, align_corners, grid=True
-    )
+    found: Tensor = KERNELS[backend].forward(image, grid, size, *rest, grid=True)
     return found
-
-
-def _to_schema(fill: Tensor | None, options: tuple[Any, ...]) -> tuple[Any, ...]:
-    """As the operators' schemas have them."""
-    *first, align_corners, backend = options
-    return (*first, fill, align_corners, backend)
-
-
-def _from_schema(run: Any) -> Any:
-    def call(image: Tensor, maps: Tensor, *rest: Any) -> Tensor:
-        *first, fill, align_corners, backend = rest
-        output: Tensor = run(image, maps, fill, (*first, align_corners, backend))
-        return output
-
-    return call
 
 
 def _gradients(grid: bool) -> Any:
@@ -98,8 +79,8 @@ def _all_tensors(run: Any) -> Any:
 
 
 for _name, _kernel in (
-    ("warp_matrix", _from_schema(_warp)),
-    ("sample_grid", _from_schema(_sample)),
+    ("warp_matrix", _warp),
+    ("sample_grid", _sample),
     ("warp_matrix_backward", _all_tensors(_gradients(grid=False))),
     ("sample_grid_backward", _all_tensors(_gradients(grid=True))),
 ):
@@ -156,10 +137,9 @@ def _repeated(each: Tensor, batch: int) -> Tensor:
     return each.repeat_interleave(batch // len(each), dim=0)
 
 
-def _profiled(name: str, run: Any, to_schema: Any = None) -> Any:
+def _profiled(name: str, run: Any) -> Any:
     """``run``, of which profilers are told the operator's name and inputs, at a fraction of what
-    the way by the dispatcher costs. ``to_schema`` makes the inputs of what ``run`` is given; None
-    where they are the same.
+    the way by the dispatcher costs.
     """
     event = f"stn::{name}"
 
@@ -167,9 +147,8 @@ def _profiled(name: str, run: Any, to_schema: Any = None) -> Any:
         # the second is set where all threads are profiled
         if not (torch.autograd._profiler_enabled() or autograd_profiler._is_profiler_enabled):
             return run(*given)
-        inputs = given if to_schema is None else to_schema(*given)
         # profilers write lists down, and no tuples
-        with _RecordFunctionFast(event, [list(i) if type(i) is tuple else i for i in inputs]):
+        with _RecordFunctionFast(event, [list(i) if type(i) is tuple else i for i in given]):
             return run(*given)
 
     return call
@@ -182,7 +161,7 @@ def _gradient(grid: bool) -> Any:
 
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         image, maps, fill = ctx.saved_tensors
-        *_, kernel, padding, align_corners, backend = ctx.options
+        kernel, padding, align_corners, backend = ctx.options
         options = (kernel, padding, fill, align_corners)
         wanted = ctx.needs_input_grad[:2]
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
@@ -197,7 +176,7 @@ def _gradient(grid: bool) -> Any:
             to_maps = to_maps.reshape(maps.shape) if wanted[1] else None
         else:
             to_image, to_maps = direct(grad, image, maps, *options, backend, *wanted)
-        return to_image, to_maps, None, None
+        return to_image, to_maps, *[None] * (len(ctx.needs_input_grad) - 2)
 
     return backward
 
@@ -261,9 +240,10 @@ def _differentiable(name: str, grid: bool, run: Any, alone: bool) -> Any:
     spends on operators that are anything whatever. ``alone``: where nobody looks on.
     """
 
-    def forward(ctx: Any, image: Tensor, maps: Tensor, fill: Any, options: Any) -> Tensor:
-        output: Tensor = run(image, maps, fill, options)
-        ctx.options = options
+    def forward(ctx: Any, image: Tensor, maps: Tensor, *options: Any) -> Tensor:
+        output: Tensor = run(image, maps, *options)
+        *_, kernel, padding, fill, align_corners, backend = options
+        ctx.options = kernel, padding, align_corners, backend
         ctx.save_for_backward(image, maps, fill)
         return output
 
@@ -272,49 +252,47 @@ def _differentiable(name: str, grid: bool, run: Any, alone: bool) -> Any:
     # what Function.apply comes to where torch.func is not at work
     apply = super(torch.autograd.Function, function).apply if alone else function.apply
 
-    def call(image: Tensor, maps: Tensor, fill: Tensor | None, options: tuple[Any, ...]) -> Tensor:
+    def call(image: Tensor, maps: Tensor, *options: Any) -> Tensor:
         output: Tensor
         if torch.is_grad_enabled() and (image.requires_grad or maps.requires_grad):
-            output = apply(image, maps, fill, options)
+            output = apply(image, maps, *options)
         else:
-            output = run(image, maps, fill, options)
+            output = run(image, maps, *options)
         return output
 
     return call
 
 
 def _make_operator(name: str, grid: bool, implementation: Any) -> Any:
-    """The operator as a function of image, maps, fill and the other options: by way of the
-    dispatcher or, if nobody looks on, without. And that without, for who has asked :func:`watched`.
+    """The operator as a function of what its schema names (and affine thetas for matrices): by way
+    of the dispatcher or, if nobody looks on, without. And that without, for who has asked
+    :func:`watched`.
     """
     operator = getattr(torch.ops.stn, name).default
 
-    def below_autograd(image: Tensor, maps: Tensor, fill: Any, options: Any) -> Tensor:
+    def below_autograd(image: Tensor, maps: Tensor, *options: Any) -> Tensor:
         with torch._C._AutoDispatchBelowAutograd():
-            output: Tensor = operator(image, as_matrix(maps, image), *_to_schema(fill, options))
+            output: Tensor = operator(image, as_matrix(maps, image), *options)
         return output
 
     dispatched = _differentiable(name, grid, below_autograd, alone=False)
-    direct = _profiled(
-        name,
-        _differentiable(name, grid, implementation, alone=True),
-        lambda image, maps, *rest: (image, maps, *_to_schema(*rest)),
-    )
-    _LIBRARY.impl(name, _from_schema(dispatched), "Autograd")
+    direct = _profiled(name, _differentiable(name, grid, implementation, alone=True))
+    _LIBRARY.impl(name, dispatched, "Autograd")
 
-    def call(image: Tensor, maps: Tensor, fill: Tensor | None, options: tuple[Any, ...]) -> Tensor:
+    def call(image: Tensor, maps: Tensor, *options: Any) -> Tensor:
         output: Tensor
+        fill = options[-3]
         if watched(image, maps, *(() if fill is None else (fill,))):
-            output = operator(image, as_matrix(maps, image), *_to_schema(fill, options))
+            output = operator(image, as_matrix(maps, image), *options)
         else:
-            output = direct(image, maps, fill, options)
+            output = direct(image, maps, *options)
         return output
 
     return call, direct
 
 
-#: image, matrix (or the affine theta), fill, (size, kernel, padding, align_corners, backend) -> the
-#: warped image
+#: image, matrix (or affine theta), size, kernel, padding, fill, align_corners, backend -> the image
+#: warped
 warp_matrix, warp_matrix_unwatched = _make_operator("warp_matrix", False, _warp)
-#: image, grid, fill, (kernel, padding, align_corners, backend) -> the image at the grid
+#: image, grid, kernel, padding, fill, align_corners, backend -> the image at the grid
 sample_grid, _ = _make_operator("sample_grid", True, _sample)
