@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from spatial_transformer.errors import ShapeError
 from spatial_transformer.kernels.cpu import load
 from spatial_transformer.kernels.cpu.load import Plan, function
-from spatial_transformer.kernels.layout import check_maps, is_channels_last
+from spatial_transformer.kernels.layout import is_channels_last
+from spatial_transformer.kernels.shapes import check_shapes
 
 #: the highest instruction set to use (0 baseline, 1 AVX2, 2 AVX-512), of those there are
 LEVEL = 2
@@ -89,6 +89,7 @@ def _plan(
     grid: bool,
     *rest: int,
 ) -> Plan:
+    check_shapes(image, maps, fill, size, grid)
     kernel, padding, align_corners = options
     if padding == "reflection" and align_corners:
         padding = "mirror"
@@ -97,15 +98,6 @@ def _plan(
     count = maps[0]
     batch = max(images, count)
     fills = 0 if fill is None else fill[0]
-    # the C++ side believes these shapes
-    if batch % images or batch % count or (fills and batch % fills):
-        raise ShapeError(
-            f"the batches of image ({images}), {'grid' if grid else 'matrix'} ({count}) "
-            f"and fill ({fills}) do not divide that of the output ({batch})"
-        )
-    check_maps(maps, size, dims, grid)
-    if fill is not None and fill.numel() != fills * channels:
-        raise ShapeError(f"fill {tuple(fill)} is not one value per channel ({channels})")
     projective = not grid and tuple(maps[1:]) == (3, 3)
     flat = (1,) if dims == 2 else ()  # z comes last, as x is first
     return Plan(

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.errors import ShapeError
-from spatial_transformer.kernels.layout import check_maps, layout_of
+from spatial_transformer.kernels.layout import layout_of
+from spatial_transformer.kernels.shapes import check_shapes
 from spatial_transformer.kernels.triton import available as available
 from spatial_transformer.kernels.triton import lacking as lacking
 
@@ -137,20 +138,11 @@ def plan(
     and whether the first is to be exact) of a backward one. Raises: ShapeError."""
     import triton.language as tl
 
+    check_shapes(image.shape, maps.shape, fill, size, grid)
     dims = len(image.shape) - 2
     images, channels = image.shape[:2]
     batch = max(images, maps.shape[0])
     fills = fill[0] if fill else 1
-    what = "grid" if grid else "matrix"
-    # the kernels believe these shapes
-    if batch % images or batch % maps.shape[0] or batch % fills:
-        raise ShapeError(
-            f"the batches of image ({images}), {what} ({maps.shape[0]}) and fill ({fills}) do not "
-            f"divide that of the output ({batch})"
-        )
-    check_maps(maps.shape, size, dims, grid)
-    if fill and math.prod(fill) != fills * channels:
-        raise ShapeError(f"fill {fill} is not one value per channel ({channels})")
     if padding == "reflection" and align_corners:
         padding = "mirror"
     elif padding in ("zeros", "fill"):
