@@ -24,6 +24,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+#: as far from the image's edge, in pixels, numbers in single precision can tell halves
+HALVES = 2.0**21
+
+
 def half_extent(n: int, align_corners: bool) -> float:
     """Pixels per normalised unit along an axis of ``n`` pixels."""
     return (n - 1) / 2 if align_corners else n / 2
@@ -54,17 +58,43 @@ def to_normalised(u: Tensor, n: int, align_corners: bool = False) -> Tensor:
     return twice / extent if extent else twice * 0
 
 
-def snap_tolerance(u: Tensor, n: int) -> Tensor:
+def snap_tolerance(u: Tensor, n: int, made_in: torch.dtype) -> Tensor:
     """How far (in pixels) rounding can move coordinates ``u`` on an axis of ``n`` pixels: eps times
     the greater of n and the coordinate's own size: what is far off the image has been rounded as
-    it is large.
+    it is large. eps is that of the dtype that the coordinates were ``made_in``, whatever they are
+    read as since.
 
     A coordinate this near to a whole pixel *is* that pixel: float arithmetic cannot tell them
     apart, and without it the identity would not return the image itself. A quarter at most, so
     that no other pixel becomes the nearest.
     """
     size = u.detach().abs().clamp(min=n)
-    return (torch.finfo(u.dtype).eps * size).clamp(max=0.25)
+    return (torch.finfo(made_in).eps * size).clamp(max=0.25)
+
+
+def nearest_pixel(x: Tensor, n: int, align_corners: bool = False) -> Tensor:
+    """Finite normalised coordinates -> the nearest pixel of an axis of ``n``, a whole number of
+    any size, held as a float; of two that are as near, the one to the right.
+
+    It is decided in float64 (where the device has it), so that it does not depend on the image's
+    dtype, and by the number that ``x`` is, not by one within rounding error of it. But the number
+    nearest to the middle between two pixels means that middle: a regular grid has no other.
+
+    >>> nearest_pixel(torch.tensor([-2 / 3, 0.0, 2 / 3]), 6)
+    tensor([1., 3., 5.], dtype=torch.float64)
+    """
+    u = to_pixel(x.to(precise_dtype(x.device)), n, align_corners)
+    base = torch.floor(u)
+    up = u - base >= 0.5  # the difference is exact, however large they are
+    if half_extent(n, align_corners):
+        middle = to_normalised(base + 0.5, n, align_corners).to(x.dtype) == x
+        up = up | (middle & (u.abs() < HALVES))
+    return base + up.to(base.dtype)
+
+
+def precise_dtype(device: torch.device) -> torch.dtype:
+    """float64, or float32 on devices that have no float64 (Apple's GPUs)."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def axis(
@@ -166,6 +196,14 @@ def grid_from_flow(flow: Tensor, align_corners: bool = False) -> Tensor:
     return grid_from_pixels(here + flow.to(dtype), size, align_corners)
 
 
+def shared_batch(*batches: int) -> int:
+    """The batch of tensors that are of one batch, or shared by it (1)."""
+    batch = 1
+    for n in batches:
+        batch = batch if n == 1 else n
+    return batch
+
+
 def coordinate_dtype(*tensors: Tensor) -> torch.dtype:
     """The dtype coordinates and weights are computed in: float32, or float64 if any input is."""
     for tensor in tensors:
@@ -221,8 +259,9 @@ def is_count(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
-def check_size(size: object, dims: int) -> tuple[int, ...]:
-    """``size`` as a tuple of ``dims`` positive ints (an int means that many on every axis).
+def check_size(size: object, dims: int, least: int = 1) -> tuple[int, ...]:
+    """``size`` as a tuple of ``dims`` ints (an int means that many on every axis), positive or, with
+    ``least=0``, not negative.
 
     Raises: ShapeError.
     """
@@ -238,6 +277,7 @@ def check_size(size: object, dims: int) -> tuple[int, ...]:
         whole = all(a == b for a, b in zip(out, size, strict=True))  # type: ignore[call-overload]
     except (TypeError, ValueError):
         out, whole = (), False
-    if not whole or len(out) != dims or any(n < 1 for n in out):
-        raise ShapeError(f"size must be {names} of {dims} positive whole numbers, got {size!r}")
+    if not whole or len(out) != dims or any(n < least for n in out):
+        kind = "positive whole numbers" if least else "whole numbers, none of them negative"
+        raise ShapeError(f"size must be {names} of {dims} {kind}, got {size!r}")
     return out  # type: ignore[return-value]

@@ -9,7 +9,12 @@ from torch import Tensor, nn
 
 from spatial_transformer.alike import found, remember, what_alike_calls_share
 from spatial_transformer.backends import check_backend, in_function_transform, resolve_backend
-from spatial_transformer.coordinates import check_flag, check_size, coordinate_dtype
+from spatial_transformer.coordinates import (
+    check_flag,
+    check_size,
+    coordinate_dtype,
+    precise_dtype,
+)
 from spatial_transformer.errors import DTypeError, ShapeError
 from spatial_transformer.kernels import ops
 from spatial_transformer.kernels.layout import layout_of
@@ -51,8 +56,8 @@ def sample(
         ``align_corners=True`` the corner pixels' centres.
 
     Args:
-        image: ``(B, C, H, W)`` or ``(B, C, D, H, W)``, floating point; with kernel="nearest" of
-            any dtype (integers up to 2^53 exactly).
+        image: ``(B, C, H, W)`` or ``(B, C, D, H, W)``, floating point; with kernel="nearest",
+            which copies values as they are, of any dtype.
         grid: ``(B, H', W', 2)`` or ``(B, D', H', W', 3)``; its batch or the image's may be 1.
         kernel: a name of :func:`list_samplers`, a ``Kernel``, or a callable k(d) with ``support``.
         padding: zeros, fill, border, reflection, mirror or wrap.
@@ -75,7 +80,7 @@ def sample(
     """
     options = check_options(image, kernel, padding, fill, align_corners, backend)
     check_grid(grid, image, options.fill)
-    if antialias is False:
+    if antialias is False or is_empty(image, grid):
         return _sample(image, grid, options)
     steps = footprints(grid)
     return _sample_antialiased(image, grid, steps, options, antialias)
@@ -114,13 +119,10 @@ def check_options(
 
 
 def _sample(image: Tensor, grid: Tensor, o: Options) -> Tensor:
-    if not image.is_floating_point():  # float64 holds every integer up to 2^53
-        fill = None if o.fill is None else o.fill.double()
-        return _sample(image.double(), grid, replace(o, fill=fill)).to(image.dtype)
     use = resolve_backend(o.backend, image, o.kernel, o.fill)
-    if use not in ops.KERNELS:
+    if use not in ops.KERNELS or is_empty(image, grid):
         rest = (o.padding, o.fill, o.align_corners)
-        if use == "reference":
+        if use == "reference" and not is_empty(image, grid):
             read = sample_reference(image, grid, o.kernel.name, *rest)
         else:
             read = sample_eager(image, grid, o.kernel, *rest)
@@ -200,19 +202,24 @@ def warp(
     transform = as_transform(transform)
     options = check_options(image, kernel, padding, fill, align_corners, backend)
     check_dims(image, transform)
-    size = check_size(image.shape[2:] if size is None else size, transform.dims)
+    size = check_size(image.shape[2:] if size is None else size, transform.dims, least=0)
     theta = transform.check_theta(theta)
     check_batch(image, theta, "theta", options.fill)
     many = theta.shape[1] if theta.dim() == 3 else None
     fusable = isinstance(transform, MatrixTransform) and transform.is_its_matrix
-    if fusable and image.is_floating_point() and antialias is False:
+    if is_empty(image, theta) or 0 in size:
+        fusable, antialias = False, False
+    if fusable and antialias is False:
         use = resolve_backend(backend, image, options.kernel, options.fill)
         if use in ops.KERNELS:
-            dtype = coordinate_dtype(image, theta)
+            # which pixel is copied does not depend on the image
+            dtype = coordinate_dtype(theta if options.kernel.copies else image, theta)
             rest = (size, *options.for_kernels(use))
             remember(alike, transform, dtype, rest)
             return _warp_fused(ops.warp_matrix, image, theta, transform, dtype, rest)
-    if image.is_floating_point():  # where it is read as exactly as the image asks for
+    if options.kernel.copies:  # which pixel that is must not depend on how the grid is rounded
+        theta = theta.to(precise_dtype(theta.device))
+    else:  # as exactly as the image asks for
         theta = theta.to(coordinate_dtype(image, theta))
     grid = transform.grid(theta, size, align_corners)
     if antialias is not False:
@@ -229,6 +236,11 @@ def warp(
     # the N grids are stacked along the first spatial axis, so no image is copied
     warped = _sample(image, grid.flatten(1, 2), options)
     return warped.unflatten(2, (many, size[0])).movedim(2, 1)
+
+
+def is_empty(image: Tensor, maps: Tensor) -> bool:
+    """Whether there is nothing to sample, or nowhere: the result is empty, and has a graph."""
+    return 0 in image.shape or 0 in maps.shape
 
 
 def check_dims(image: Tensor, transform: Transform) -> None:

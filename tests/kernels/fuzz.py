@@ -64,9 +64,9 @@ class Buffers:
     def filled(self, size: int, item: int, wild: float = 0.0) -> ctypes.c_void_p:
         """Random numbers, a fraction ``wild`` of them not finite or far too large."""
         memory, chance = self.empty(size, item), self.chance
-        if item == 2:
-            bits = (ctypes.c_uint16 * size).from_address(self.all[-1])
-            bits[:] = [chance.randrange(1 << 16) for _ in range(size)]
+        if item != ctypes.sizeof(self.number):  # of another type, whatever it is
+            bits = (ctypes.c_uint8 * (size * item)).from_address(self.all[-1])
+            bits[:] = chance.randbytes(size * item)
         else:
             array = (self.number * size).from_address(self.all[-1])
             far = [chance.random() < wild for _ in range(size)]
@@ -116,27 +116,35 @@ def fuzz(library: str, count: int, seed: int, kind: type[Buffers] = Buffers) -> 
         plan, suffix = draw(chance, Plan)
         number = ctypes.c_double if suffix == "f64" else ctypes.c_float
         wide = ctypes.sizeof(number)
-        stored = wide if plan.storage == 0 else 2
+        stored, copies = plan.item, plan.kernel == 0
         buffers = kind(chance, number)
         pixels, out_pixels = math.prod(plan.size), math.prod(plan.out_size)
         matrix = (plan.dims + plan.projective) * (plan.dims + 1)
         entries = out_pixels * plan.dims if plan.grid else matrix
         image_size = plan.images * plan.channels * pixels
         out_size = plan.batch * plan.channels * out_pixels
+        values = stored if copies else wide
         inputs = [
             buffers.filled(image_size, stored, 0.01),
             buffers.filled(plan.maps * entries, wide, chance.choice([0.0, 0.05, 0.5])),
-            buffers.filled(plan.fills * plan.channels, wide) if plan.fills else None,
+            buffers.filled(plan.fills * plan.channels, values) if plan.fills else None,
         ]
-        forward = getattr(kernels, f"stn_forward_{suffix}")
+        forward = getattr(kernels, f"stn_{'nearest' if copies else 'forward'}_{suffix}")
         assert forward(ctypes.byref(plan), *inputs, buffers.empty(out_size, stored)) == 0
+        grad = buffers.filled(out_size, stored)
+        if copies:
+            backward = getattr(kernels, f"stn_nearest_backward_{suffix}")
+            if stored > 1:  # gradients are floating point
+                to_image = buffers.empty(image_size, stored)
+                assert backward(ctypes.byref(plan), inputs[1], grad, to_image) == 0
+            buffers.free()
+            continue
         batch = plan.batch if plan.grid else plan.maps
         gradients = [
             buffers.empty(image_size, stored) if chance.random() < 0.8 else None,
             buffers.empty(batch * entries, wide) if chance.random() < 0.8 else None,
         ]
         backward = getattr(kernels, f"stn_backward_{suffix}")
-        grad = buffers.filled(out_size, stored)
         assert backward(ctypes.byref(plan), *inputs, grad, *gradients) == 0
         buffers.free()
     print(f"{count} calls from seed {seed} on: clean")
@@ -157,6 +165,12 @@ def draw(chance: random.Random, plan_type: type) -> tuple:
     grid = chance.random() < 0.4
     double = chance.random() < 0.3
     flat = [1] * (3 - dims)
+    kernel = chance.choice([0, 1, 2] if dims == 2 else [0, 1])
+    storage = 0 if double else chance.randrange(3)
+    item = 2 if storage else 8 if double else 4
+    if kernel == 0:  # the image is of any type, whatever the maps are
+        storage = chance.randrange(3)
+        item = 2 if storage else chance.choice([1, 4, 8])
     plan = plan_type(
         grid,
         not grid and dims == 2 and chance.random() < 0.4,
@@ -168,11 +182,13 @@ def draw(chance: random.Random, plan_type: type) -> tuple:
         dims,
         (*size, *flat),
         (*out, *flat),
-        chance.choice([0, 1, 2] if dims == 2 else [0, 1]),
+        kernel,
         chance.randrange(5),
         chance.random() < 0.5,
-        0 if double else chance.randrange(3),
+        storage,
+        item,
         chance.random() < 0.4,
+        double and grid and chance.random() < 0.5,
         chance.choice([1, 2]),
         chance.randrange(3),
     )

@@ -32,9 +32,8 @@ def make_localisation(name, **options):
         (IMAGE, GRID[0], ShapeError, r"grid must be \(B, H', W', 2\).*got \(6, 7, 2\)"),
         (IMAGE, torch.zeros(2, 6, 7, 3), ShapeError, r"grid must be .*got \(2, 6, 7, 3\)"),
         (IMAGE, torch.zeros(3, 6, 7, 2), ShapeError, r"differ in batch: 2 against 3"),
-        (IMAGE[:0], GRID[:0], ShapeError, r"image \(0, 3, 4, 5\): its batch is empty"),
-        (IMAGE[..., :0], GRID, ShapeError, r"its dimension is empty"),
-        (IMAGE, GRID[:, :0], ShapeError, r"grid \(2, 0, 7, 2\) is empty"),
+        (IMAGE[:0], GRID, ShapeError, r"differ in batch: 0 against 2"),
+        (IMAGE[..., :0], GRID, ShapeError, r"image \(2, 3, 4, 0\) has no pixels"),
         (IMAGE.int(), GRID, DTypeError, r"floating point, got torch.int32.*image.float\(\)"),
         (IMAGE.to(torch.complex64), GRID, DTypeError, "got torch.complex64"),
         (IMAGE, GRID.int(), DTypeError, "grid must be floating point, got torch.int32"),
@@ -87,18 +86,12 @@ def test_warp():
         stn.warp(IMAGE, torch.zeros(3, 6), "affine")
     with pytest.raises(ShapeError, match=r"'affine' has dims=2, but image is \(2, 3, 4, 5, 6\)"):
         stn.warp(torch.zeros(2, 3, 4, 5, 6), THETA, "affine")
-    with pytest.raises(ShapeError, match=r"got \(4, 0\)"):
-        stn.warp(IMAGE, THETA, "affine", (4, 0))
+    with pytest.raises(ShapeError, match=r"got \(4, -1\)"):
+        stn.warp(IMAGE, THETA, "affine", (4, -1))
     with pytest.raises(OptionError, match="unknown transform 'afine'. Did you mean 'affine'"):
         stn.warp(IMAGE, THETA, "afine")
     with pytest.raises(DTypeError, match="floating point, got torch.uint8"):
         stn.warp(IMAGE.byte(), THETA, "affine")
-    with pytest.raises(ShapeError, match="batch is empty"):
-        stn.warp(IMAGE[:0], THETA[:0], "affine")
-    for name, theta in (("affine", THETA[:0]), ("affine", THETA[:, None][:, :0]),
-                        ("thin_plate_spline", torch.zeros(2, 0, 32))):  # fmt: skip
-        with pytest.raises(ShapeError, match=r"theta \(.*0.*\) is empty"):
-            stn.warp(IMAGE, theta, name)
 
 
 @pytest.mark.parametrize("backend", ["auto", "eager", "reference"])
@@ -172,7 +165,7 @@ def test_layers_look_at_the_image_before_their_networks_do(layer):
     for image, error, message in (
         (IMAGE.numpy(), DTypeError, "image must be a tensor, got ndarray"),
         (None, DTypeError, "image must be a tensor, got NoneType"),
-        (IMAGE[..., :0], ShapeError, "its dimension is empty"),
+        (IMAGE[..., :0], ShapeError, "has no pixels"),
         (IMAGE[0], ShapeError, "add a batch dimension"),
     ):
         with pytest.raises(error, match=message):

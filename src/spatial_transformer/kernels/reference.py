@@ -5,6 +5,7 @@ sums over *every* input pixel, and the gradients are those of equations (6) and 
 Memory is O(output pixels x input size): for tests and small images.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -82,22 +83,35 @@ class _Reference(torch.autograd.Function):
         mode = _PAD_MODES[padding]
         if padding == "reflection" and align_corners:
             mode = "reflect"
-        u = image.detach().cpu().double().numpy()
+        integers = not image.is_floating_point()  # then places are summed up, of which one remains
+        pixels = math.prod(image.shape[2:])
+        values = torch.arange(pixels).expand(image.shape[:2] + (pixels,)) if integers else image
+        u = values.detach().cpu().double().reshape(image.shape).numpy()
         points = grid.detach().cpu().double().flatten(1, -2).numpy()
         batch = max(len(u), len(points))
         u = np.broadcast_to(u, (batch, *u.shape[1:]))
         points = np.broadcast_to(points, (batch, *points.shape[1:]))
         spatial = u.shape[2:]
         dims = len(spatial)
-        outside = np.broadcast_to(fill.detach().cpu().double().numpy()[..., 0], (batch, u.shape[1]))
+        level = torch.full_like(fill, -1, dtype=torch.float64) if integers else fill
+        outside = np.broadcast_to(
+            level.detach().cpu().double().numpy()[..., 0], (batch, u.shape[1])
+        )
 
         # section 3.2: normalised -> pixel coordinates, in the order of the image's axes
-        rounding = torch.finfo(coordinate_dtype(image, grid)).eps
+        rounding = torch.finfo(coordinate_dtype(grid)).eps
+        single = grid.dtype != torch.float64
         x = np.empty_like(points)
         for axis, n in enumerate(spatial):
             g = points[..., dims - 1 - axis]
             with np.errstate(invalid="ignore"):  # infinity times nothing
                 x[..., axis] = (g + 1) / 2 * (n - 1) if align_corners else ((g + 1) * n - 1) / 2
+                if kernel == "nearest" and n > align_corners:
+                    # the number nearest to that of a middle between pixels means the middle
+                    middle = np.floor(x[..., axis]) + 0.5
+                    number = (2 * middle + 1 - n) / (n - align_corners)
+                    number = number.astype(np.float32) if single else number
+                    x[..., axis] = np.where((number == g) & (np.abs(middle) < 2**21), middle, x[..., axis])
         known = np.isfinite(x).all(-1)
         x[~known] = 0.0
 
@@ -132,6 +146,11 @@ class _Reference(torch.autograd.Function):
         ctx.saved = (extended, index, weight, slopes, known, image.shape, grid.shape)
         ctx.like = (image, grid)
         shape = (batch, u.shape[1], *grid.shape[1:-1])
+        if integers:
+            flat = image.cpu().flatten(2).expand(batch, -1, -1).numpy()
+            read = np.take_along_axis(flat, value.astype(np.int64).clip(0), axis=2)
+            read = np.where(value < 0, fill.cpu().numpy(), read)
+            return torch.from_numpy(read.reshape(shape)).to(image.device)
         return torch.from_numpy(value.reshape(shape)).to(image.device, image.dtype)
 
     @staticmethod

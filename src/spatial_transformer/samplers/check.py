@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spatial_transformer.coordinates import can_be_looked_at
+from spatial_transformer.coordinates import can_be_looked_at, shared_batch
 from spatial_transformer.errors import DTypeError, OptionError, ShapeError
 
 
@@ -18,7 +18,7 @@ def is_exporting() -> bool:
 
 
 def check_image(image: Tensor, *, integers: bool = False) -> Tensor:
-    """``(B, C, H, W)`` or ``(B, C, D, H, W)``, not empty, floating point unless ``integers``.
+    """``(B, C, H, W)`` or ``(B, C, D, H, W)`` with pixels, floating point unless ``integers``.
 
     Raises: ShapeError, DTypeError.
     """
@@ -29,9 +29,8 @@ def check_image(image: Tensor, *, integers: bool = False) -> Tensor:
             f"image must be (B, C, H, W) or (B, C, D, H, W), got {tuple(image.shape)}"
             + (" (add a batch dimension: image[None])" if image.dim() == 3 else "")
         )
-    if 0 in image.shape:
-        what = "batch is empty" if image.shape[0] == 0 else "dimension is empty"
-        raise ShapeError(f"image {tuple(image.shape)}: its {what}, there is nothing to sample")
+    if 0 in image.shape[2:]:
+        raise ShapeError(f"image {tuple(image.shape)} has no pixels, there is nothing to sample")
     if image.is_complex() or (not image.is_floating_point() and not integers):
         raise DTypeError(
             f"image must be floating point, got {image.dtype}: convert it with image.float() "
@@ -61,11 +60,9 @@ def check_grid(grid: Tensor, image: Tensor, fill: Tensor | None = None) -> Tenso
 
 
 def check_batch(image: Tensor, other: Tensor, name: str, fill: Tensor | None = None) -> None:
-    """Equal batches, or one of them 1; the same device; not empty. ``fill`` is as
-    :func:`check_fill` returns it. Raises: ShapeError, DTypeError.
+    """Equal batches, or one of them 1; the same device. ``fill`` is as :func:`check_fill` returns
+    it. Raises: ShapeError, DTypeError.
     """
-    if 0 in other.shape:
-        raise ShapeError(f"{name} {tuple(other.shape)} is empty, there is nothing to sample")
     if image.shape[0] != other.shape[0] and 1 not in (image.shape[0], other.shape[0]):
         raise ShapeError(
             f"image {tuple(image.shape)} and {name} {tuple(other.shape)} differ in batch: "
@@ -73,7 +70,7 @@ def check_batch(image: Tensor, other: Tensor, name: str, fill: Tensor | None = N
         )
     if image.device != other.device:
         raise DTypeError(f"image is on {image.device} but {name} on {other.device}")
-    batch = max(image.shape[0], other.shape[0])
+    batch = shared_batch(image.shape[0], other.shape[0])
     if fill is not None and fill.shape[0] not in (1, batch):
         raise ShapeError(
             f"fill {tuple(fill.shape[:2])} differs in batch from image {tuple(image.shape)} and "

@@ -7,19 +7,28 @@ vmapped and compiled: no in-place writes, no branch on a tensor's values.
 import torch
 from torch import Tensor
 
-from spatial_transformer.coordinates import coordinate_dtype, snap_tolerance, to_pixel
+from spatial_transformer.coordinates import (
+    coordinate_dtype,
+    nearest_pixel,
+    shared_batch,
+    snap_tolerance,
+    to_pixel,
+)
 from spatial_transformer.samplers.kernel import Kernel
 from spatial_transformer.samplers.padding import Edge, edge
 
-# one axis: every tap's index (B, T, M), whether it is inside (None: always), and its weight
-Taps = tuple[Tensor, Tensor | None, Tensor]
+# one axis: every tap's index (B, T, M), whether it is inside (None: always), and its weight (None: 1)
+Taps = tuple[Tensor, Tensor | None, Tensor | None]
+
+#: elements that are copied as they are, by their bytes: not every operator takes every integer
+BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def axis_taps(u: Tensor, kernel: Kernel, rule: Edge) -> Taps:
+def axis_taps(u: Tensor, kernel: Kernel, rule: Edge, made_in: torch.dtype) -> Taps:
     """The taps of pixel coordinates ``u`` (finite) along one axis."""
-    tolerance = snap_tolerance(u, rule.n)
+    tolerance = snap_tolerance(u, rule.n, made_in)
     # halfway between two pixels it is either's: only what is rounded on the image is told apart
-    above = tolerance if kernel.shift == 0 else torch.finfo(u.dtype).eps * rule.n
+    above = tolerance if kernel.shift == 0 else torch.finfo(made_in).eps * rule.n
     base = torch.floor(u.detach())
     # the difference is exact, which far out on a periodic image a sum would not be
     base = base + (u.detach() - base >= 1 - kernel.shift - above).to(u.dtype)
@@ -30,6 +39,14 @@ def axis_taps(u: Tensor, kernel: Kernel, rule: Edge) -> Taps:
     offsets = torch.arange(kernel.offsets.start, kernel.offsets.stop, device=u.device)
     index, inside = rule.index(whole.unsqueeze(1) + offsets[:, None])
     return index, inside, torch.stack(kernel.weights(t), dim=1)
+
+
+def copied_tap(x: Tensor, rule: Edge, align_corners: bool, weighted: bool) -> Taps:
+    """The pixel that normalised coordinates ``x`` (finite) copy along one axis; ``weighted``: with
+    a weight of 1, that has their graph."""
+    pixel = nearest_pixel(x.detach(), rule.n, align_corners)
+    index, inside = rule.index(rule.whole(pixel).unsqueeze(1))
+    return index, inside, (0 * x + 1).unsqueeze(1) if weighted else None
 
 
 def sample_eager(
@@ -44,24 +61,34 @@ def sample_eager(
     dims = grid.shape[-1]
     original = image.shape[2:]
     result = image.dtype
+    weighted = image.is_floating_point()  # copies of others are those of their bits
+    if not weighted:
+        image = image.view(BITS[image.itemsize])
+        fill = None if fill is None else fill.view(image.dtype)
     margin = kernel.margin(padding)
     image = kernel.prepare(image, padding, fill, align_corners)
     spatial = image.shape[2:]
-    batch = max(image.shape[0], grid.shape[0])
-    dtype = coordinate_dtype(image, grid)
+    batch = shared_batch(image.shape[0], grid.shape[0])
+    # coordinates are as exact as what they were made in; weights are in the image's dtype if wider
+    made_in = coordinate_dtype(grid)
+    dtype = made_in if kernel.copies else coordinate_dtype(image, grid)
     points = grid.to(dtype).flatten(1, -2)  # (B, M, dims)
 
     pixels = [
         to_pixel(points[..., k], original[-1 - k], align_corners) + margin for k in range(dims)
     ]
     finite = torch.isfinite(torch.stack(pixels)).all(dim=0)
+    edges = [edge(padding, n, kernel.taps, align_corners) for n in reversed(spatial)]
     # a non-finite coordinate must reach neither the index nor, multiplied by zero, the gradient
-    pixels = [torch.where(finite, u, 0) for u in pixels]
-    reach = kernel.taps
-    taps = [
-        axis_taps(u, kernel, edge(padding, spatial[-1 - k], reach, align_corners))
-        for k, u in enumerate(pixels)
-    ]
+    if kernel.copies:
+        known = [torch.where(finite, points[..., k], 0) for k in range(dims)]
+        taps = [
+            copied_tap(x, rule, align_corners, weighted)
+            for x, rule in zip(known, edges, strict=True)
+        ]
+    else:
+        pixels = [torch.where(finite, u, 0) for u in pixels]
+        taps = [axis_taps(u, kernel, rule, made_in) for u, rule in zip(pixels, edges, strict=True)]
 
     flat = image.flatten(2)
     channels = image.shape[1]
@@ -78,7 +105,10 @@ def sample_eager(
         if ok is not None:
             ok = ok if inside is None else ok & inside.unsqueeze(1)
             value = torch.where(ok.unsqueeze(1), value, level)
-        return (value * weight.unsqueeze(1)).sum(dim=2)
+        if weight is not None:
+            value = value * weight.unsqueeze(1)
+        # a copy is no sum: that would take the sign from zeros
+        return value.squeeze(2) if kernel.copies else value.sum(dim=2)
 
     def weigh(axis: int, base: Tensor | int, inside: Tensor | None) -> Tensor:
         """Sum over the taps of this axis and of those inside it (z over y over x)."""
@@ -90,11 +120,14 @@ def sample_eager(
             both = inside if ok is None else ok[:, k] if inside is None else inside & ok[:, k]
             # flat index: (z * H + y) * W, so that x is added last
             step = (index[:, k] + base) * spatial[-axis]
-            term = weigh(axis - 1, step, both) * weight[:, k].unsqueeze(1)
+            term = weigh(axis - 1, step, both)
+            if weight is not None:
+                term = term * weight[:, k].unsqueeze(1)
             total = term if total is None else total + term
         assert total is not None
         return total
 
     warped = weigh(dims - 1, 0, None)
-    warped = torch.where(finite.unsqueeze(1), warped, outside.to(dtype))
-    return warped.to(result).unflatten(2, grid.shape[1:-1])
+    warped = torch.where(finite.unsqueeze(1), warped, outside.to(warped.dtype))
+    warped = warped.to(result) if weighted else warped.view(result)
+    return warped.unflatten(2, grid.shape[1:-1])

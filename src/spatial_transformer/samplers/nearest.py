@@ -6,10 +6,11 @@ from spatial_transformer.samplers.kernel import Kernel
 
 
 class Nearest(Kernel):
-    """k picks the pixel floor(u + 1/2).
+    """k picks the pixel floor(u + 1/2), and copies its value, of any dtype.
 
     Source: the paper's equation (4). A coordinate half-way takes the pixel to the right (torch
-    rounds half to even instead).
+    rounds half to even instead); see :func:`~spatial_transformer.coordinates.nearest_pixel` for
+    what is half-way.
     Gradient: to the image; to the grid it is zero almost everywhere, and returned as zero.
     """
 

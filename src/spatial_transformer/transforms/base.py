@@ -72,7 +72,7 @@ class Transform(nn.Module, ABC):
         Raises: ShapeError, DTypeError.
         """
         theta = self.check_theta(theta)
-        size = check_size(size, self.dims)
+        size = check_size(size, self.dims, least=0)
         check_flag("align_corners", align_corners)
         grid = self._grid(torch.where(torch.isfinite(theta), theta, 0), size, align_corners)
         known = self._known(theta, size, align_corners)

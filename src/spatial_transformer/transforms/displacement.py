@@ -19,11 +19,13 @@ def read_field(field: Tensor, points: Tensor, align_corners: bool) -> Tensor:
     """A field ``(..., K, *shape)`` at points ``(..., M, dims)``, bilinear: ``(..., M, K)``."""
     dims = points.shape[-1]
     lead = torch.broadcast_shapes(field.shape[: -dims - 1], points.shape[:-2])
-    flat = field.expand(*lead, *field.shape[-dims - 1 :]).reshape(-1, *field.shape[-dims - 1 :])
-    where = points.expand(*lead, *points.shape[-2:]).reshape(-1, *points.shape[-2:])
-    where = where.unflatten(1, (*(1,) * (dims - 1), -1))
+    count, (depth, *shape) = math.prod(lead), field.shape[-dims - 1 :]  # no -1: they may be empty
+    flat = field.expand(*lead, depth, *shape).reshape(count, depth, *shape)
+    where = points.expand(*lead, *points.shape[-2:]).reshape(
+        count, *(1,) * (dims - 1), *points.shape[-2:]
+    )
     read = sample_eager(flat, where, Bilinear(), "border", None, align_corners)
-    return read.flatten(2).transpose(1, 2).reshape(*lead, points.shape[-2], -1)
+    return read.flatten(2).transpose(1, 2).reshape(*lead, points.shape[-2], depth)
 
 
 class Displacement(Transform):

@@ -1,15 +1,21 @@
 """The C++ library, found next to this file and spoken to through ctypes."""
 
 import ctypes
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-#: of the C interface; a stale build is refused rather than called
-ABI = 4
+from spatial_transformer.errors import OptionError
 
-#: of the levels of instruction sets
-SETS = ("baseline", "AVX2", "AVX-512")
+#: of the C interface; a stale build is refused rather than called
+ABI = 5
+
+#: the instruction sets that a library may have, the lowest first
+SETS = ("baseline", "avx2", "avx512")
+
+#: the highest of them to use, as ATEN_CPU_CAPABILITY has it for torch's own kernels
+CAPABILITY = "STN_CPU_CAPABILITY"
 
 
 class Plan(ctypes.Structure):
@@ -20,7 +26,7 @@ class Plan(ctypes.Structure):
         for name in (
             *("grid", "projective", "images", "maps", "fills", "batch", "channels", "dims"),
             *("size", "out_size", "kernel", "padding", "align_corners"),
-            *("storage", "channels_last", "threads", "level"),
+            *("storage", "item", "channels_last", "single", "threads", "level"),
         )
     )
 
@@ -41,11 +47,24 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
             why = f"the C++ kernels could not be loaded: {error}"
             continue
         if abi == ABI:
-            found_set = SETS[library.stn_level()]
-            gathers = ", gathering" if library.stn_gathers() else ""
+            level = min(library.stn_level(), highest_set())
+            held = f", held by {CAPABILITY}" if level < library.stn_level() else ""
+            found_set = f"{SETS[level]}{held}"
+            gathers = ", gathering" if level == 2 and library.stn_gathers() else ""
             return library, f"C++ kernels, {path.name} ({found_set}{gathers})"
         why = f"the C++ kernels are of interface {abi}, this version needs {ABI}: reinstall"
     return None, why
+
+
+def highest_set() -> int:
+    """The highest set that may be used, of those there are: all, if the environment does not say.
+
+    Raises: OptionError.
+    """
+    name = os.environ.get(CAPABILITY, SETS[-1])
+    if name not in SETS:
+        raise OptionError(f"{CAPABILITY} must be one of {', '.join(SETS)}, got {name!r}")
+    return SETS.index(name)
 
 
 #: the library, or None, and why; looked for once, at import

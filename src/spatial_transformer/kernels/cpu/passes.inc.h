@@ -9,6 +9,7 @@
 #include "planar.inc.h"
 #include "scatter.inc.h"
 #include "interleaved.inc.h"
+#include "nearest.inc.h"
 
 // The gradient of channels [low, high) of one image, over strip `strip` of the outputs that read
 // it. The first strip writes the gradient; others write theirs to `planes`, to be added.
@@ -69,8 +70,7 @@ Passes<T> instances() {
 template <class T, bool Interleave>
 Passes<T> passes(const Plan& p) {
   if (p.dims == 3) {
-    return p.kernel == kNearest ? instances<T, 3, 1, Interleave>() : instances<T, 3, 2, Interleave>();
+    return instances<T, 3, 2, Interleave>();
   }
-  if (p.kernel == kNearest) return instances<T, 2, 1, Interleave>();
   return p.kernel == kLinear ? instances<T, 2, 2, Interleave>() : instances<T, 2, 4, Interleave>();
 }

@@ -18,7 +18,8 @@ namespace stn {
 enum Kernel : int64_t { kNearest = 0, kLinear = 1, kCubic = 2 };
 // zeros and fill are one padding; reflection is mirror when the corners are aligned
 enum Padding : int64_t { kConstant = 0, kBorder = 1, kReflection = 2, kMirror = 3, kWrap = 4 };
-// how images are stored; they are computed with as float or, if they are double, double
+// how images are stored; they are computed with as float or, if they are double, double. Nearest
+// copies elements of any type, of `item` bytes.
 enum Storage : int64_t { kPlain = 0, kBfloat16 = 1, kFloat16 = 2 };
 
 // All of a call but its tensors. The fields and their order are those of load.py.
@@ -31,7 +32,8 @@ struct Plan {
   int64_t channels, dims;
   int64_t size[3], out_size[3];
   int64_t kernel, padding, align_corners;
-  int64_t storage, channels_last;  // of image, output and their gradients
+  int64_t storage, item, channels_last;  // of image, output and their gradients
+  int64_t single;  // maps that are double were made in single precision
   int64_t threads;
   int64_t level;  // highest instruction set allowed: 0 baseline, 1 AVX2, 2 AVX-512
 };
@@ -47,17 +49,18 @@ constexpr int kChunk = 128;  // pixels of a row that are kept interleaved at a t
 // Pixels <-> normalised coordinates, as in coordinates.py.
 struct Axis {
   double half, centre;          // of the image: u = x * half + centre
-  double out_centre, per_step;  // of the output: x = (j - out_centre) * per_step
-  double ratio;                 // half * per_step, rounded once: exactly 1 at equal sizes
+  double out_centre, out_half;  // of the output: x = (j - out_centre) / out_half; 0 if that is 0
 
   STN_INLINE Axis(int64_t n, int64_t out_n, bool align_corners) {
-    const double shrink = align_corners ? 1 : 0, out_half = (double(out_n) - shrink) / 2;
+    const double shrink = align_corners ? 1 : 0;
+    out_half = (double(out_n) - shrink) / 2;
     half = (double(n) - shrink) / 2;
     centre = (double(n) - 1) / 2;
     out_centre = (double(out_n) - 1) / 2;
-    per_step = out_half > 0 ? 1 / out_half : 0;  // a single pixel has no extent: it is at 0
-    ratio = out_half > 0 ? half / out_half : 0;
   }
+  // What `scale` pixels a normalised unit come to from one output pixel to the next, rounded once: it
+  // is exactly 1 at equal sizes. A single pixel has no extent: it is at 0.
+  STN_INLINE double per_step(double scale) const { return out_half > 0 ? scale / out_half : 0; }
 };
 
 template <class T>
@@ -67,6 +70,7 @@ struct Call {
   const T *map, *fill;
   void *out, *grad_image;
   T* grad_map;
+  const void* raw_fill = nullptr;  // nearest: fill values of the image's type
   double* parts = nullptr;  // the tiles' parts of the gradient to the matrices
 
   // How the work is cut: a function of the shapes alone, never of the number of threads, so that

@@ -24,9 +24,7 @@ struct Weights {
   STN_INLINE Weights(const Vec<T>* t, bool slopes) {
     STN_UNROLL
     for (int k = 0; k < D; ++k) {
-      if (W == 1) {
-        w[k][0] = splat<T>(1);
-      } else if (W == 2) {
+      if (W == 2) {
         w[k][0] = 1 - t[k], w[k][1] = t[k];
       } else {
         cubic_weights<T>(t[k], w[k]);
@@ -65,7 +63,6 @@ STN_INLINE V weighted(const V* values, const V (*w)[W]) {
     STN_UNROLL
     for (int y = 0; y < W; ++y) {
       const V* v = values + (z * W + y) * W;
-      if (W == 1) return v[0];
       V on_y = v[0] * w[0][0];
       STN_UNROLL
       for (int x = 1; x < W; ++x) on_y += v[x] * w[0][x];
@@ -105,20 +102,13 @@ STN_INLINE V sloped(int axis, const V* values, const V (*w)[W], const V (*slope)
 template <class T, int D, int W, bool Gather = false>
 STN_INLINE void load_taps(const Strides& strides, const int32_t* index, const T* plane,
                           Vec<T>* values) {
-  if constexpr (W == 1) {
-    T value[kLanes<T>];
+  constexpr int few = W == 2 ? kTaps<D, W> / 2 : 2;  // as many as there are registers for
+  STN_UNROLL
+  for (int n = 0; n < kTaps<D, W>; n += 2 * few) {
+    const T* sources[few];
     STN_UNROLL
-    for (int k = 0; k < kLanes<T>; ++k) value[k] = plane[index[k]];
-    values[0] = load<Vec<T>>(value);
-  } else {
-    constexpr int few = W == 2 ? kTaps<D, W> / 2 : 2;  // as many as there are registers for
-    STN_UNROLL
-    for (int n = 0; n < kTaps<D, W>; n += 2 * few) {
-      const T* sources[few];
-      STN_UNROLL
-      for (int k = 0; k < few; ++k) sources[k] = plane + tap_offset<D, W>(strides, n + 2 * k);
-      load_pairs<Gather, few>(sources, index, values + n);
-    }
+    for (int k = 0; k < few; ++k) sources[k] = plane + tap_offset<D, W>(strides, n + 2 * k);
+    load_pairs<Gather, few>(sources, index, values + n);
   }
 }
 
@@ -308,7 +298,7 @@ struct MapGradient {
         const Axis to = call.axis(j < D ? j : 0);
         double sum = 0;
         for (int n = 0; n < kGroup; ++n) sum += total[k][j * kGroup + n];
-        *part++ += sum * (j == k ? to.ratio : j < D ? half * to.per_step : half);
+        *part++ += sum * (j < D ? to.per_step(half) : half);
       }
     }
   }

@@ -13,8 +13,8 @@ from spatial_transformer.kernels.cpu.load import Plan, function
 from spatial_transformer.kernels.layout import is_channels_last
 from spatial_transformer.kernels.shapes import check_shapes
 
-#: the highest instruction set to use (0 baseline, 1 AVX2, 2 AVX-512), of those there are
-LEVEL = 2
+#: the highest instruction set to use, of those there are: a place in ``load.SETS``
+LEVEL = load.highest_set()
 KERNELS = {"nearest": 0, "bilinear": 1, "bicubic": 2}
 PADDINGS = {"zeros": 0, "fill": 0, "border": 1, "reflection": 2, "mirror": 3, "wrap": 4}
 _HALVES = {torch.bfloat16: 1, torch.float16: 2}
@@ -38,12 +38,13 @@ def lacking(image: Tensor, kernel: str) -> str | None:
 
 
 class _Call(NamedTuple):
-    """What calls alike share: all but pointers."""
+    """What calls of one cache key share: all but pointers."""
 
     plan: Any  # a reference to a Plan, which is read only
     shape: tuple[int, ...]  # of the output
     stored: torch.dtype  # of the image as the kernels read it, of the output and their gradients
-    dtype: torch.dtype  # of coordinates, maps and fill values
+    dtype: torch.dtype  # of the maps
+    values: torch.dtype  # of the fill values
     layout: torch.memory_format
     forward: Callable[..., None]
     backward: Callable[..., None]
@@ -63,20 +64,25 @@ def _call_of(
     threads: int,
     level: int,
 ) -> _Call:
-    double = torch.float64 in (image_dtype, maps_dtype)
+    copies = options[0] == "nearest"  # which has elements of any type, as they are
+    double = maps_dtype is torch.float64 or (image_dtype is torch.float64 and not copies)
     dtype = torch.float64 if double else torch.float32
-    stored = image_dtype if image_dtype in _HALVES and not double else dtype
+    stored = image_dtype if copies or (image_dtype in _HALVES and not double) else dtype
+    # grids are as exact as the numbers they were made of; of matrices, coordinates are made here
+    single = grid and double and maps_dtype is not torch.float64
     plan = _plan(
         *(image, maps, size, options, fill, grid),
-        *(_HALVES.get(stored, 0), channels_last, threads, level),
+        *(_HALVES.get(stored, 0), stored.itemsize, channels_last, single, threads, level),
     )
     suffix = "f64" if double else "f32"
+    forward, backward = ("nearest", "nearest_backward") if copies else ("forward", "backward")
     layout = torch.contiguous_format
     if channels_last:
         layout = torch.channels_last if len(image) == 4 else torch.channels_last_3d
     return _Call(
-        *(ctypes.byref(plan), (plan.batch, image[1], *size), stored, dtype, layout),
-        *(function(f"stn_forward_{suffix}", 4), function(f"stn_backward_{suffix}", 6)),
+        *(ctypes.byref(plan), (plan.batch, image[1], *size), stored, dtype),
+        *(stored if copies else dtype, layout, function(f"stn_{forward}_{suffix}", 4)),
+        function(f"stn_{backward}_{suffix}", 3 if copies else 6),
     )
 
 
@@ -136,7 +142,7 @@ def _ready(
         *(None if fill is None else fill.shape, size, options, grid),
         *(torch.get_num_threads(), LEVEL),
     )
-    values = None if fill is None else _cast(fill, call.dtype).contiguous()
+    values = None if fill is None else _cast(fill, call.values).contiguous()
     return call, _cast(image, call.stored), _cast(maps, call.dtype).contiguous(), values
 
 
@@ -183,6 +189,11 @@ def backward(
     stored_grad = _cast(grad, call.stored).contiguous(memory_format=call.layout)
     to_image = torch.empty_like(stored, memory_format=call.layout) if image_too else None
     to_maps = None
+    if kernel == "nearest":
+        if to_image is not None:
+            call.backward(call.plan, *map(_pointer, (wide, stored_grad, to_image)))
+        # flat between its steps
+        return to_image, torch.zeros_like(maps) if maps_too else None
     if maps_too:
         # a shared grid's gradient is summed below; a shared matrix's is inside
         batch = call.shape[0] if grid else maps.shape[0]

@@ -30,7 +30,7 @@ struct Points {
       const double half = k < D ? call.axis(k).half : 1;
       for (int j = 0; j < D; ++j) {
         const Axis to = call.axis(j);
-        matrix[k][j] = j == k ? row[j] * to.ratio : half * row[j] * to.per_step;
+        matrix[k][j] = row[j] * to.per_step(half);
       }
       matrix[k][D] = half * row[D];
       if (k == D) break;
@@ -125,7 +125,7 @@ template <class T, int W>
 struct Rule {
   int32_t n, period, turn, last;
   int64_t padding;
-  T tolerance, shift, low, high;  // the first and the last base that reads pixels or the fill value
+  T epsilon, tolerance, low, high;  // the first and the last base that reads pixels or the fill value
   T origin, from_origin;          // of the copy; what moves a coordinate there to be truncated
   T inside_from, inside_to;       // coordinates whose taps are all in memory
   int64_t pad, step;
@@ -138,22 +138,21 @@ struct Rule {
     n = int32_t(size);
     period = padding == kReflection ? 2 * n : padding == kMirror && n > 1 ? 2 * n - 2 : n;
     // from `turn` on a period runs backwards; there the first pixel of the pair is last - base
-    const int32_t more = W > 1;
-    turn = padding == kReflection ? n : n - more;
-    last = period - (padding == kReflection ? 1 : 0) - more;
-    tolerance = kEpsilon<T> * T(n);
-    shift = W == 1 ? T(0.5) : T(0);
+    turn = padding == kReflection ? n : n - 1;
+    last = period - (padding == kReflection ? 2 : 1);
+    epsilon = call.p.single ? T(kEpsilon<float>) : kEpsilon<T>;
+    tolerance = epsilon * T(n);
     origin = T(pad);
-    from_origin = shift + tolerance + origin;
+    from_origin = tolerance + origin;
     low = T(kBefore<W> - W);
     high = T(n + kBefore<W>);
-    inside_from = T(kBefore<W> - pad) - shift;
-    inside_to = T(n - W + kBefore<W> + 1 + pad) - shift - 2 * tolerance;
+    inside_from = T(kBefore<W> - pad);
+    inside_to = T(n - W + kBefore<W> + 1 + pad) - 2 * tolerance;
     // Nor beyond what `careful` changes: which of the two is used depends on the vector's width.
     const bool repeats = padding != kConstant && padding != kBorder;
     const T from = repeats ? T(0) : low, to = repeats ? T(padding == kWrap ? n : turn) : high;
-    inside_from = inside_from > from - shift ? inside_from : from - shift;
-    inside_to = inside_to < to - shift - 2 * tolerance ? inside_to : to - shift - 2 * tolerance;
+    inside_from = inside_from > from ? inside_from : from;
+    inside_to = inside_to < to - 2 * tolerance ? inside_to : to - 2 * tolerance;
   }
 
   STN_INLINE Mask<T> inside(const Vec<T>& u) const {
@@ -182,20 +181,20 @@ struct Rule {
     sign = splat<T>(1);
     if (padding == kConstant || padding == kBorder) {
       u = clamped(u);
-      Vec<T> base = floor_small<T>(u + (shift + tolerance));
+      Vec<T> base = floor_small<T>(u + tolerance);
       t = u - base;
       t = t <= tolerance ? Vec<T>{} : t;
       return to_int<T>(base < high ? base : splat<T>(high));
     }
     // as `tolerance` where `quick` is used; what is far off the image has been rounded as it is large
-    Vec<T> within = kEpsilon<T> * (u < 0 ? -u : u);
+    Vec<T> within = epsilon * (u < 0 ? -u : u);
     within = within > tolerance ? within : splat<T>(tolerance);
     within = within < T(0.25) ? within : splat<T>(T(0.25));
     const T far = T(1 << 20), length = T(period);
     if (any((u > far) | (u < -far))) {  // exact however large, and slow
       for (int k = 0; k < kLanes<T>; ++k) u[k] = T(fmod(double(u[k]), double(period)));
     }
-    Vec<T> base = floor_small<T>(u + (shift + (W == 1 ? splat<T>(tolerance) : within)));
+    Vec<T> base = floor_small<T>(u + within);
     t = u - base;
     t = t <= within ? Vec<T>{} : t;
     base = base - length * floor_small<T>(base / length);

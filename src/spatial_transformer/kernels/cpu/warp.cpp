@@ -55,6 +55,13 @@ struct Passes {
   // image, channels [low, high), strip
   void (*image_gradient)(const Call<T>& call, const int64_t* numbers, T* planes);
 };
+template <class T>
+struct NearestPasses {
+  // output b, rows [first, last), channels [low, high)
+  void (*forward)(const Call<T>& call, const int64_t* numbers);
+  // image, channels [low, high)
+  void (*image_gradient)(const Call<T>& call, const int64_t* numbers);
+};
 
 // The highest instruction set there is: 0 baseline, 1 AVX2, 2 AVX-512.
 static int64_t best_level() {
@@ -98,12 +105,17 @@ namespace avx512_wide {  // planar
 
 namespace {
 
-// Of the best instruction set; the layout of the work has been chosen.
+// The instruction set to use.
+int64_t level_of(const Plan& p) {
+  static const int64_t best = best_level();
+  return p.level < best ? p.level : best;
+}
+
+// The layout of the work has been chosen.
 template <class T>
 Passes<T> passes_for(const Call<T>& call) {
 #ifdef STN_X86
-  static const int64_t best = best_level();
-  const int64_t level = call.p.level < best ? call.p.level : best;
+  const int64_t level = level_of(call.p);
   if (level >= 2) {
     return call.interleaved ? avx512::passes<T, true>(call.p) : avx512_wide::passes<T, false>(call.p);
   }
@@ -112,6 +124,16 @@ Passes<T> passes_for(const Call<T>& call) {
   }
 #endif
   return call.interleaved ? baseline::passes<T, true>(call.p) : baseline::passes<T, false>(call.p);
+}
+
+template <class T>
+NearestPasses<T> nearest_passes_for(const Plan& p) {
+#ifdef STN_X86
+  const int64_t level = level_of(p);
+  if (level >= 2) return avx512_wide::nearest_passes<T>(p);
+  if (level == 1) return avx2::nearest_passes<T>(p);
+#endif
+  return baseline::nearest_passes<T>(p);
 }
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -128,8 +150,7 @@ void cut(Call<T>& call, bool scatter) {
   // A copy pays where the plane is small against the output and the cache. It needs no bounds tests.
   const bool pays = call.plane() <= 8 * call.out_plane(), needed = !call.as_stored();
   call.interleaved = p.channels >= kSide &&
-                     (p.channels_last || (scatter && (needed || (pays && p.kernel != kNearest &&
-                                                                 bytes <= 8 * kInterleaved))));
+                     (p.channels_last || (scatter && (needed || (pays && bytes <= 8 * kInterleaved))));
   const int64_t fitting = (call.interleaved ? kInterleaved : kPlanar) / bytes;
   if (p.channels_last && p.storage == kPlain && p.channels % kSide == 0) {
     call.pad = 0;  // pixels are as interleaved copies have them
@@ -254,10 +275,6 @@ void map_gradient(Call<T> call) {
   cut(call, false);
   const Plan& p = call.p;
   const int64_t count = p.grid ? p.dims * call.out_plane() : call.matrix_size();
-  if (p.kernel == kNearest) {  // flat between its steps
-    memset(call.grad_map, 0, size_t((p.grid ? p.batch : p.maps) * count) * sizeof(T));
-    return;
-  }
   const auto run = passes_for(call).map_gradient;
   std::vector<double> parts(size_t(p.grid ? 0 : p.batch * call.tiles * count));
   in_parallel(call, p.batch * call.tiles, [&](int64_t task) {
@@ -283,6 +300,39 @@ void backward(Call<T> call) {
   if (call.grad_map) map_gradient(call);
 }
 
+// Pixels are counted as bytes where they are only copied.
+template <class T>
+void nearest_forward(Call<T> call) {
+  const Plan& p = call.p;
+  prepare(call.out, size_t(p.batch * p.channels * call.out_plane() * p.item));
+  const auto run = nearest_passes_for<T>(p).forward;
+  constexpr int64_t kTile = 8192;
+  call.tile_rows = least(ceil_div(kTile, p.out_size[0]), call.rows());
+  call.tiles = ceil_div(call.rows(), call.tile_rows);
+  in_parallel(call, p.batch * call.tiles, [&](int64_t task) {
+    const int64_t first = task % call.tiles * call.tile_rows;
+    const int64_t numbers[] = {task / call.tiles, first, least(first + call.tile_rows, call.rows()), 0,
+                               p.channels};
+    run(call, numbers);
+  });
+}
+
+// The gradient to the image; that to the maps is zero.
+template <class T>
+void nearest_backward(Call<T> call) {
+  const Plan& p = call.p;
+  prepare(call.grad_image, size_t(p.images * p.channels * call.plane() * p.item));
+  const auto run = nearest_passes_for<T>(p).image_gradient;
+  // enough tasks that threads finish together
+  const int64_t step = ceil_div(p.channels, least(ceil_div(16, p.images), p.channels));
+  const int64_t blocks = ceil_div(p.channels, step);
+  in_parallel(call, p.images * blocks, [&](int64_t task) {
+    const int64_t low = task % blocks * step;
+    const int64_t numbers[] = {task / blocks, low, least(low + step, p.channels)};
+    run(call, numbers);
+  });
+}
+
 template <class T>
 int guarded(void (*pass)(Call<T>), const Call<T>& call) {
   try {
@@ -301,7 +351,7 @@ using stn::Plan;
 
 #define STN_EXPORT extern "C" __attribute__((visibility("default")))
 
-STN_EXPORT int stn_abi() { return 4; }
+STN_EXPORT int stn_abi() { return 5; }
 STN_EXPORT int stn_level() { return int(stn::best_level()); }
 STN_EXPORT int stn_gathers() {
 #ifdef STN_X86
@@ -313,8 +363,8 @@ STN_EXPORT int stn_gathers() {
 
 // `map` is the matrices (maps, rows, dims + 1) or grids (maps, *out_size, dims), fill (fills,
 // channels) or null. The gradient to grids has the output's batch. A null gradient is not computed.
-// All arrays are contiguous, or channels_last where the plan says so. Returns 0, or 1 when there is
-// no memory.
+// All arrays are contiguous, or channels_last where the plan says so. Nearest has functions of its own:
+// images, fill values and outputs are elements of `item` bytes. Returns 0, or 1 when there is no memory.
 #define STN_DEFINE(T, suffix)                                                                     \
   STN_EXPORT int stn_forward_##suffix(const Plan* p, const void* image, const T* map,             \
                                       const T* fill, void* out) {                                 \
@@ -326,6 +376,16 @@ STN_EXPORT int stn_gathers() {
                                        T* grad_map) {                                             \
     return stn::guarded(stn::backward<T>,                                                         \
                         Call<T>{*p, image, grad, map, fill, nullptr, grad_image, grad_map});      \
+  }                                                                                               \
+  STN_EXPORT int stn_nearest_##suffix(const Plan* p, const void* image, const T* map,             \
+                                      const void* fill, void* out) {                              \
+    return stn::guarded(stn::nearest_forward<T>, Call<T>{*p, image, nullptr, map, nullptr, out,    \
+                                                         nullptr, nullptr, fill});                \
+  }                                                                                               \
+  STN_EXPORT int stn_nearest_backward_##suffix(const Plan* p, const T* map, const void* grad,     \
+                                               void* grad_image) {                                \
+    return stn::guarded(stn::nearest_backward<T>,                                                 \
+                        Call<T>{*p, nullptr, grad, map, nullptr, nullptr, grad_image, nullptr});  \
   }
 STN_DEFINE(float, f32)
 STN_DEFINE(double, f64)

@@ -33,6 +33,7 @@ def backward_kernel(
     D, H, W, OD, OH, OW, C, BLOCKS, CHUNKS, images_for, maps_for, fills_for,
     KERNEL: tl.constexpr, PADDING: tl.constexpr, TAPS: tl.constexpr, MAP: tl.constexpr,
     DIMS: tl.constexpr, ALIGN: tl.constexpr, FILL: tl.constexpr, COORD: tl.constexpr,
+    VALUE: tl.constexpr, SINGLE: tl.constexpr,
     INDEX: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr, BLOCK_C: tl.constexpr,
     ALONG_C: tl.constexpr,
     IMAGE_TOO: tl.constexpr, MAPS_TOO: tl.constexpr, EXACT: tl.constexpr,
@@ -47,15 +48,16 @@ def backward_kernel(
     scale = 1.0
     if EXACT:
         scale = tl.load(units + one_of)
-    w, v, u, known, pv, pu, inverse = source(
+    w, v, u, nw, nv, nu, known, pv, pu, inverse = source(
         maps, z, y, x, inside, maps_z, maps_y, maps_x, maps_k, D, H, W, OD, OH, OW,
         MAP, DIMS, ALIGN, COORD, INDEX,
     )  # fmt: skip
-    base_x, tx = axis_base(u, W, KERNEL, PADDING)
-    base_y, ty = axis_base(v, H, KERNEL, PADDING)
+    base_x, tx = axis_base(u, nu, W, KERNEL, PADDING, MAP, ALIGN, SINGLE)
+    base_y, ty = axis_base(v, nv, H, KERNEL, PADDING, MAP, ALIGN, SINGLE)
     base_z, tz = base_x, tx
     if DIMS == 3:
-        base_z, tz = axis_base(w, D, KERNEL, PADDING)
+        base_z, tz = axis_base(w, nw, D, KERNEL, PADDING, MAP, ALIGN, SINGLE)
+    tx, ty, tz = tx.to(VALUE), ty.to(VALUE), tz.to(VALUE)
     given = z.to(INDEX) * grad_z + y.to(INDEX) * grad_y + x.to(INDEX) * grad_x
     if not ALONG_C:
         # No vectors of pixels: they would be laid out otherwise than the coordinates, and every
@@ -67,17 +69,17 @@ def backward_kernel(
         c = block * BLOCK_C + tl.arange(0, BLOCK_C)
         lanes = c < C
         channels = c.to(INDEX) * image_c
-        outside = tl.zeros((BLOCK_C,), COORD)
+        outside = tl.zeros((BLOCK_C,), VALUE)
         if FILL:
-            outside = tl.load(fill + c, mask=lanes, other=0.0).to(COORD)
+            outside = tl.load(fill + c, mask=lanes, other=0.0).to(VALUE)
         # pixels that are not known give and get nothing
-        g = read(grad, given, known, c.to(INDEX) * grad_c, lanes, outside, COORD, False)
-        dx = tl.zeros((TILE_H * TILE_W, BLOCK_C), COORD)
-        dy = tl.zeros((TILE_H * TILE_W, BLOCK_C), COORD)
-        dz = tl.zeros((TILE_H * TILE_W, BLOCK_C), COORD)
+        g = read(grad, given, known, c.to(INDEX) * grad_c, lanes, outside, VALUE, False)
+        dx = tl.zeros((TILE_H * TILE_W, BLOCK_C), VALUE)
+        dy = tl.zeros((TILE_H * TILE_W, BLOCK_C), VALUE)
+        dz = tl.zeros((TILE_H * TILE_W, BLOCK_C), VALUE)
         for kz in tl.static_range(TAPS if DIMS == 3 else 1):
             iz = tl.zeros((TILE_H * TILE_W, 1), tl.int32)
-            wz = tl.full((TILE_H * TILE_W, 1), 1.0, COORD)
+            wz = tl.full((TILE_H * TILE_W, 1), 1.0, VALUE)
             sz = wz
             ok_z = known
             if DIMS == 3:
@@ -91,8 +93,8 @@ def backward_kernel(
                 ok_y = ok_z
                 if PADDING == "constant":
                     ok_y = ok_y & on_y
-                level = tl.zeros((TILE_H * TILE_W, BLOCK_C), COORD)
-                steep = tl.zeros((TILE_H * TILE_W, BLOCK_C), COORD)
+                level = tl.zeros((TILE_H * TILE_W, BLOCK_C), VALUE)
+                steep = tl.zeros((TILE_H * TILE_W, BLOCK_C), VALUE)
                 for kx in tl.static_range(TAPS):
                     ix, on_x = tap(base_x, W, kx, KERNEL, PADDING)
                     wx, sx = weight(tx, kx, KERNEL), slope(tx, kx, KERNEL)
@@ -104,7 +106,7 @@ def backward_kernel(
                     if MAPS_TOO:
                         value = read(
                             image, at, ok, channels, lanes, outside,
-                            COORD, FILL and PADDING == "constant",
+                            VALUE, FILL and PADDING == "constant",
                         )  # fmt: skip
                         level += value * wx
                         steep += value * sx

@@ -102,8 +102,9 @@ def source(
     MAP: tl.constexpr, DIMS: tl.constexpr, ALIGN: tl.constexpr,
     COORD: tl.constexpr, INDEX: tl.constexpr,
 ):  # fmt: skip
-    """Pixel coordinates w, v, u (z, y, x) on the image, 0 where any is not finite; which are known;
-    and of a projective map v and u from the centre, and 1 / depth."""
+    """Pixel coordinates w, v, u (z, y, x) on the image, 0 where any is not finite; the grid's numbers
+    that they are of; which are known; and of a projective map v and u from the centre, and
+    1 / depth."""
     half_w = half_extent(W, ALIGN, COORD)
     half_h = half_extent(H, ALIGN, COORD)
     middle_w = (W - 1).to(COORD) * 0.5
@@ -113,6 +114,7 @@ def source(
     across = from_centre(x, OW, COORD)
     down = from_centre(y, OH, COORD)
     w, half_d, middle_d, over_d, deep = across, half_w, middle_w, over_w, across  # unused in 2-D
+    gw, gv, gu = across, across, across  # unused but of grids
     if DIMS == 3:
         half_d = half_extent(D, ALIGN, COORD)
         middle_d = (D - 1).to(COORD) * 0.5
@@ -122,10 +124,12 @@ def source(
         at = maps + y.to(INDEX) * stride_y + x.to(INDEX) * stride_x
         if DIMS == 3:
             at += z.to(INDEX) * stride_z
-            w = tl.load(at + 2 * stride_k, mask=inside, other=0.0).to(COORD)
-            w = w * half_d + middle_d
-        u = tl.load(at, mask=inside, other=0.0).to(COORD) * half_w + middle_w
-        v = tl.load(at + stride_k, mask=inside, other=0.0).to(COORD) * half_h + middle_h
+            gw = tl.load(at + 2 * stride_k, mask=inside, other=0.0).to(COORD)
+            w = gw * half_d + middle_d
+        gu = tl.load(at, mask=inside, other=0.0).to(COORD)
+        gv = tl.load(at + stride_k, mask=inside, other=0.0).to(COORD)
+        u = gu * half_w + middle_w
+        v = gv * half_h + middle_h
         pv, pu, inverse = v, u, u
         known = inside
     elif MAP == "affine":
@@ -159,7 +163,7 @@ def source(
         w = tl.where(known, w, 0.0)
     u = tl.where(known, u, 0.0)
     v = tl.where(known, v, 0.0)
-    return w, v, u, known, pv, pu, inverse
+    return w, v, u, gw, gv, gu, known, pv, pu, inverse
 
 
 @triton.jit

@@ -33,6 +33,7 @@ def forward_kernel(
     D, H, W, OD, OH, OW, C, BLOCKS, CHUNKS, images_for, maps_for, fills_for,
     KERNEL: tl.constexpr, PADDING: tl.constexpr, TAPS: tl.constexpr, MAP: tl.constexpr,
     DIMS: tl.constexpr, ALIGN: tl.constexpr, FILL: tl.constexpr, COORD: tl.constexpr,
+    VALUE: tl.constexpr, SINGLE: tl.constexpr,
     INDEX: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr, BLOCK_C: tl.constexpr,
     ALONG_C: tl.constexpr,
 ):  # fmt: skip
@@ -41,15 +42,16 @@ def forward_kernel(
     maps += (b // maps_for).to(tl.int64) * maps_b
     fill += (b // fills_for) * C
     out += b.to(tl.int64) * out_b
-    w, v, u, known, _, _, _ = source(
+    w, v, u, nw, nv, nu, known, _, _, _ = source(
         maps, z, y, x, inside, maps_z, maps_y, maps_x, maps_k, D, H, W, OD, OH, OW,
         MAP, DIMS, ALIGN, COORD, INDEX,
     )  # fmt: skip
-    base_x, tx = axis_base(u, W, KERNEL, PADDING)
-    base_y, ty = axis_base(v, H, KERNEL, PADDING)
+    base_x, tx = axis_base(u, nu, W, KERNEL, PADDING, MAP, ALIGN, SINGLE)
+    base_y, ty = axis_base(v, nv, H, KERNEL, PADDING, MAP, ALIGN, SINGLE)
     base_z, tz = base_x, tx
     if DIMS == 3:
-        base_z, tz = axis_base(w, D, KERNEL, PADDING)
+        base_z, tz = axis_base(w, nw, D, KERNEL, PADDING, MAP, ALIGN, SINGLE)
+    tx, ty, tz = tx.to(VALUE), ty.to(VALUE), tz.to(VALUE)
     target = z.to(INDEX) * out_z + y.to(INDEX) * out_y + x.to(INDEX) * out_x
     if not ALONG_C:
         # No vectors of pixels: they would be laid out otherwise than the coordinates, and every
@@ -60,10 +62,10 @@ def forward_kernel(
         c = block * BLOCK_C + tl.arange(0, BLOCK_C)
         lanes = c < C
         channels = c.to(INDEX) * image_c
-        outside = tl.zeros((BLOCK_C,), COORD)
+        outside = tl.zeros((BLOCK_C,), VALUE)
         if FILL:
-            outside = tl.load(fill + c, mask=lanes, other=0.0).to(COORD)
-        total = tl.zeros((TILE_H * TILE_W, BLOCK_C), COORD)
+            outside = tl.load(fill + c, mask=lanes, other=0.0).to(VALUE)
+        total = tl.zeros((TILE_H * TILE_W, BLOCK_C), VALUE)
         for kz in tl.static_range(TAPS if DIMS == 3 else 1):
             plane = tl.zeros((TILE_H * TILE_W, 1), INDEX)
             ok_z = known
@@ -78,7 +80,7 @@ def forward_kernel(
                 ok_y = ok_z
                 if PADDING == "constant":
                     ok_y = ok_y & on_y
-                level = tl.zeros((TILE_H * TILE_W, BLOCK_C), COORD)
+                level = tl.zeros((TILE_H * TILE_W, BLOCK_C), VALUE)
                 for kx in tl.static_range(TAPS):
                     ix, on_x = tap(base_x, W, kx, KERNEL, PADDING)
                     ok = ok_y
@@ -86,14 +88,20 @@ def forward_kernel(
                         ok = ok & on_x
                     value = read(
                         image, line + ix.to(INDEX) * image_x, ok, channels, lanes, outside,
-                        COORD, FILL and PADDING == "constant",
+                        VALUE, FILL and PADDING == "constant",
                     )  # fmt: skip
-                    level += value * weight(tx, kx, KERNEL)
+                    if TAPS == 1:  # a copy, zeros with their signs
+                        level = value
+                    else:
+                        level += value * weight(tx, kx, KERNEL)
                 if DIMS == 3:
                     both = weight(ty, ky, KERNEL) * weight(tz, kz, KERNEL)
                 else:
                     both = weight(ty, ky, KERNEL)
-                total += level * both
+                if TAPS == 1:
+                    total = level
+                else:
+                    total += level * both
         if FILL:
             total = tl.where(known, total, outside[None, :])
         tl.store(

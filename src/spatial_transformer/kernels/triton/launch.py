@@ -18,6 +18,7 @@ from spatial_transformer.kernels.layout import layout_of
 from spatial_transformer.kernels.shapes import check_shapes
 from spatial_transformer.kernels.triton import available as available
 from spatial_transformer.kernels.triton import lacking as lacking
+from spatial_transformer.samplers.eager import BITS
 
 TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
 # programs of a launch, so that channels are shared out where there are fewer pixels than that
@@ -147,7 +148,10 @@ def plan(
         padding = "mirror"
     elif padding in ("zeros", "fill"):
         padding = "constant"
-    wide = torch.float64 in (image.dtype, maps.dtype)
+    copies = kernel == "nearest"
+    # values are copied whatever the maps are; which ones, is decided in float64
+    wide = torch.float64 in (image.dtype, image.dtype if copies else maps.dtype)
+    integers = tl.int64 if not image.dtype.is_floating_point else None
     like, taps = image.meta(), TAPS[kernel]
     layout = layout_of(like)
     out = torch.empty((batch, channels, *size), device="meta", memory_format=layout)
@@ -171,7 +175,9 @@ def plan(
         "DIMS": dims,
         "ALIGN": int(align_corners),
         "FILL": fill is not None,
-        "COORD": tl.float64 if wide else tl.float32,
+        "COORD": tl.float64 if wide or copies else tl.float32,
+        "VALUE": integers or (tl.float64 if wide else tl.float32),
+        "SINGLE": int(grid and maps.dtype is not torch.float64),
         "INDEX": tl.int64 if any(_extent(f) >= 2**31 for f in large) else tl.int32,
         "TILE_H": cut.tile_h,
         "TILE_W": cut.tile_w,
@@ -229,6 +235,10 @@ def forward(
     """
     from spatial_transformer.kernels.triton.forward import forward_kernel
 
+    result = image.dtype
+    if not image.is_floating_point():  # elements are copied as bits
+        image = image.view(BITS[image.itemsize])
+        fill = None if fill is None else fill.view(image.dtype)
     maps = maps if grid else maps.contiguous()
     fills = None if fill is None else fill.shape
     options = (tuple(size), kernel, padding, align_corners, grid)
@@ -239,7 +249,7 @@ def forward(
     values = image if fill is None else fill.contiguous()  # unused if None
     with _on(image.device):
         forward_kernel[(call.programs,)](image, maps, values, out, *call.numbers, **call.constants)
-    return out
+    return out.view(result)
 
 
 def backward(

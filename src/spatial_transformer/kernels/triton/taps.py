@@ -35,22 +35,39 @@ def bring_near(x, period):
 
 
 @triton.jit
-def axis_base(u, n, KERNEL: tl.constexpr, PADDING: tl.constexpr):
-    """Finite coordinates -> the base pixel, brought near the image, and the fraction."""
+def axis_base(
+    u, x, n, KERNEL: tl.constexpr, PADDING: tl.constexpr, MAP: tl.constexpr, ALIGN: tl.constexpr,
+    SINGLE: tl.constexpr,
+):  # fmt: skip
+    """Finite coordinates -> the base pixel, brought near the image, and the fraction. ``x`` are the
+    numbers of a grid, SINGLE those made in single precision."""
     size = n.to(u.dtype)
-    # within rounding error of a whole pixel a coordinate is that pixel: eps max(n, |u|)
-    # (halfway between two pixels: eps n)
-    reach = size if KERNEL == "nearest" else tl.maximum(tl.abs(u), size)
-    tolerance = reach * 1.1920928955078125e-07  # 2^-23
-    if u.dtype == tl.float64:
-        tolerance = tolerance * 1.862645149230957e-09  # 2^-29
-    tolerance = tl.minimum(tolerance, 0.25)
     base = tl.floor(u)
-    # the difference is exact, which far out on a periodic image a sum would not be
-    next = (u - base) >= (0.5 if KERNEL == "nearest" else 1.0) - tolerance
-    base = base + next.to(u.dtype)
-    t = u - base
-    t = tl.where(tl.abs(t) <= tolerance, 0.0, t)
+    if KERNEL == "nearest":  # coordinates.nearest_pixel; they are float64
+        half = base + 0.5
+        up = u - base >= 0.5
+        near = tl.abs(u) < 2097152.0  # coordinates.HALVES
+        if MAP == "grid":
+            number = (2 * half - (size - 1)) / (size - ALIGN)
+            if SINGLE:
+                number = number.to(tl.float32).to(tl.float64)
+            up = up | ((number == x) & near)
+        else:  # within rounding error of what was computed here
+            close = tl.maximum(tl.abs(u), size) * 8.881784197001252e-16  # 2^-50
+            up = up | ((half - u <= close) & near)
+        base = base + up.to(u.dtype)
+        t = u * 0
+    else:
+        # within rounding error of a whole pixel a coordinate is that pixel: eps max(n, |u|)
+        tolerance = tl.maximum(tl.abs(u), size) * 1.1920928955078125e-07  # 2^-23
+        if u.dtype == tl.float64 and not SINGLE:
+            tolerance = tolerance * 1.862645149230957e-09  # 2^-29
+        tolerance = tl.minimum(tolerance, 0.25)
+        # the difference is exact, which far out on a periodic image a sum would not be
+        next = (u - base) >= 1.0 - tolerance
+        base = base + next.to(u.dtype)
+        t = u - base
+        t = tl.where(tl.abs(t) <= tolerance, 0.0, t)
     if (PADDING == "constant") or (PADDING == "border"):
         # from 8 pixels off the image on all is the same
         i = tl.minimum(tl.maximum(base, -8.0), size + 8.0).to(tl.int32)
