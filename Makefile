@@ -12,14 +12,15 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 DEMO := demo
 TRAIN := $(BIN)/stn train --data rts --recipe demo --device cpu --out $(DEMO)
 
-.PHONY: help demo browser test fast check format bench docs pairs clean
+.PHONY: help demo browser test fast machines check format bench docs pairs clean
 
 help:
 	@echo "make demo    train ST-CNN and CNN on distorted digits, show errors, write a picture"
 	@echo "make browser install Debian's Chromium (as root), for the tests of stn demo"
 	@echo "make test    all tests"
 	@echo "make fast    the tests that take no time"
-	@echo "make check   format, lint, types, layers, then all tests"
+	@echo "make machines the fast tests as lesser processors run them"
+	@echo "make check   format, lint, types, layers, then all tests, and make machines"
 	@echo "make pairs   every transform, sampler and padding against ONNX Runtime"
 	@echo "make bench   measure speed and memory side by side with torch, kornia and OpenCV"
 	@echo "make docs    build the documentation into site/"
@@ -52,12 +53,22 @@ test: $(DEV)
 fast: $(DEV)
 	$(PYTEST) -m "not slow and not network"
 
+# Processors without oneDNN's, torch's and our own better instructions, on any processor. Those that
+# it has not itself are left out: what is held to them is held to what there is.
+FAST := -m "not slow and not network"
+machines: $(DEV)
+	$(PYTEST) $(FAST) --no-onednn
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(PYTEST) $(FAST)
+	STN_CPU_CAPABILITY=baseline $(PYTEST) $(FAST)
+	STN_CPU_CAPABILITY=avx2 $(PYTEST) $(FAST)
+
 check: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(PYTEST)
+	$(MAKE) machines
 
 format: $(DEV)
 	$(BIN)/ruff format .

@@ -18,6 +18,12 @@ from spatial_transformer.data.idx import encode_idx
 
 def pytest_addoption(parser):
     parser.addoption("--data-root", type=Path, help="folder with MNIST's IDX files")
+    parser.addoption("--no-onednn", action="store_true", help="as on a torch without oneDNN")
+
+
+def pytest_configure(config):
+    if config.getoption("--no-onednn"):
+        torch.backends.mkldnn.set_flags(_enabled=False)
 
 
 @pytest.fixture(autouse=True)

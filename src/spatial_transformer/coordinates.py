@@ -260,8 +260,8 @@ def is_count(value: object) -> bool:
 
 
 def check_size(size: object, dims: int, least: int = 1) -> tuple[int, ...]:
-    """``size`` as a tuple of ``dims`` ints (an int means that many on every axis), positive or, with
-    ``least=0``, not negative.
+    """``size`` as a tuple of ``dims`` ints (an int means that many on every axis), of at least
+    ``least`` (0 or 1) each.
 
     Raises: ShapeError.
     """

@@ -83,7 +83,9 @@ def test_labels_are_read_at_the_pixels_of_their_image(family, dims):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_quarter_turn_reads_the_same_labels(backend):
-    size, out = ((100, 64), (17, 50)) if backend not in ("reference", "triton") else ((20, 16), (5, 10))
+    size, out = (
+        ((100, 64), (17, 50)) if backend not in ("reference", "triton") else ((20, 16), (5, 10))
+    )
     image = torch.arange(math.prod(size)).view(1, 1, *size)
     theta = torch.tensor([[0.0, -1.0, 0.0, 1.0, 0.0, 0.0]])
     options = {"kernel": "nearest", "backend": backend}

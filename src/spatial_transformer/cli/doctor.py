@@ -20,6 +20,7 @@ def doctor() -> None:
     from spatial_transformer.backends import backend_status
     from spatial_transformer.data.mnist import locate_mnist
     from spatial_transformer.training.memory import keep_freed_memory
+    from spatial_transformer.training.precision import has_native_bfloat16
 
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("spatial_transformer", spatial_transformer.__version__)
@@ -29,6 +30,8 @@ def doctor() -> None:
     table.add_row("GPU", gpu)
     for name, (available, why) in backend_status().items():
         table.add_row(f"backend {name}", f"{'available' if available else 'no'}: {why}")
+    native = "native" if has_native_bfloat16(torch.device("cpu")) else "emulated: float32 instead"
+    table.add_row("bfloat16 on the CPU", native)
     kept = "kept while training" if keep_freed_memory() else "as the C library has it: no glibc"
     table.add_row("freed memory", kept)
     where = locate_mnist()

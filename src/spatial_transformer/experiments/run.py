@@ -23,6 +23,7 @@ from spatial_transformer.training.checkpoint import load_checkpoint
 from spatial_transformer.training.history import History
 from spatial_transformer.training.loop import Fitted, describe_run, evaluate, fit
 from spatial_transformer.training.memory import keep_freed_memory
+from spatial_transformer.training.precision import native_precision
 from spatial_transformer.training.progress import Measured, Watcher
 from spatial_transformer.training.recipe import Recipe, seed_everything
 from spatial_transformer.training.records import Record, commit, hardware, load_record
@@ -110,8 +111,9 @@ class RunConfig:
 
 
 def open_fabric(device: str, precision: str = "32-true") -> Fabric:
-    """Lightning Fabric on a device ("auto", "cpu", "cuda", "cuda:1", "mps"); the process keeps the
-    memory that it frees (:func:`keep_freed_memory`).
+    """Lightning Fabric on a device ("auto", "cpu", "cuda", "cuda:1", "mps"), in float32 where the
+    precision is not its own (:func:`native_precision`); the process keeps the memory that it frees
+    (:func:`keep_freed_memory`).
 
     Raises: BackendError if there is no such device.
     """
@@ -120,7 +122,9 @@ def open_fabric(device: str, precision: str = "32-true") -> Fabric:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         devices = [int(index)] if index else 1
-        return Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
+        fabric = Fabric(accelerator=accelerator, devices=devices)
+        native: Any = native_precision(precision, fabric.device)
+        return Fabric(accelerator=accelerator, devices=devices, precision=native)
     except Exception as error:  # Fabric raises many kinds for a device that is not there
         raise BackendError(f"device {device!r} is not available here: {error}") from error
 
@@ -245,6 +249,7 @@ def make_record(
         hardware=hardware(device) + (", compiled" if compiled else ""),
         torch=torch.__version__,
         commit=source,
+        precision=fitted.precision,
     )
 
 

@@ -85,7 +85,7 @@ class _Reference(torch.autograd.Function):
             mode = "reflect"
         integers = not image.is_floating_point()  # then places are summed up, of which one remains
         pixels = math.prod(image.shape[2:])
-        values = torch.arange(pixels).expand(image.shape[:2] + (pixels,)) if integers else image
+        values = torch.arange(pixels).expand((*image.shape[:2], pixels)) if integers else image
         u = values.detach().cpu().double().reshape(image.shape).numpy()
         points = grid.detach().cpu().double().flatten(1, -2).numpy()
         batch = max(len(u), len(points))
@@ -111,7 +111,9 @@ class _Reference(torch.autograd.Function):
                     middle = np.floor(x[..., axis]) + 0.5
                     number = (2 * middle + 1 - n) / (n - align_corners)
                     number = number.astype(np.float32) if single else number
-                    x[..., axis] = np.where((number == g) & (np.abs(middle) < 2**21), middle, x[..., axis])
+                    x[..., axis] = np.where(
+                        (number == g) & (np.abs(middle) < 2**21), middle, x[..., axis]
+                    )
         known = np.isfinite(x).all(-1)
         x[~known] = 0.0
 

@@ -20,7 +20,9 @@ def convolve_rows(image: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
     columns = image.unfold(3, weight.shape[3], 1)  # (B, C, H, W', w)
     channels = columns.permute(0, 1, 4, 2, 3).flatten(1, 2)
     channels = channels.contiguous(memory_format=torch.channels_last)
-    return F.conv2d(channels, weight.transpose(2, 3).flatten(1, 2).unsqueeze(-1), bias)
+    # contiguous: torch's own convolution, where oneDNN has none, wants the gradient to be
+    kernel = weight.transpose(2, 3).flatten(1, 2).unsqueeze(-1).contiguous()
+    return F.conv2d(channels, kernel, bias)
 
 
 class FirstConv2d(nn.Conv2d):

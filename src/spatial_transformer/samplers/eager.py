@@ -17,7 +17,8 @@ from spatial_transformer.coordinates import (
 from spatial_transformer.samplers.kernel import Kernel
 from spatial_transformer.samplers.padding import Edge, edge
 
-# one axis: every tap's index (B, T, M), whether it is inside (None: always), and its weight (None: 1)
+# one axis: every tap's index (B, T, M), whether it is inside (None: always), and its weight
+# (None: 1)
 Taps = tuple[Tensor, Tensor | None, Tensor | None]
 
 #: elements that are copied as they are, by their bytes: not every operator takes every integer

@@ -43,12 +43,13 @@ def classification(label_smoothing: float) -> Objective:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained model (averaged, if the recipe averages), its last smoothed training loss, and
-    the seconds that training took, all stretches of a resumed run together."""
+    """A trained model (averaged, if the recipe averages), its last smoothed training loss, the
+    seconds that training took, all stretches of a resumed run together, and in what precision."""
 
     model: nn.Module
     train_loss: float
     seconds: float
+    precision: str
 
 
 @torch.no_grad()
@@ -144,6 +145,7 @@ def fit(
     on_gpu = fabric.device.type == "cuda"
     run = describe_run(recipe, identity or {})
     start, loss_seen, error_seen = 0, 0.0, 0.0
+    precision = str(fabric.strategy.precision.precision)
     began = time.perf_counter()
 
     if checkpoint is not None and checkpoint.exists():
@@ -168,6 +170,11 @@ def fit(
             history.load(state.get("history"))
         start, loss_seen, error_seen = state["iteration"], state["loss"], state["error"]
         began -= state["seconds"]
+        before = state.get("precision", recipe.precision)  # which older checkpoints do not tell
+        if before.split(" ")[-1] != precision:  # gone on with on another processor
+            precision = f"{before}, from step {start} on {precision}"
+        else:
+            precision = before
 
     def save(iteration: int) -> None:
         if checkpoint is not None:
@@ -176,6 +183,7 @@ def fit(
                 "iteration": iteration,
                 "loss": loss_seen,
                 "error": error_seen,
+                "precision": precision,
                 "seconds": time.perf_counter() - began,
                 "model": model.state_dict(),
                 "optimiser": optimiser.state_dict(),
@@ -229,4 +237,4 @@ def fit(
             if (k + 1) % checkpoint_every == 0 or k + 1 == end:
                 save(k + 1)
     best = model if averaged is None else averaged.module
-    return Fitted(best, loss_seen, time.perf_counter() - began)
+    return Fitted(best, loss_seen, time.perf_counter() - began, precision)

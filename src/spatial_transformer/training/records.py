@@ -26,7 +26,8 @@ class Record:
     ``train_loss`` is the smoothed loss that was trained with; ``recipe`` holds every training
     option; ``commit`` is the source's git commit when the run was started or last gone on with
     (with ``+`` when it was changed since). ``mistakes`` are the test images that it gets wrong, by
-    their place in the set; None in records of versions that did not keep them.
+    their place in the set; ``precision`` is what it was trained in, which is the recipe's where the
+    processor has that. Both are None in records of versions that did not keep them.
     """
 
     experiment: str
@@ -49,6 +50,7 @@ class Record:
     commit: str
     finished: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     mistakes: list[int] | None = None
+    precision: str | None = None
 
     @property
     def path(self) -> Path:
@@ -81,6 +83,7 @@ _JSON: dict[Any, Any] = {
     int: int,
     float: int | float,
     float | None: int | float | None,
+    str | None: str | None,
     dict[str, Any]: dict,
     list[int] | None: list | None,
 }
@@ -94,7 +97,7 @@ def load_record(path: Path) -> Record:
         raise CheckpointError(f"{path}: not a record: {error}") from error
     names = {f.name for f in fields(Record)}
     if isinstance(values, dict):
-        values.setdefault("mistakes", None)
+        values = {"mistakes": None, "precision": None} | values
     if not isinstance(values, dict) or set(values) != names:
         found = set(values) if isinstance(values, dict) else set()
         raise CheckpointError(

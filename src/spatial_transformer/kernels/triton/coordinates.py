@@ -102,8 +102,8 @@ def source(
     MAP: tl.constexpr, DIMS: tl.constexpr, ALIGN: tl.constexpr,
     COORD: tl.constexpr, INDEX: tl.constexpr,
 ):  # fmt: skip
-    """Pixel coordinates w, v, u (z, y, x) on the image, 0 where any is not finite; the grid's numbers
-    that they are of; which are known; and of a projective map v and u from the centre, and
+    """Pixel coordinates w, v, u (z, y, x) on the image, 0 where any is not finite; the numbers of a
+    grid that they are of; which are known; and of a projective map v and u from the centre, and
     1 / depth."""
     half_w = half_extent(W, ALIGN, COORD)
     half_h = half_extent(H, ALIGN, COORD)
