@@ -6,7 +6,7 @@ for Lightning; and ``stn train --tensorboard``.
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from spatial_transformer.errors import OptionError
+from spatial_transformer.evaluating import evaluating
 from spatial_transformer.functional import warp
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.transforms.regularisers import outside_fraction
@@ -79,7 +80,7 @@ def log_transformer(
     """
     if not transformers(module):
         raise OptionError("the model has no spatial transformer to log")
-    with torch.no_grad(), _evaluating(module):
+    with torch.no_grad(), evaluating(module):
         for name, layer, image in _inputs(module, images):
             _, theta = layer(image, return_theta=True)
             warped = warp(image, theta, layer.transform, layer.size, **layer.sampler.options())
@@ -107,18 +108,6 @@ def _inputs(module: nn.Module, images: Tensor) -> Iterator[tuple[str, SpatialTra
             hook.remove()
     for layer, image in given.items():
         yield layers[layer], layer, image.detach()
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """In eval mode, every part afterwards in the mode in which it was."""
-    modes = {m: m.training for m in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes.items():
-            part.training = training
 
 
 def _log_theta(

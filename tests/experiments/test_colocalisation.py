@@ -140,7 +140,9 @@ def test_the_loss_by_hand():
         ]
         assert float(loss) == pytest.approx(sum(hinges) / len(hinges), abs=1e-5)
         assert float(share) == pytest.approx(100 * sum(h > 0 for h in hinges) / len(hinges))
-    assert not any(p.requires_grad for p in pixels.parameters())
+    # the network whose features it compares stays its owner's
+    assert all(part.training for part in pixels.modules())
+    assert all(p.requires_grad and p.grad is None for p in pixels.parameters())
 
 
 def test_a_digit_is_found_where_boxes_overlap_by_more_than_half():

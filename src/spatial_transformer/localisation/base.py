@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from spatial_transformer.coordinates import full_precision, is_count
 from spatial_transformer.errors import DTypeError, OptionError
+from spatial_transformer.evaluating import evaluating
 from spatial_transformer.localisation.layers import Linear
 from spatial_transformer.transforms import Transform, as_transform
 
@@ -91,7 +92,7 @@ class Localisation(nn.Module):
         self.body = body
         self.head = LazyIdentityLinear(transform, count or 1)
         if in_shape is not None:
-            with torch.no_grad():
+            with torch.no_grad(), evaluating(self):  # batch norms do not count it
                 self(torch.zeros(1, *in_shape))
 
     def forward(self, image: Tensor) -> Tensor:

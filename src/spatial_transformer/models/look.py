@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from spatial_transformer.evaluating import evaluating
 from spatial_transformer.models.transformed import Transformed
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 
@@ -39,17 +40,15 @@ def look(model: nn.Module, images: Tensor) -> Seen:
     >>> seen.scores is None, tuple(seen.warped.shape), tuple(seen.theta.shape)
     (True, (3, 1, 1, 4, 4), (3, 1, 6))
     """
-    training = model.training
-    model.eval()
     images = images.to(next(model.parameters()).dtype)
     scores = warped = theta = None
-    if isinstance(model, Transformed):
-        scores, warped, theta = model(images, return_warped=True)
-    elif isinstance(model, SpatialTransformer):
-        warped, theta = model(images, return_theta=True)
-    else:
-        scores = model(images)
-    model.train(training)
+    with evaluating(model):
+        if isinstance(model, Transformed):
+            scores, warped, theta = model(images, return_warped=True)
+        elif isinstance(model, SpatialTransformer):
+            warped, theta = model(images, return_theta=True)
+        else:
+            scores = model(images)
     if warped is None or theta is None:
         return Seen(scores, None, None)
     transforms = theta.shape[1] if theta.dim() == 3 else 1

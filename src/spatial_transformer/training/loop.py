@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from spatial_transformer.errors import CheckpointError, OptionError
+from spatial_transformer.evaluating import evaluating
 from spatial_transformer.training.checkpoint import load_checkpoint, save_checkpoint
 from spatial_transformer.training.history import History
 from spatial_transformer.training.progress import Measured, Onlooker, Watcher
@@ -55,16 +56,14 @@ class Fitted:
 @torch.no_grad()
 def evaluate(model: nn.Module, blocks: Iterable[tuple[Tensor, Tensor]]) -> Measured:
     """Measure a classifier on blocks of images ``(B, C, H, W)`` and labels ``(B,)``."""
-    training = model.training
-    model.eval()
     loss, mistakes, count = 0.0, [], 0
-    for images, labels in blocks:
-        logits = model(images).float()
-        loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-        wrong = (logits.argmax(1) != labels).nonzero().flatten()
-        mistakes += (count + wrong).tolist()
-        count += len(labels)
-    model.train(training)
+    with evaluating(model):
+        for images, labels in blocks:
+            logits = model(images).float()
+            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+            wrong = (logits.argmax(1) != labels).nonzero().flatten()
+            mistakes += (count + wrong).tolist()
+            count += len(labels)
     return Measured(loss / count, mistakes, count)
 
 
@@ -117,6 +116,9 @@ def fit(
 
     If ``checkpoint`` exists, training goes on from it exactly as if it had not stopped: weights,
     optimiser, schedule, average and torch's generator are restored, and batch k depends on k alone.
+
+    A model in training mode is trained with its submodules each in the mode in which it is, such as
+    batch norms in evaluation mode. One in evaluation mode is put into training mode.
 
     Args:
         objective: None: classification.
@@ -206,9 +208,11 @@ def fit(
         for watcher in watchers:
             stack.enter_context(watcher)
         if compiled:
-            with torch.no_grad():  # what it keeps, such as bases, a graph would make at every step
-                model.eval()(batches(start)[0])
-        network.train()
+            # what it keeps, such as bases, a graph would make at every step
+            with torch.no_grad(), evaluating(model):
+                model(batches(start)[0])
+        if not model.training:
+            network.train()
         if start == 0:
             keep(0)
         for k in range(start, end):

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from spatial_transformer.errors import OptionError
+from spatial_transformer.evaluating import evaluating
 from spatial_transformer.functional import warp
 from spatial_transformer.modules.cascade import Cascade
 from spatial_transformer.modules.spatial_transformer import Parallel, SpatialTransformer
@@ -73,14 +74,13 @@ def find_stages(model: nn.Module, images: Tensor) -> list[Stage]:
         raise OptionError("the model has no spatial transformer to show")
     if any(isinstance(m, Parallel) for _, m in layers):
         raise OptionError("a Parallel transformer has no stages: its transforms are side by side")
-    training = model.training
     hooks = [layer.register_forward_hook(watch(name)) for name, layer in layers]
     try:
-        model.eval()(images)
+        with evaluating(model):
+            model(images)
     finally:
         for handle in hooks:
             handle.remove()
-        model.train(training)
     return stages
 
 

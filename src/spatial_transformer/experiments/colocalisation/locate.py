@@ -1,5 +1,7 @@
 """What co-localisation minimises, and how it is measured."""
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -41,7 +43,7 @@ def triplet(classifier: nn.Module, margin: float = MARGIN, weight: float = NEAR)
     The mean over all triplets of a batch: every two images with every random crop. The second
     number of the objective is how many of them, in percent, do not fulfil it.
     """
-    classifier = classifier.eval().requires_grad_(False)
+    classifier = copy.deepcopy(classifier).eval().requires_grad_(False)
 
     def objective(network: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         images, theta = batch

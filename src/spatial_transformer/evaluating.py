@@ -1,0 +1,29 @@
+"""Evaluation mode for a while, and every submodule's own mode afterwards."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put ``model`` into evaluation mode, and every submodule back into its own mode at the end.
+
+    ``model.train()`` would unfreeze submodules that are kept in evaluation mode, such as batch
+    norms with fixed statistics. Modes come back after an exception as well.
+
+    >>> model = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2).eval())
+    >>> with evaluating(model):
+    ...     [part.training for part in model]
+    [False, False]
+    >>> [part.training for part in model]
+    [True, False]
+    """
+    modes = [(part, part.training) for part in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for part, training in modes:  # parents first: a submodule's own mode has the last word
+            part.train(training)
