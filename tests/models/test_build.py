@@ -1,5 +1,8 @@
 """The classifiers: the paper's layers, equal budgets."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 
@@ -44,6 +47,34 @@ def test_bad_options_are_named():
         build_model(ModelConfig("cnn", (1, 20, 20)))
     with pytest.raises(OptionError, match="unknown model 'resnet'"):
         build_model(ModelConfig("resnet"))
+
+
+NOT_COUNTS = (0, -1, 2.5, True, math.nan, "x", [1])
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("classes", (*NOT_COUNTS, None)),
+        ("parameters", (*NOT_COUNTS, None)),
+        ("size", NOT_COUNTS),
+        ("in_shape", (3, None, "abc", (), (28, 28), (1, 2, 3, 4, 5), (1, 28.0, 28), (1, 0, 28))),
+        ("model", (3, None)),
+        ("transform", (3, None)),
+        ("padding", (3, None)),
+    ],
+)
+def test_every_option_of_a_model_is_checked_by_name(name, values):
+    for value in values:
+        with pytest.raises(OptionError, match=rf"\b{name} must be .*, got "):
+            ModelConfig(**{name: value})
+
+
+def test_numbers_of_numpy_become_pythons():
+    """Which a checkpoint can hold."""
+    config = ModelConfig(in_shape=[np.int64(1), 28, 28], classes=np.int32(4), size=np.int64(14))
+    assert config == ModelConfig(in_shape=(1, 28, 28), classes=4, size=14)
+    assert {type(n) for n in (*config.in_shape, config.classes, config.size)} == {int}
 
 
 def test_rows_convolve_as_torch_does():

@@ -60,7 +60,8 @@ def save_pretrained(
         card: what else config.json and the card tell: ``dataset`` (its name), ``title``,
             ``labels`` (one a class), ``test_error_percent``, ``test_images``, ``commands``,
             ``record``; plain values.
-    Raises: OptionError where the labels are not as many as the classes.
+    Raises: OptionError where the labels are not as many as the classes; DivergenceError where
+        weights are NaN or infinite.
 
     >>> import tempfile
     >>> config = ModelConfig("fcn", parameters=10_000)
@@ -138,6 +139,8 @@ def _read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
         check_format(values.pop("format", None), path)
         fields = values.pop("model")
         return ModelConfig(**{**fields, "in_shape": tuple(fields["in_shape"])}), values
+    except OptionError as error:
+        raise CheckpointError(f"{path}: there is no such model: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise CheckpointError(f"{path}: not the configuration of a model: {reason}") from error

@@ -13,6 +13,7 @@ from spatial_transformer.models.fcn import FCN
 from spatial_transformer.models.locator import Locator
 from spatial_transformer.models.transformed import Independent, Project, Transformed
 from spatial_transformer.modules.spatial_transformer import Parallel, SpatialTransformer
+from spatial_transformer.options import check_count
 from spatial_transformer.registry import Registry
 from spatial_transformer.transforms import make_transform
 
@@ -26,6 +27,7 @@ class ModelConfig:
 
     ``size`` is what the transformer samples the input to, in pixels (None: the input's size).
     ``parameters`` is the budget of the whole network, localisation included.
+    Raises: OptionError naming the option that has no such value.
     """
 
     model: str = "st_cnn"
@@ -35,6 +37,22 @@ class ModelConfig:
     size: int | None = None
     padding: str = "zeros"
     parameters: int = 400_000
+
+    def __post_init__(self) -> None:
+        shape = self.in_shape
+        if not isinstance(shape, list | tuple) or len(shape) not in (3, 4):
+            raise OptionError(f"in_shape must be (C, H, W) or (C, D, H, W), got {shape!r}")
+        plain = {
+            "in_shape": tuple(check_count("every number of in_shape", n) for n in shape),
+            "classes": check_count("classes", self.classes),
+            "size": None if self.size is None else check_count("size", self.size),
+            "parameters": check_count("parameters", self.parameters),
+        }
+        for name, value in plain.items():  # a file holds no NumPy scalars
+            object.__setattr__(self, name, value)
+        for name in ("model", "transform", "padding"):
+            if not isinstance(getattr(self, name), str):
+                raise OptionError(f"{name} must be a name, got {getattr(self, name)!r}")
 
     @property
     def has_transformer(self) -> bool:

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from spatial_transformer.errors import OptionError
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
+from spatial_transformer.options import check_number
 
 
 def localisation_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
@@ -32,8 +33,13 @@ def param_groups(
     at ``lr * localisation_lr_scale``.
 
     Source: the paper's appendices A.4 (a tenth) and A.5 (1e-4).
-    Raises: OptionError if a lazy layer has no size yet, or for what is no module.
+    Raises: OptionError if a lazy layer has no size yet, for what is no module, or for rates that
+        are no numbers from 0 on (optimisers do not check those of groups).
     """
+    rates = {"lr": lr, "localisation_lr_scale": localisation_lr_scale}
+    for name, rate in rates.items():
+        check_number(name, rate.item() if isinstance(rate, Tensor) else rate, "[0, 1e30]")
+    check_number("lr * localisation_lr_scale", float(lr * localisation_lr_scale), "[0, 1e30]")
     if not isinstance(model, nn.Module):
         raise OptionError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     localisation = list(localisation_parameters(model))

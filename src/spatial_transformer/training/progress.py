@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from spatial_transformer.extras import require
 from spatial_transformer.logging import log_losses, log_transformer, transformers
+from spatial_transformer.options import check_count
 
 
 @dataclass(frozen=True)
@@ -101,12 +102,12 @@ class ProgressBar:
 
 class TensorBoard:
     """Losses and errors for TensorBoard, and ``every`` so many steps what the spatial transformers
-    do with the batch. Raises: OptionError where it is not installed."""
+    do with the batch. Raises: OptionError where it is not installed, or for another ``every``."""
 
     def __init__(self, folder: Path, every: int = 100) -> None:
         require("tensorboard", "tensorboard")
         self.writer = require("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(folder))
-        self.every = every
+        self.every = check_count("every", every)
 
     def __enter__(self) -> Self:
         return self

@@ -10,9 +10,28 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 
 from spatial_transformer.errors import OptionError
 from spatial_transformer.modules.parameters import param_groups
+from spatial_transformer.options import check_count, check_number
 
 OPTIMISERS = ("adamw", "sgd")
 SCHEDULES = ("one_cycle", "step")
+#: Lightning Fabric's
+PRECISIONS = (
+    *("32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"),
+    *("32", "16", "bf16", "64", "transformer-engine", "transformer-engine-float16"),
+)
+
+#: option -> where it lies. Optimisers multiply by factors, which shall still be float32's.
+_INTERVALS = {
+    "lr": "(0, 1e30]",
+    "localisation_lr_scale": "[0, 1e30]",
+    "weight_decay": "[0, 1e30]",
+    "momentum": "[0, 1)",
+    "warmup": "(0, 1)",
+    "average": "[0, 1)",
+    "clip": "[0, inf)",
+    "label_smoothing": "[0, 1)",
+}
+_CHOICES = {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "precision": PRECISIONS}
 
 
 @dataclass(frozen=True)
@@ -27,6 +46,8 @@ class Recipe:
     ``channels_last`` lays the weights out so; on a CPU it is the faster way to convolve.
     ``label_smoothing`` is the part of a classifier's target that is shared among all classes
     (Szegedy et al. 2016); the training loss is with it.
+
+    Raises: OptionError naming the option that has no such value.
     """
 
     iterations: int = 1_000
@@ -45,16 +66,18 @@ class Recipe:
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.iterations < 1 or self.batch_size < 1:
-            raise OptionError("iterations and batch_size must be positive")
-        if self.optimiser not in OPTIMISERS:
-            raise OptionError(f"optimiser must be one of {OPTIMISERS}, got {self.optimiser!r}")
-        if self.schedule not in SCHEDULES:
-            raise OptionError(f"schedule must be one of {SCHEDULES}, got {self.schedule!r}")
-        if not 0 <= self.average < 1:
-            raise OptionError(f"average must be in [0, 1), got {self.average!r}")
-        if not 0 <= self.label_smoothing < 1:
-            raise OptionError(f"label_smoothing must be in [0, 1), got {self.label_smoothing!r}")
+        plain: dict[str, object] = {
+            name: check_count(name, getattr(self, name)) for name in ("iterations", "batch_size")
+        }
+        for name, interval in _INTERVALS.items():
+            plain[name] = check_number(name, getattr(self, name), interval)
+        for name, number in plain.items():  # a file holds no NumPy scalars
+            object.__setattr__(self, name, number)
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise OptionError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
+        if not isinstance(self.channels_last, bool):
+            raise OptionError(f"channels_last must be True or False, got {self.channels_last!r}")
 
     def build(self, model: nn.Module) -> tuple[Optimizer, LRScheduler]:
         """The optimiser and the schedule of its learning rate."""
@@ -67,11 +90,14 @@ class Recipe:
             optimiser = SGD(groups, momentum=self.momentum, weight_decay=self.weight_decay)
         schedule: LRScheduler
         if self.schedule == "one_cycle":
+            steps, warmup = self.iterations + 1, self.warmup
+            if warmup * steps == 1:  # torch's would end where it starts, and divide by zero
+                warmup *= 1 + 1e-9
             schedule = OneCycleLR(
                 optimiser,
                 max_lr=[g["lr"] for g in groups],
-                total_steps=self.iterations + 1,
-                pct_start=self.warmup,
+                total_steps=steps,
+                pct_start=warmup,
                 cycle_momentum=False,
             )
         else:
@@ -92,8 +118,11 @@ PAPER = Recipe(
 
 def complete(run: dict[str, Any]) -> dict[str, Any]:
     """A run's ``recipe`` and ``config`` out of a file, with what is newer than the file: options
-    that did nothing, the first version of the data, no run to start from."""
-    whole = run | {"recipe": asdict(Recipe()) | run["recipe"]}
+    that did nothing, the first version of the data, no run to start from.
+
+    Raises: KeyError, TypeError; OptionError for a recipe that cannot be.
+    """
+    whole = run | {"recipe": asdict(Recipe(**run["recipe"]))}
     if "config" in run:
         whole["config"] = {"data_version": 1, "start": None} | run["config"]
     return whole
