@@ -73,6 +73,7 @@ class TestFunction:
         assert scalar(found, "0/theta_std/s") == [(7, 0.0)]
         # the third looks half beyond the lower edge
         assert scalar(found, "0/outside") == [(7, pytest.approx(1 / 6))]
+        assert scalar(found, "0/not_finite") == [(7, 0.0)]
         (histogram,) = found.Histograms("0/theta/tx")
         value = histogram.histogram_value
         assert (value.num, value.min, value.max) == (3, pytest.approx(-0.1), pytest.approx(0.3))
@@ -107,6 +108,7 @@ class TestFunction:
         found = events(tmp_path)
         assert found.Tags()["histograms"] == []
         assert scalar(found, "transformer/outside") == [(0, 1.0)]
+        assert scalar(found, "transformer/not_finite") == [(0, 1.0)]
         assert picture(found, "transformer/input").shape == (6, 17)
 
     def test_a_model_without_one(self, writer):
@@ -221,8 +223,10 @@ class TestCallback:
             assert callback.images(batch) is images
         with pytest.raises(OptionError, match="override SpatialTransformerCallback.images"):
             callback.images((torch.rand(3), images))
-        with pytest.raises(OptionError, match="every must be"):
-            SpatialTransformerCallback(every=0)
+        for name in ("every", "count"):
+            for value in (0, 1.5, True, float("nan"), None):
+                with pytest.raises(OptionError, match=f"^{name} must be"):
+                    SpatialTransformerCallback(**{name: value})
 
     def test_without_lightning(self, monkeypatch):
         for name in ("lightning.pytorch", "pytorch_lightning"):

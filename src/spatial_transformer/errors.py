@@ -44,5 +44,9 @@ class CheckpointError(SpatialTransformerError, RuntimeError):
     """A checkpoint or record is broken or belongs to another run."""
 
 
+class DivergenceError(SpatialTransformerError, ArithmeticError):
+    """A loss, gradients or weights are NaN or infinite."""
+
+
 class ExportError(SpatialTransformerError, RuntimeError):
     """A module cannot be exported, or what was exported does not do the same."""

@@ -17,6 +17,7 @@ from spatial_transformer.errors import OptionError
 from spatial_transformer.evaluating import evaluating
 from spatial_transformer.functional import warp
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
+from spatial_transformer.options import check_count
 from spatial_transformer.transforms.regularisers import outside_fraction
 
 #: thetas of more parameters than that have one histogram, not one a parameter
@@ -51,8 +52,9 @@ def log_transformer(
     For a transformer of the name ``t`` in the model ("transformer" for the model itself), of each
     parameter p: ``t/theta/p`` (histogram), ``t/theta_mean/p``, ``t/theta_std/p``; of more than 32
     parameters together, as "all". ``t/outside`` is which part of what it samples lies outside its
-    image; ``t/input`` and ``t/warped`` are the first images side by side (of a volume the middle
-    slice). N transforms of an image are ``t/0`` to ``t/N-1``.
+    image, ``t/not_finite`` for which part of the images theta is NaN or infinite (which the others
+    leave out); ``t/input`` and ``t/warped`` are the first images side by side (of a volume the
+    middle slice). N transforms of an image are ``t/0`` to ``t/N-1``.
 
     The model runs in eval mode without gradients and is left as it was.
 
@@ -60,7 +62,7 @@ def log_transformer(
         writer: a ``SummaryWriter``.
         images: a batch ``(B, C, H, W)`` or ``(B, C, D, H, W)`` that ``module`` takes.
         count: how many images are drawn.
-    Raises: OptionError if the model has no spatial transformer.
+    Raises: OptionError if the model has no spatial transformer, or for another count.
 
     >>> class Print:
     ...     def add_scalar(self, tag, value, step): print(tag, float(value))
@@ -75,9 +77,11 @@ def log_transformer(
     transformer/theta_mean/ty 0.0
     transformer/theta_std/ty 0.0
     transformer/outside 0.0
+    transformer/not_finite 0.0
     transformer/input (1, 8, 17)
     transformer/warped (1, 8, 17)
     """
+    check_count("count", count)
     if not transformers(module):
         raise OptionError("the model has no spatial transformer to log")
     with torch.no_grad(), evaluating(module):
@@ -127,6 +131,8 @@ def _log_theta(
             writer.add_scalar(f"{tag}/theta_std/{name}", finite.std(correction=0), step)
     grid = transform.grid(theta, (8,) * transform.dims)
     writer.add_scalar(f"{tag}/outside", outside_fraction(grid).mean(), step)
+    unknown = ~theta.isfinite().all(1)
+    writer.add_scalar(f"{tag}/not_finite", unknown.float().mean(), step)
 
 
 def _log_images(writer: Writer, tag: str, image: Tensor, warped: Tensor, step: int) -> None:
@@ -158,7 +164,7 @@ class SpatialTransformerCallback:
 
     Args:
         every: steps; count: images drawn.
-    Raises: OptionError where neither is installed.
+    Raises: OptionError where neither is installed, or for other numbers.
     """
 
     def __new__(cls, every: int = 100, count: int = 8) -> "SpatialTransformerCallback":
@@ -169,9 +175,7 @@ class SpatialTransformerCallback:
 
     def __init__(self, every: int = 100, count: int = 8) -> None:
         super().__init__()
-        if every < 1:
-            raise OptionError(f"every must be a positive number of steps, got {every!r}")
-        self.every, self.count = every, count
+        self.every, self.count = check_count("every", every), check_count("count", count)
 
     def __reduce__(self) -> Any:
         return self._plain, (self.every, self.count)  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from spatial_transformer.cli.app import app, main
 from spatial_transformer.cli.report import print_table
+from spatial_transformer.experiments.table1.config import TABLE1
 from spatial_transformer.training.checkpoint import load_checkpoint, save_checkpoint
 
 COMMANDS = [
@@ -149,6 +151,43 @@ def test_wrong_names_and_files_are_told_in_one_line(tiny, tmp_path, capsys):
         assert log.startswith("error: "), log
         assert message in log
         assert "Traceback" not in log
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--iterations", 0], "iterations must be a positive whole number, got 0"),
+        (["--iterations", -5], "iterations must be a positive whole number, got -5"),
+        (["--batch-size", 0], "batch_size must be a positive whole number, got 0"),
+        (["--batch-size", 10**6], "batch_size must be in 1..200, got 1000000"),
+        (["--parameters", 0], "parameters must be a positive whole number, got 0"),
+        (["--parameters", 9], "a budget of 9 parameters is too small"),
+    ],
+)
+def test_numbers_that_cannot_be_are_told_in_one_line(words, message, tiny, tmp_path, capsys):
+    code, _, log = stn(
+        capsys, "train", "--model", "st_fcn", "--data", "r", "--device", "cpu", "--data-root", tiny,
+        "--out", tmp_path, *words,
+    )  # fmt: skip
+    assert code == 1
+    assert log.startswith(f"error: {message}")
+    assert len(log.splitlines()) == 1
+
+
+def test_a_run_that_diverges_is_told_in_one_line(tiny, tmp_path, capsys, monkeypatch):
+    recipe = replace(TABLE1.recipes["default"], lr=1e30)
+    monkeypatch.setitem(TABLE1.recipes, "default", recipe)
+    words = ["--model", "st_fcn", *SMALL, "--data-root", tiny, "--out", tmp_path]
+    code, _, log = stn(capsys, "train", *words)
+    assert code == 1
+    (line,) = [line for line in log.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: step 2: the loss is nan, the gradient of ")
+    assert line.endswith(
+        "Batch 1 is finite: a lower lr, or gradients bounded by clip, may help. "
+        "There is no checkpoint."
+    )
+    assert "Traceback" not in log
+    assert not list(tmp_path.rglob("*.json"))
 
 
 @pytest.mark.parametrize("command", ["train", "eval", "show"])

@@ -2,6 +2,7 @@
 network that is shipped gives the error that it says."""
 
 import json
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,14 @@ from safetensors.torch import load_file, save_file
 
 import spatial_transformer as stn
 from spatial_transformer.data.catalogue import make_dataset
-from spatial_transformer.errors import BackendError, CheckpointError, DataError, OptionError
+from spatial_transformer.errors import (
+    BackendError,
+    CheckpointError,
+    DataError,
+    DivergenceError,
+    OptionError,
+)
+from spatial_transformer.experiments.run import find_model
 from spatial_transformer.hub import (
     from_pretrained,
     list_pretrained,
@@ -128,6 +136,32 @@ class TestBrokenFiles:
         assert "other is not the model's" in text
         assert "classifier.0.weight is (2, 3) float32, not (" in text
 
+    @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+    def test_weights_that_are_not_finite(self, folder, value):
+        """A transformer of NaN would see nothing, and classify all the same."""
+        name = "transformer.localisation.head.bias"
+        bias = load_file(folder / "model.safetensors")[name]
+        bias[1] = value
+        self.change(folder, name, bias)
+        for load in (load_pretrained, from_pretrained, find_model):
+            with pytest.raises(CheckpointError, match=f"model.safetensors: not finite: {name}$"):
+                load(folder)
+
+    def test_weights_that_are_not_finite_are_not_written(self, folder, tmp_path):
+        model = build_model(CONFIG)
+        with torch.no_grad():
+            model.classifier[0].weight[0, 0, 0, 0] = math.nan
+            model.classifier[0].bias[0] = math.inf
+        before = {p.name: p.read_bytes() for p in folder.iterdir()}
+        with pytest.raises(
+            DivergenceError, match="model.safetensors: not written.*classifier.0.weight and 1 more"
+        ):
+            save_pretrained(model, folder, config=CONFIG)
+        assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+        with pytest.raises(DivergenceError):
+            save_pretrained(model, tmp_path / "new", config=CONFIG)
+        assert not (tmp_path / "new").exists()
+
     def test_another_dtype(self, folder):
         bias = load_file(folder / "model.safetensors")["classifier.0.bias"]
         self.change(folder, "classifier.0.bias", bias.half())
@@ -166,6 +200,7 @@ class TestBrokenFiles:
         "changed",
         [
             {"in_shape": []}, {"in_shape": [1, -3, 4]}, {"size": "x"}, {"parameters": "x"},
+            {"size": 0}, {"classes": 0}, {"classes": 2.5}, {"parameters": math.nan},
             {"model": "st_rnn"}, {"transform": "afine"}, {"padding": "edge"},
         ],
         ids=str,

@@ -1,6 +1,7 @@
 """The cascade composes and samples once; the monitor tells of a collapse."""
 
 import copy
+import math
 import warnings
 
 import pytest
@@ -174,3 +175,41 @@ class TestMonitor:
     def test_needs_a_transformer(self):
         with pytest.raises(OptionError, match="no spatial transformer to watch"):
             CollapseMonitor(nn.Linear(1, 1))
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf])
+    def test_a_theta_that_is_not_finite_is_told_at_once(self, value):
+        theta = stn.Affine().identity().repeat(4, 1)
+        theta[2, 5] = value
+        layer, images = stn.SpatialTransformer(Told(theta)), torch.rand(4, 1, 8, 8)
+        # one pixel in a hundred steps is no collapse by what lies outside
+        with CollapseMonitor(layer, threshold=1, smoothing=0.01) as monitor:
+            with pytest.warns(CollapseWarning, match="NaN or infinite for 1 of 4 images.*is dead"):
+                layer(images)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                layer(images)
+        assert monitor.outside == {"": pytest.approx(0.25)}
+
+    def test_a_localisation_network_of_nan_is_dead(self):
+        layer = stn.SpatialTransformer("fully_connected", "attention")
+        images = torch.rand(1, 1, 8, 8)
+        layer(images)
+        with torch.no_grad():
+            layer.localisation.body[1].weight[0, 0] = math.nan
+            layer.localisation.head.weight.fill_(1.0)
+        with (
+            CollapseMonitor(nn.Sequential(layer), threshold=1),
+            pytest.warns(CollapseWarning, match="transformer '0': its theta is .* 1 of 1 images"),
+        ):
+            layer(images)
+
+    def test_its_numbers(self):
+        layer = stn.SpatialTransformer("fully_connected", "affine")
+        for name, values in {
+            "threshold": (-0.1, 1.1, math.nan, "x", True),
+            "smoothing": (0, 1.5, math.nan, None),
+            "every": (0, 1.5, True, math.nan),
+        }.items():
+            for value in values:
+                with pytest.raises(OptionError, match=f"^{name} must be"):
+                    CollapseMonitor(layer, **{name: value})

@@ -1,6 +1,7 @@
 """Training: it learns, it goes on exactly where it stopped, its files are whole or not there."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from spatial_transformer.errors import CheckpointError, OptionError
+from spatial_transformer.errors import CheckpointError, DivergenceError, OptionError
 from spatial_transformer.export.program import save_program
 from spatial_transformer.files import write_whole
 from spatial_transformer.hub.weights import save_weights
@@ -306,6 +307,32 @@ class TestRecords:
         path.write_text(json.dumps(values))
         with pytest.raises(CheckpointError, match=r"missing \['commit'\], unknown \[\]"):
             load_record(path)
+
+    @pytest.mark.parametrize(
+        "name", ["test_error_percent", "validation_error_percent", "test_loss", "train_loss"]
+    )
+    @pytest.mark.parametrize("value", [math.nan, math.inf])
+    def test_records(self, name, value, tmp_path):
+        with pytest.raises(DivergenceError, match=f"rts--cnn--seed1 cannot be: {name} is {value}"):
+            replace(RECORD, **{name: value})
+        path = RECORD.save(tmp_path)
+        path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+        with pytest.raises(CheckpointError, match=f"seed1.json: not a record: .*{name} is {value}"):
+            load_record(path)
+
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [("lr", -1.0), ("lr", math.nan), ("clip", math.inf), ("batch_size", 2.5), ("depth", 3)],
+    )
+    def test_recipes_out_of_files(self, option, value, tmp_path):
+        record, checkpoint = RECORD.save(tmp_path), tmp_path / "checkpoint.pt"
+        values = json.loads(record.read_text())
+        values["recipe"][option] = value
+        record.write_text(json.dumps(values))
+        save_checkpoint(checkpoint, {"run": values})
+        for load, path in ((load_record, record), (load_checkpoint, checkpoint)):
+            with pytest.raises(CheckpointError, match=rf"{path.name}: not .*{option}"):
+                load(path)
 
 
 def test_watchers_are_told_of_every_step_and_closed():

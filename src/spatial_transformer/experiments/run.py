@@ -13,12 +13,19 @@ from torch import Tensor, nn
 
 from spatial_transformer.data.catalogue import make_dataset
 from spatial_transformer.data.colocalisation import Colocalisation
-from spatial_transformer.errors import BackendError, CheckpointError, OptionError
+from spatial_transformer.errors import (
+    BackendError,
+    CheckpointError,
+    OptionError,
+    SpatialTransformerError,
+)
+from spatial_transformer.finite import not_finite, summary
 from spatial_transformer.hub import Pretrained, from_pretrained
 from spatial_transformer.models.build import ModelConfig, build_model, count_parameters
 from spatial_transformer.models.look import find_transformer
 from spatial_transformer.modules.monitor import CollapseMonitor
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
+from spatial_transformer.options import check_count
 from spatial_transformer.training.checkpoint import load_checkpoint
 from spatial_transformer.training.history import History
 from spatial_transformer.training.loop import Fitted, describe_run, evaluate, fit
@@ -34,6 +41,7 @@ class RunConfig:
     """All that decides a run's outcome, but for the machine it runs on.
 
     ``start`` is the run whose network it starts from, such as one whose features it uses.
+    Raises: OptionError for a seed that is none.
     """
 
     experiment: str
@@ -42,6 +50,9 @@ class RunConfig:
     seed: int = 0
     recipe: Recipe = field(default_factory=Recipe)
     start: "RunConfig | None" = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", check_count("seed", self.seed, least=0, most=2**63 - 1))
 
     @property
     def name(self) -> str:
@@ -73,7 +84,7 @@ class RunConfig:
 
     @classmethod
     def from_description(cls, run: dict[str, Any]) -> "RunConfig":
-        """The run that a checkpoint belongs to. Raises: KeyError, TypeError."""
+        """The run that a checkpoint belongs to. Raises: KeyError, TypeError, OptionError."""
         stored = run["config"]
         model = {**stored["model"], "in_shape": tuple(stored["model"]["in_shape"])}
         return cls(
@@ -144,8 +155,8 @@ def run(
     Writes ``out/<experiment>/<name>/checkpoint.pt`` and ``out/<experiment>/<name>.json``.
     Args:
         compiled: as :func:`fit` has it; the record's ``hardware`` says so.
-    Raises: DataError, CheckpointError, OptionError, BackendError; OSError where ``out`` cannot be
-    written.
+    Raises: DataError, CheckpointError, OptionError, BackendError; DivergenceError where it comes to
+        NaN or infinity; OSError where ``out`` cannot be written.
     """
     source = commit()
     config.folder(out).mkdir(parents=True, exist_ok=True)  # now, rather than after 500 steps
@@ -267,7 +278,7 @@ class Trained:
 def load_trained(path: Path, device: torch.device | str = "cpu") -> Trained:
     """The model of a checkpoint (or of the run's folder), averaged if its recipe averages.
 
-    Raises: CheckpointError.
+    Raises: CheckpointError naming the file, and the tensor where one is NaN or infinite.
     """
     path = path / "checkpoint.pt" if path.is_dir() else path
     state = load_checkpoint(path, device)
@@ -280,9 +291,12 @@ def load_trained(path: Path, device: torch.device | str = "cpu") -> Trained:
             averaged = state["averaged"].items()
             weights = {k.removeprefix(prefix): v for k, v in averaged if k.startswith(prefix)}
         network.load_state_dict(weights)
-    except (KeyError, TypeError, RuntimeError) as error:
+        iteration: int = state["iteration"]
+    except (KeyError, TypeError, AttributeError, RuntimeError, SpatialTransformerError) as error:
         raise CheckpointError(f"{path}: not the checkpoint of a run: {error}") from error
-    return Trained(network.to(device).eval(), config, state["iteration"], state.get("history"))
+    if names := not_finite(network.state_dict()):
+        raise CheckpointError(f"{path}: not finite: {summary(names)}")
+    return Trained(network.to(device).eval(), config, iteration, state.get("history"))
 
 
 def is_run(name: str) -> bool:

@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from spatial_transformer.errors import CheckpointError
+from spatial_transformer.errors import CheckpointError, DivergenceError
 from spatial_transformer.files import write_whole
+from spatial_transformer.finite import not_finite, summary
 
 #: of a folder of weights, in the header of model.safetensors and in config.json
 FORMAT = 1
@@ -21,9 +22,14 @@ def check_format(found: object, path: Path) -> None:
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a model's parameters and buffers, whole or not at all."""
+    """Write a model's parameters and buffers, whole or not at all.
+
+    Raises: DivergenceError where they are NaN or infinite.
+    """
     from safetensors.torch import save
 
+    if names := not_finite(model.state_dict()):
+        raise DivergenceError(f"{path}: not written, the weights are not finite: {summary(names)}")
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     header = {"format": "pt", _FORMAT_KEY: str(FORMAT)}
     data = save(weights, metadata=header)
@@ -48,7 +54,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     """Fill a model from a file that has exactly its tensors.
 
     Raises: CheckpointError naming every tensor that is missing, unknown, or of another shape or
-    dtype.
+    dtype, or the first that is NaN or infinite.
     """
     found, wanted = read_weights(path), model.state_dict()
     differences = [f"{name} is missing" for name in wanted if name not in found]
@@ -58,6 +64,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
             differences.append(f"{name} is {_kind(found[name])}, not {_kind(wanted[name])}")
     if differences:
         raise CheckpointError(f"{path}: not the weights of this model: {'; '.join(differences)}")
+    if names := not_finite(found):
+        raise CheckpointError(f"{path}: not finite: {summary(names)}")
     with torch.no_grad():
         model.load_state_dict(found)
 

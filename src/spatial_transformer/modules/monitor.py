@@ -1,5 +1,5 @@
 """Says when a transformer collapses: when what it shows leaves the image, or is the same part of
-every image."""
+every image, or when its theta is NaN or infinite."""
 
 import warnings
 from collections import Counter
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from spatial_transformer.errors import OptionError
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
+from spatial_transformer.options import check_count, check_number
 from spatial_transformer.transforms.regularisers import outside_fraction
 
 #: looks in a row at the same theta for every image before that is told
@@ -18,7 +19,7 @@ PATIENCE = 20
 
 class CollapseWarning(UserWarning):
     """Most of what a spatial transformer samples lies outside its image, or it predicts the same
-    theta for every image."""
+    theta for every image, or one that is not finite."""
 
 
 class CollapseMonitor:
@@ -27,14 +28,15 @@ class CollapseMonitor:
     It keeps a running mean of the part of each output that lies outside the image, and warns once
     a transformer when that passes ``threshold``. It also warns once when a theta that was learnt is
     exactly the same for every image of a batch, for a while: the localisation network is dead (its
-    rectifiers give nothing but zero), and will not come back. Use it as a context manager, or
-    ``close()`` it.
+    rectifiers give nothing but zero), and will not come back. Nor will one whose theta is NaN or
+    infinite: that reads as outside, with gradient zero, so the loss stays finite. It is told at
+    once. Use it as a context manager, or ``close()`` it.
 
     Args:
         threshold: part of the output, 0 to 1.
-        smoothing: weight of the newest batch in the running mean.
+        smoothing: weight of the newest batch in the running mean, above 0 and up to 1.
         every: look at every n-th batch only.
-    Raises: OptionError if the model has no spatial transformer.
+    Raises: OptionError if the model has no spatial transformer, or for other numbers.
 
     >>> model = nn.Sequential(SpatialTransformer("fully_connected", "affine"))
     >>> with CollapseMonitor(model) as monitor:
@@ -46,9 +48,9 @@ class CollapseMonitor:
     def __init__(
         self, model: nn.Module, threshold: float = 0.5, smoothing: float = 0.05, every: int = 1
     ) -> None:
-        if every < 1:
-            raise OptionError(f"every must be a positive number of batches, got {every}")
-        self.threshold, self.smoothing, self.every = threshold, smoothing, every
+        self.threshold = check_number("threshold", threshold, "[0, 1]")
+        self.smoothing = check_number("smoothing", smoothing, "(0, 1]")
+        self.every = check_count("every", every)
         #: the running mean by the transformer's name in the model
         self.outside: dict[str, float] = {}
         self._warned: set[tuple[str, str]] = set()
@@ -112,6 +114,14 @@ class CollapseMonitor:
             )
 
     def _compare(self, name: str, network: nn.Module, theta: Tensor) -> None:
+        finite = theta.isfinite().flatten(1).all(1)
+        if not bool(finite.all()):
+            self._warn(
+                name,
+                f"its theta is NaN or infinite for {int((~finite).sum())} of {len(theta)} images",
+                "Look for NaN and infinity in the images and in the weights: a localisation "
+                "network whose weights are NaN is dead, and trains no more",
+            )
         if len(theta) < 2:
             return
         identity = self._layers[name].transform.identity().to(theta)

@@ -1,13 +1,15 @@
 """Checkpoints: all a run needs to go on exactly as if it had never stopped."""
 
 import io
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from spatial_transformer.errors import CheckpointError
+from spatial_transformer.errors import CheckpointError, OptionError
 from spatial_transformer.files import write_whole
+from spatial_transformer.finite import not_finite, summary
 from spatial_transformer.training.recipe import complete
 
 FORMAT = 2
@@ -37,6 +39,17 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         raise CheckpointError(f"{path}: checkpoint format {found!r}, this version reads {FORMAT}")
     try:
         state["run"] = complete(state["run"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, OptionError) as error:
         raise CheckpointError(f"{path}: not the checkpoint of a run: {error}") from error
     return state
+
+
+def check_finite(path: Path, state: dict[str, Any], constant: Collection[str] = ()) -> None:
+    """That nothing a run would go on with is NaN or infinite, but for ``constant`` buffers.
+
+    Raises: CheckpointError naming the file and the tensor.
+    """
+    parts = {k: state[k] for k in ("model", "averaged", "optimiser", "loss", "error")}
+    masks = {f"{prefix}{name}" for prefix in ("model.", "averaged.module.") for name in constant}
+    if names := [name for name in not_finite(parts) if name not in masks]:
+        raise CheckpointError(f"{path}: not finite: {summary(names)}")

@@ -16,7 +16,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from spatial_transformer.errors import CheckpointError, OptionError
 from spatial_transformer.evaluating import evaluating
-from spatial_transformer.training.checkpoint import load_checkpoint, save_checkpoint
+from spatial_transformer.options import check_count
+from spatial_transformer.training.checkpoint import check_finite, load_checkpoint, save_checkpoint
+from spatial_transformer.training.divergence import DivergenceGuard
 from spatial_transformer.training.history import History
 from spatial_transformer.training.progress import Measured, Onlooker, Watcher
 from spatial_transformer.training.recipe import Recipe
@@ -120,6 +122,9 @@ def fit(
     A model in training mode is trained with its submodules each in the mode in which it is, such as
     batch norms in evaluation mode. One in evaluation mode is put into training mode.
 
+    A step whose loss, gradients or weights are not finite ends the run; its last checkpoint stays
+    as it was.
+
     Args:
         objective: None: classification.
         identity: what the run is, kept in the checkpoint; another run's checkpoint is refused.
@@ -127,8 +132,12 @@ def fit(
         stop_after: stop at this iteration with a checkpoint, as a kill would.
         compiled: run the network through ``torch.compile``, on a GPU as CUDA graphs; sums are
             rounded otherwise, and dropout draws other numbers.
-    Raises: CheckpointError; OptionError for labels smoothed with an objective of one's own.
+    Raises: CheckpointError; DivergenceError, naming step, batch and parameter; OptionError for
+        labels smoothed with an objective of one's own.
     """
+    check_count("checkpoint_every", checkpoint_every)
+    if stop_after is not None:
+        check_count("stop_after", stop_after)
     if objective is None:
         objective = classification(recipe.label_smoothing)
     elif recipe.label_smoothing:
@@ -145,6 +154,8 @@ def fit(
         averaged = averaged.to(fabric.device)
         averaged.n_averaged = averaged.n_averaged.cpu()  # read at every step
     on_gpu = fabric.device.type == "cuda"
+    guard = DivergenceGuard(model, batches)
+    scaler = getattr(fabric.strategy.precision, "scaler", None)
     run = describe_run(recipe, identity or {})
     start, loss_seen, error_seen = 0, 0.0, 0.0
     precision = str(fabric.strategy.precision.precision)
@@ -159,6 +170,7 @@ def fit(
                 f"{checkpoint}: belongs to another run (it differs in {', '.join(different)}); "
                 "choose another folder or remove it"
             )
+        check_finite(checkpoint, state, guard.constant)
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
@@ -177,8 +189,10 @@ def fit(
             precision = f"{before}, from step {start} on {precision}"
         else:
             precision = before
+        guard.kept = f"The checkpoint of step {start} is whole: {checkpoint}"
 
     def save(iteration: int) -> None:
+        guard.check_update(iteration)
         if checkpoint is not None:
             state = {
                 "run": run,
@@ -196,6 +210,7 @@ def fit(
                 "gpu_rng": torch.cuda.get_rng_state(fabric.device) if on_gpu else None,
             }
             save_checkpoint(checkpoint, state)
+            guard.kept = f"The checkpoint of step {iteration} is whole: {checkpoint}"
 
     def keep(iteration: int) -> None:
         if history is not None and history.wants(iteration):
@@ -221,10 +236,11 @@ def fit(
                 torch.compiler.cudagraph_mark_step_begin()
             loss, error = objective(network, batch)
             fabric.backward(loss)
-            # read now, where clipping waits for the device anyway
-            loss_now, error_now = float(loss.detach()), float(error)
+            loss_now, error_now = guard.check_step(k, loss, error, scaler)
             if recipe.clip:
-                fabric.clip_gradients(network, optimiser, max_norm=recipe.clip)
+                fabric.clip_gradients(
+                    network, optimiser, max_norm=recipe.clip, error_if_nonfinite=False
+                )
             optimiser.step()
             optimiser.zero_grad()
             schedule.step()

@@ -1,6 +1,7 @@
 """Records: one JSON file a run, from which every table and figure is made."""
 
 import json
+import math
 import os
 import platform
 import re
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 
-from spatial_transformer.errors import CheckpointError
+from spatial_transformer.errors import CheckpointError, DivergenceError, OptionError
 from spatial_transformer.files import write_whole
 from spatial_transformer.training.recipe import complete
 
@@ -28,6 +29,8 @@ class Record:
     (with ``+`` when it was changed since). ``mistakes`` are the test images that it gets wrong, by
     their place in the set; ``precision`` is what it was trained in, which is the recipe's where the
     processor has that. Both are None in records of versions that did not keep them.
+
+    Raises: DivergenceError for a loss or an error that is NaN or infinite.
     """
 
     experiment: str
@@ -51,6 +54,12 @@ class Record:
     finished: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     mistakes: list[int] | None = None
     precision: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in (f.name for f in fields(self) if f.type in (float, float | None)):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise DivergenceError(f"a record of {self.path.stem} cannot be: {name} is {value}")
 
     @property
     def path(self) -> Path:
@@ -105,9 +114,13 @@ def load_record(path: Path) -> Record:
             f"unknown {sorted(found - names)}"
         )
     for known in fields(Record):
-        if not isinstance(values[known.name], _JSON[known.type]):
-            raise CheckpointError(f"{path}: not a record: {known.name} is {values[known.name]!r}")
-    return Record(**complete(values))
+        value = values[known.name]
+        if not isinstance(value, _JSON[known.type]) or isinstance(value, bool):
+            raise CheckpointError(f"{path}: not a record: {known.name} is {value!r}")
+    try:
+        return Record(**complete(values))
+    except (TypeError, OptionError, DivergenceError) as error:
+        raise CheckpointError(f"{path}: not a record: {error}") from error
 
 
 def load_records(results: Path, experiment: str | None = None) -> list[Record]:
