@@ -1,9 +1,17 @@
-"""Files that are either whole or not there: written aside, then renamed."""
+"""Files that are either whole or not there: written aside, then renamed. And files of others, of
+which no more is read than there should be."""
 
+import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, Any
+
+#: of what is read at once
+PIECE = 2**20
+#: of a JSON file, which takes some thirty times as much when it is read
+MOST_JSON = 4 * 2**20
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -23,3 +31,27 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def pieces(file: IO[bytes], most: int) -> Iterator[bytes]:
+    """The next bytes of a file, piece by piece, until its end or until they are ``most``."""
+    while most and (piece := file.read(min(PIECE, most))):
+        yield piece
+        most -= len(piece)
+
+
+def read_at_most(file: IO[bytes], most: int) -> bytes:
+    """The next bytes of a file, ``most`` at most, whatever it claims to hold."""
+    return b"".join(pieces(file, most))
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises: OSError; ValueError where it is none, or too large."""
+    with path.open("rb") as file:
+        data = read_at_most(file, MOST_JSON + 1)
+    if len(data) > MOST_JSON:
+        raise ValueError(f"it has more than {MOST_JSON} bytes")
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

