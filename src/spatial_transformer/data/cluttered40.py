@@ -1,9 +1,10 @@
 """Cluttered MNIST, 40x40: a data set of fixed images, read from a file."""
 
 import math
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from spatial_transformer.functional import warp
 
 FILE = "cluttered_mnist_40x40.npz"
 SIZE = 40
+#: bytes of an array: the largest is of 10,000 images, in float64 at most
+MOST_BYTES = 10_000 * SIZE**2 * 8
 #: images shown at once when measuring
 BLOCK = 500
 _PARTS = {"train": "train", "validation": "valid", "test": "test"}
@@ -37,9 +40,12 @@ def load_cluttered40(
         raise DataError(f"{path}: no such file")
     names = f"X_{_PARTS[part]}", f"y_{_PARTS[part]}"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            images, labels = (torch.from_numpy(file[n]) for n in names)
-    except (OSError, ValueError, LookupError, TypeError, EOFError, BadZipFile) as error:
+        with ZipFile(path) as archive:
+            images, labels = (torch.from_numpy(_read_array(archive, n)) for n in names)
+    except (
+        OSError, ValueError, LookupError, TypeError, EOFError, BadZipFile, zlib.error,
+        RuntimeError,  # encrypted
+    ) as error:  # fmt: skip
         raise DataError(f"{path}: not cluttered MNIST: {error}") from error
     if images.shape != (len(labels), SIZE**2) or not len(labels):
         raise DataError(
@@ -53,6 +59,27 @@ def load_cluttered40(
             f"got values up to {images.max().item():g}, and {labels.dtype} {tuple(labels.shape)}"
         )
     return images.float().view(-1, 1, SIZE, SIZE).to(device), labels.long().flatten().to(device)
+
+
+def _read_array(archive: ZipFile, name: str) -> np.ndarray:
+    """An array of an .npz file; its header is judged before room is made for it.
+
+    Raises: ValueError, and what else broken files make zipfile and numpy raise.
+    """
+    member = archive.getinfo(f"{name}.npy")
+    if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):  # LZMA's own header may ask for GB
+        raise ValueError(f"{name} is compressed otherwise than numpy does it")
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        readers = np.lib.format.read_array_header_1_0, np.lib.format.read_array_header_2_0
+        shape, _, dtype = readers[version[0] - 1](file)
+    size = math.prod(shape) * dtype.itemsize
+    if dtype.kind not in "biuf" or size > min(member.file_size, MOST_BYTES):
+        raise ValueError(
+            f"{name} is declared as {dtype} {shape} in {member.file_size} bytes, which it cannot be"
+        )
+    with archive.open(member) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def jitter(images: Tensor, source: torch.Generator) -> Tensor:

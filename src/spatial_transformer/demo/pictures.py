@@ -2,6 +2,7 @@
 
 import base64
 import io
+import threading
 import warnings
 
 import numpy as np
@@ -15,6 +16,7 @@ from spatial_transformer.functional import warp
 #: of an upload
 MOST_BYTES = 10 * 2**20
 MOST_PIXELS = 25_000_000
+_ONE_AT_A_TIME = threading.Lock()
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 #: MNIST's: the strokes' box, in the middle of the image
 BOX, DIGIT = 20, 28
@@ -42,10 +44,13 @@ def decode_image(data: bytes, side: int) -> Tensor:
                 f"{MOST_PIXELS // 10**6} million"
             )
         opened.draft("RGB", (side, side))  # JPEG decodes no more than is needed
-        image = ImageOps.exif_transpose(opened).convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        flat = Image.alpha_composite(white, image).convert("RGB")
-        flat.thumbnail((side, side), Image.Resampling.LANCZOS)
+        clear = opened.mode.endswith("A") or "transparency" in opened.info
+        mode = "RGBA" if clear else "RGB"
+        with _ONE_AT_A_TIME:  # it may take some hundred MB; what follows is small
+            image = opened if opened.mode == mode else opened.convert(mode)
+            image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        image = ImageOps.exif_transpose(image).convert("RGBA")
+        flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     except Image.DecompressionBombError as error:
         raise DataError("the image is too large: it has too many pixels") from error
     except DataError:

@@ -18,9 +18,15 @@ from spatial_transformer.errors import (
     SpatialTransformerError,
 )
 from spatial_transformer.extras import require
-from spatial_transformer.files import write_whole
+from spatial_transformer.files import read_json, write_whole
 from spatial_transformer.hub.card import model_card
-from spatial_transformer.hub.weights import FORMAT, check_format, load_weights, save_weights
+from spatial_transformer.hub.weights import (
+    FORMAT,
+    check_format,
+    check_weights,
+    load_weights,
+    save_weights,
+)
 from spatial_transformer.models.build import ModelConfig, build_model
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
@@ -112,10 +118,13 @@ def from_pretrained(name_or_folder: str | Path, device: torch.device | str = "cp
         )
     model_config, about = _read_config(config)
     try:
-        with torch.random.fork_rng(devices=[]):  # the weights that are replaced are random
-            model = build_model(model_config)
+        with torch.device("meta"):
+            outline = build_model(model_config)
     except (SpatialTransformerError, ValueError, LookupError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{config}: there is no such model: {error}") from error
+    check_weights(outline, weights)  # before room is made for a model that is larger than its file
+    with torch.random.fork_rng(devices=[]):  # the weights that are replaced are random
+        model = build_model(model_config)
     load_weights(model, weights)
     try:
         model = model.to(device)
@@ -135,7 +144,7 @@ def _read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     try:
-        values = json.loads(path.read_text())
+        values = read_json(path)
         check_format(values.pop("format", None), path)
         fields = values.pop("model")
         return ModelConfig(**{**fields, "in_shape": tuple(fields["in_shape"])}), values

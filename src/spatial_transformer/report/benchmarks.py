@@ -3,13 +3,13 @@
 The rows are those that ``benchmarks/`` writes: one contestant, shape, step and number of threads.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
 from spatial_transformer.errors import DataError
+from spatial_transformer.files import read_json
 from spatial_transformer.report.table import markdown
 
 Rows = Sequence[dict[str, Any]]
@@ -34,7 +34,7 @@ def machine_line(path: Path) -> str:
 
 def _load(path: Path, *keys: str) -> list[Any]:
     try:
-        whole = json.loads(path.read_text())
+        whole = read_json(path)
         return [whole[key] for key in keys]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not the results of a benchmark: {error}") from error

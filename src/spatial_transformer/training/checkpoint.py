@@ -1,6 +1,9 @@
 """Checkpoints: all a run needs to go on exactly as if it had never stopped."""
 
 import io
+import pickletools
+import re
+import zipfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -8,11 +11,16 @@ from typing import Any
 import torch
 
 from spatial_transformer.errors import CheckpointError, OptionError
-from spatial_transformer.files import write_whole
+from spatial_transformer.files import read_at_most, write_whole
 from spatial_transformer.finite import not_finite, summary
 from spatial_transformer.training.recipe import complete
 
 FORMAT = 2
+
+#: bytes of a checkpoint's pickle, which names the tensors; their values lie beside it
+MOST_PICKLE = 2**19
+#: what such a pickle calls for
+_GLOBALS = re.compile(r"collections OrderedDict|torch\._utils _rebuild_tensor_v2|torch \w+Storage")
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -30,6 +38,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
     try:
+        _check_archive(path)
         state = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # unpickling garbage raises anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -53,3 +62,24 @@ def check_finite(path: Path, state: dict[str, Any], constant: Collection[str] = 
     masks = {f"{prefix}{name}" for prefix in ("model.", "averaged.module.") for name in constant}
     if names := [name for name in not_finite(parts) if name not in masks]:
         raise CheckpointError(f"{path}: not finite: {summary(names)}")
+
+
+def _check_archive(path: Path) -> None:
+    """Raises: BadZipFile; ValueError unless it takes about as much memory as it has bytes.
+
+    Nothing in it may be compressed, as torch writes it, nor call for more than tensors are made of:
+    torch holds for safe some that make as much room as they are told to.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{member.filename} is compressed")
+            if not member.filename.endswith("data.pkl"):
+                continue
+            with archive.open(member) as file:
+                data = read_at_most(file, MOST_PICKLE + 1)
+            if len(data) > MOST_PICKLE:
+                raise ValueError(f"{member.filename} has more than {MOST_PICKLE} bytes")
+            for operation, name, _ in pickletools.genops(data):
+                if "GLOBAL" in operation.name and not _GLOBALS.fullmatch(str(name)):
+                    raise ValueError(f"{member.filename} asks for {name}, which is refused")

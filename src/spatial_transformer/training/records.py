@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from spatial_transformer.errors import CheckpointError, DivergenceError, OptionError
-from spatial_transformer.files import write_whole
+from spatial_transformer.files import read_json, write_whole
 from spatial_transformer.training.recipe import complete
 
 
@@ -101,7 +101,7 @@ _JSON: dict[Any, Any] = {
 def load_record(path: Path) -> Record:
     """Raises: CheckpointError naming the file and what is wrong with it."""
     try:
-        values = json.loads(path.read_text())
+        values = read_json(path)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a record: {error}") from error
     names = {f.name for f in fields(Record)}
