@@ -77,6 +77,7 @@ format: $(DEV)
 bench: $(DEV)
 	$(BIN)/python -m benchmarks.distortions
 	$(BIN)/python -m benchmarks.bench_warp
+	$(BIN)/python -m benchmarks.bench_sample
 	$(BIN)/python -m benchmarks.bench_step
 	$(BIN)/python -m benchmarks.demo
 	$(BIN)/python -m benchmarks.import_time

@@ -13,7 +13,7 @@ from benchmarks.contestants import CASES, STEPS, Case, check, contestants
 from benchmarks.svhn import House, stir
 from benchmarks.timing import THREADS, alternate, save
 
-from benchmarks import bench_step, bench_warp, import_time, memory
+from benchmarks import bench_sample, bench_step, bench_warp, import_time, memory
 from spatial_transformer.experiments.table1.config import TABLE1
 from spatial_transformer.kernels.cpu import load
 from spatial_transformer.models.build import count_parameters
@@ -48,6 +48,12 @@ def test_another_warp_is_found_out():
     entrants["kornia"] = contestants(case, "forward", compiled=False)["kornia"]  # other pixels
     with pytest.raises(RuntimeError, match="2x1x9->7 forward: kornia is off by"):
         check(case, "forward", entrants)
+
+
+def test_given_grids_are_read_alike():
+    for name, entrants in bench_sample.cases(2, 3, 9).items():
+        ours, theirs = (function() for function in entrants.values())
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5, msg=name)
 
 
 @pytest.mark.slow

@@ -57,6 +57,9 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "speed without channels_last": lambda at: bench.warp_table(_speed(at), "without channels_last"),
     "speed channels_last": lambda at: bench.warp_table(_speed(at), "channels_last only"),
     "slower": lambda at: "\n".join(bench.loss_lines(_speed(at))),
+    "sample": lambda at: bench.shapes_table(_speed(at, "sample")),
+    "slower sample": lambda at: "\n".join(bench.loss_lines(_speed(at, "sample"))),
+    "machine sample": lambda at: bench.machine_line(at / "benchmarks" / "sample.json"),
     "speed by shape": lambda at: bench.shapes_table(_speed(at)),
     "memory": lambda at: bench.memory_table(
         bench.load_results(at / "benchmarks" / "warp.json")["memory"]
