@@ -72,7 +72,7 @@ def main() -> None:
             ours, theirs = (f() for f in entrants.values())
             if (ours - theirs).abs().mean() > 1e-2:  # halves go otherwise, for one
                 raise RuntimeError(f"{name}: they differ")
-            for who, times in alternate(entrants, options.seconds, most=2001).items():
+            for who, times in alternate({**entrants}, options.seconds, most=2001).items():
                 row = {"shape": name, "step": "forward", "threads": threads, "name": who}
                 rows.append(row | times)
     print(*loss_lines(rows), sep="\n")

@@ -286,8 +286,8 @@ def test_bad_theta_is_named():
         t.grid(torch.zeros(6), (4, 4))
     with pytest.raises(DTypeError, match="floating point, got torch.int64"):
         t.grid(torch.zeros(2, 6, dtype=torch.int64), (4, 4))
-    with pytest.raises(ShapeError, match=r"size must be \(H', W'\) of 2 positive"):
-        t.grid(torch.zeros(2, 6), (4, 0))
+    with pytest.raises(ShapeError, match=r"size must be \(H', W'\) of 2 whole numbers"):
+        t.grid(torch.zeros(2, 6), (4, -1))
     with pytest.raises(ShapeError, match="got 'ab'"):
         t.grid(torch.zeros(2, 6), "ab")
     with pytest.raises(OptionError, match="'projective' works with dims=2, got dims=3"):
