@@ -23,7 +23,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-SOURCE = Path(__file__).parents[2] / "src/spatial_transformer/kernels/cpu/warp.cpp"
+SOURCES = Path(__file__).parents[2] / "src/spatial_transformer/kernels/cpu"
 BAD = [float("nan"), float("inf"), -float("inf"), 1e30, -1e30, 3e9, -(2.0**31), 0.0]
 
 
@@ -42,7 +42,14 @@ def build(folder: Path, sanitizer: str) -> Path:
     out = folder / f"warp_{sanitizer}.so"
     flags = "-O1 -std=c++17 -fopenmp -ffp-contract=off -fno-math-errno -fno-trapping-math -w"
     command = ["g++", *flags.split(), *SANITIZERS[sanitizer], "-fno-sanitize-recover=all"]
-    command += ["-DSTN_BASELINE_ONLY", "-fPIC", "-shared", str(SOURCE), "-o", str(out)]
+    command += [
+        "-DSTN_BASELINE_ONLY",
+        "-fPIC",
+        "-shared",
+        *map(str, SOURCES.glob("*.cpp")),
+        "-o",
+        str(out),
+    ]
     subprocess.run(command, check=True)
     return out
 
@@ -206,7 +213,7 @@ def run(
         options = {
             "LD_PRELOAD": runtime.stdout.strip(),
             "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
-            "PYTHONPATH": str(SOURCE.parents[3]),
+            "PYTHONPATH": str(SOURCES.parents[2]),
         }
         code = f"import fuzz; fuzz.fuzz({str(library)!r}, {count}, {seed})"
         return subprocess.run(

@@ -175,9 +175,9 @@ inline bool gathering_pays() {
   asm volatile("" ::"v"(sum));
   return best[1] < best[0];
 }
-static const bool kGather = best_level() >= 2 && gathering_pays();
+constexpr bool kMayGather = true;
 #else
-constexpr bool kGather = false;
+constexpr bool kMayGather = false;
 #endif
 
 // From each of N sources the neighbours source[index] and source[index + 1], in turn: two neighbours

@@ -4,16 +4,24 @@
 // samplers/eager.py: floor(u + 1/2), where a grid's number that is the nearest to a half (in its own
 // precision) is that half, and a matrix's coordinate within rounding error of one is.
 
+#include "lanes.inc.h"
+#include "taps.inc.h"
+#include "fetch.inc.h"
+#include "read.inc.h"
+#include "planes.inc.h"
+
 // Flat indices of the pixels that a run of output pixels copies; -1: the fill value.
 template <class T, int D>
 struct NearestLocator {
   const Call<T>& call;
   Points<T, D> points;
   Vec<double> lanes;
+  const Axis axes[3];
 
   STN_INLINE NearestLocator(const Call<T>& call, int64_t b)
       : call(call), points(call, b),
-        lanes(__builtin_convertvector(count_up<double>(), Vec<double>) - call.axis(0).out_centre) {}
+        lanes(__builtin_convertvector(count_up<double>(), Vec<double>) - call.axis(0).out_centre),
+        axes{call.axis(0), call.axis(1), call.axis(2)} {}
 
   // Of `count` pixels of row r from column j on, to a whole vector. Whether they are all on the image.
   STN_INLINE bool find(int64_t r, int64_t j, int count, int32_t* index) {
@@ -39,22 +47,54 @@ struct NearestLocator {
           }
         }
       }
-      Mask<double> finite = (u[0] - u[0]) == 0;
-      for (int k = 1; k < D; ++k) finite &= (u[k] - u[k]) == 0;
-      Int<double> place = {}, off = ~to_int_mask<double>(finite);
-      int32_t step = 1;
-      for (int k = 0; k < D; ++k) {
-        place += on_axis(k, finite ? u[k] : Vec<double>{}, x[k], off) * step;
-        step *= int32_t(call.p.size[k]);
-      }
-      place = off ? Int<double>{} - 1 : place;
+      Int<double> place, off;
+      if (!quick(u, place, off)) careful(u, x, place, off);
       if (any_of(off)) all_on = false;
-      store(index + n, place);
+      store(index + n, off ? Int<double>{} - 1 : place);
     }
     return all_on;
   }
 
  private:
+  // Places where all lanes are clearly on one pixel or, with a constant around the image, clearly off
+  // it; otherwise false.
+  STN_INLINE bool quick(const Vec<double>* u, Int<double>& place, Int<double>& off) const {
+    const int64_t padding = call.p.padding;
+    Mask<double> clear = (u[0] - u[0]) == 0, outside = {};
+    place = Int<double>{};
+    int32_t step = 1;
+    STN_UNROLL
+    for (int k = 0; k < D; ++k) {
+      const double n = double(call.p.size[k]), close = n * double(kEpsilon<T>);
+      Vec<double> at = u[k];
+      if (padding == kConstant) outside |= (at < -0.5 - close) | (at > n - 0.5 + close);
+      if (padding == kBorder) {
+        clear &= (at - at) == 0;
+        at = at > 0 ? at : Vec<double>{};
+        at = at < n - 1 ? at : splat(n - 1);
+      }
+      const Int<double> whole = to_int<double>(at);  // towards zero
+      const Vec<double> part = at - __builtin_convertvector(whole, Vec<double>);
+      const Mask<double> up = part >= 0.5;
+      clear &= (at > close - 0.5) & (at < n - 0.5 - close) & (up | (part < 0.5 - close));
+      place += (whole - to_int_mask<double>(up)) * step;
+      step *= int32_t(call.p.size[k]);
+    }
+    off = to_int_mask<double>(outside);
+    return !any(~(clear | outside));
+  }
+  // Any coordinates whatever.
+  STN_INLINE void careful(const Vec<double>* u, const Vec<double>* x, Int<double>& place,
+                          Int<double>& off) const {
+    Mask<double> finite = (u[0] - u[0]) == 0;
+    for (int k = 1; k < D; ++k) finite &= (u[k] - u[k]) == 0;
+    place = Int<double>{}, off = ~to_int_mask<double>(finite);
+    int32_t step = 1;
+    for (int k = 0; k < D; ++k) {
+      place += on_axis(k, finite ? u[k] : Vec<double>{}, x[k], off) * step;
+      step *= int32_t(call.p.size[k]);
+    }
+  }
   static STN_INLINE bool any_of(const Int<double>& m) {
     int32_t all = 0;
     for (int k = 0; k < kLanes<double>; ++k) all |= m[k];
@@ -63,10 +103,18 @@ struct NearestLocator {
   // Numbers of a grid, as they are and in pixels; behind the last pixel, anything.
   STN_INLINE void read_grid(int64_t j, int left, Vec<double>* x, Vec<double>* u) const {
     const T* g = points.grid + j * D;
+    T behind[D * kLanes<double>];
+    if (left < kLanes<double>) {
+      for (int n = 0; n < D * kLanes<double>; ++n) behind[n] = n < left * D ? g[n] : T(0);
+      g = behind;
+    }
+    STN_UNROLL
     for (int k = 0; k < D; ++k) {
-      for (int n = 0; n < kLanes<double>; ++n) x[k][n] = n < left ? double(g[n * D + k]) : 0.0;
-      const Axis axis = call.axis(k);
-      u[k] = x[k] * axis.half + axis.centre;
+      T number[kLanes<double>];
+      STN_UNROLL
+      for (int n = 0; n < kLanes<double>; ++n) number[n] = g[n * D + k];
+      x[k] = load_as_double(number);
+      u[k] = x[k] * axes[k].half + axes[k].centre;
     }
   }
 

@@ -1,5 +1,4 @@
-// The passes over one task, compiled once for every instruction set: the file that includes this
-// is in a namespace of its own and under the compiler's target for it.
+// The passes over one task that interpolate: vectors along pixels, or along channels.
 
 #include "lanes.inc.h"
 #include "taps.inc.h"
@@ -9,7 +8,6 @@
 #include "planar.inc.h"
 #include "scatter.inc.h"
 #include "interleaved.inc.h"
-#include "nearest.inc.h"
 
 // The gradient of channels [low, high) of one image, over strip `strip` of the outputs that read
 // it. The first strip writes the gradient; others write theirs to `planes`, to be added.

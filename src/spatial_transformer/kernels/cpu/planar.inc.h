@@ -268,6 +268,7 @@ template <class T, int D, int W>
 void planar_forward(const Call<T>& call, int64_t b, int64_t first, int64_t last, int64_t low,
                     int64_t high) {
   Planar<T, D, W> p(call, b);
+  const bool gather = kMayGather && gathers();
   for (int64_t block = low; block < high; block += call.block) {
     const int64_t end = block + call.block < high ? block + call.block : high;
     p.open(block, end, first, last);
@@ -278,8 +279,8 @@ void planar_forward(const Call<T>& call, int64_t b, int64_t first, int64_t last,
       p.run.for_quick([&](int from, int end) STN_LAMBDA {
         for (int64_t c = 0; c < p.count; ++c) {
           const T* plane = p.planes + c * p.step;
-          if (kGather) {
-            forward_quickly<T, D, W, true>(p, from, end, plane, to + c * step);
+          if (kMayGather && gather) {
+            forward_quickly<T, D, W, kMayGather>(p, from, end, plane, to + c * step);
           } else {
             forward_quickly<T, D, W, false>(p, from, end, plane, to + c * step);
           }
@@ -356,6 +357,7 @@ void planar_map_gradient(const Call<T>& call, int64_t b, int64_t first, int64_t 
                          double* part) {
   Planar<T, D, W> p(call, b);
   MapGradient<T, D> gradient(call, p.points, b);
+  const bool gather = kMayGather && gathers();
   p.run.located = !call.p.grid && !call.p.projective;
   alignas(64) T slopes[D][kRun + kGroup];
   for (int64_t block = 0; block < call.p.channels; block += call.block) {
@@ -369,8 +371,8 @@ void planar_map_gradient(const Call<T>& call, int64_t b, int64_t first, int64_t 
         for (int64_t c = 0; c < p.count; ++c) {
           const bool add = c > 0 || (call.alone && block > 0);
           const T *plane = p.planes + c * p.step, *g = grad + c * grad_step;
-          if (kGather) {
-            slopes_quickly<T, D, W, true>(p, from, end, plane, g, add, slopes);
+          if (kMayGather && gather) {
+            slopes_quickly<T, D, W, kMayGather>(p, from, end, plane, g, add, slopes);
           } else {
             slopes_quickly<T, D, W, false>(p, from, end, plane, g, add, slopes);
           }

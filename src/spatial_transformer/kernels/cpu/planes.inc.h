@@ -32,7 +32,7 @@ STN_INLINE uint16_t to_float16(float x) {
   uint32_t half = size < (113u << 23) ? tiny : normal;
   half = size >= (143u << 23) ? 0x7c00u : half;  // 65536 and more; rounding up gets there too
   half = size > 0x7f800000u ? 0x7e00u : half;
-  return uint16_t(half | bits >> 16 & 0x8000);
+  return uint16_t(half | (bits >> 16 & 0x8000));
 }
 
 // `n` numbers that lie side by side, from or to element `at` of a tensor.

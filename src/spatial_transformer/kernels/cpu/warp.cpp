@@ -5,26 +5,16 @@
 // written by one task in a fixed order, and partial sums are added in a fixed order: results are
 // the same bit for bit from run to run, for any number of threads and any instruction set.
 
-#include <math.h>
-
 #include <cstdlib>
 #include <memory>
 #include <new>
-#include <utility>
 #include <vector>
 
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(STN_BASELINE_ONLY)
-#define STN_X86 1
-#include <immintrin.h>
-#endif
-
-#include "plan.h"
-
-#pragma GCC diagnostic ignored "-Wpsabi"  // vectors never cross a function that is not inlined
+#include "units.h"
 
 namespace stn {
 
@@ -45,26 +35,7 @@ void* scratch(size_t bytes) {
   return block.memory;
 }
 
-// One task of a pass; the numbers say which.
-template <class T>
-struct Passes {
-  // output b, rows [first, last), channels [low, high)
-  void (*forward)(const Call<T>& call, const int64_t* numbers);
-  // output b, rows [first, last) -> part of the matrix's gradient
-  void (*map_gradient)(const Call<T>& call, const int64_t* numbers, double* part);
-  // image, channels [low, high), strip
-  void (*image_gradient)(const Call<T>& call, const int64_t* numbers, T* planes);
-};
-template <class T>
-struct NearestPasses {
-  // output b, rows [first, last), channels [low, high)
-  void (*forward)(const Call<T>& call, const int64_t* numbers);
-  // image, channels [low, high)
-  void (*image_gradient)(const Call<T>& call, const int64_t* numbers);
-};
-
-// The highest instruction set there is: 0 baseline, 1 AVX2, 2 AVX-512.
-static int64_t best_level() {
+int64_t best_level() {
 #ifdef STN_X86
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw")) {
@@ -74,34 +45,6 @@ static int64_t best_level() {
 #endif
   return 0;
 }
-
-#define STN_BYTES 16
-namespace baseline {
-#include "passes.inc.h"
-}
-#undef STN_BYTES
-
-#ifdef STN_X86
-#define STN_BYTES 32
-#pragma GCC push_options
-#pragma GCC target("avx2")
-namespace avx2 {
-#include "passes.inc.h"
-}
-#pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512dq,avx512vl,avx512bw")
-namespace avx512 {  // interleaved: channels come in eights
-#include "passes.inc.h"
-}
-#undef STN_BYTES
-#define STN_BYTES 64
-namespace avx512_wide {  // planar
-#include "passes.inc.h"
-}
-#undef STN_BYTES
-#pragma GCC pop_options
-#endif
 
 namespace {
 
@@ -114,26 +57,23 @@ int64_t level_of(const Plan& p) {
 // The layout of the work has been chosen.
 template <class T>
 Passes<T> passes_for(const Call<T>& call) {
+  const Plan& p = call.p;
 #ifdef STN_X86
-  const int64_t level = level_of(call.p);
-  if (level >= 2) {
-    return call.interleaved ? avx512::passes<T, true>(call.p) : avx512_wide::passes<T, false>(call.p);
-  }
-  if (level == 1) {
-    return call.interleaved ? avx2::passes<T, true>(call.p) : avx2::passes<T, false>(call.p);
-  }
+  const int64_t level = level_of(p);
+  if (level >= 2) return call.interleaved ? avx512::interleaved(p, T()) : avx512::planar(p, T());
+  if (level == 1) return call.interleaved ? avx2::interleaved(p, T()) : avx2::planar(p, T());
 #endif
-  return call.interleaved ? baseline::passes<T, true>(call.p) : baseline::passes<T, false>(call.p);
+  return call.interleaved ? baseline::interleaved(p, T()) : baseline::planar(p, T());
 }
 
 template <class T>
 NearestPasses<T> nearest_passes_for(const Plan& p) {
 #ifdef STN_X86
   const int64_t level = level_of(p);
-  if (level >= 2) return avx512_wide::nearest_passes<T>(p);
-  if (level == 1) return avx2::nearest_passes<T>(p);
+  if (level >= 2) return avx512::nearest(p, T());
+  if (level == 1) return avx2::nearest(p, T());
 #endif
-  return baseline::nearest_passes<T>(p);
+  return baseline::nearest(p, T());
 }
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -355,7 +295,7 @@ STN_EXPORT int stn_abi() { return 5; }
 STN_EXPORT int stn_level() { return int(stn::best_level()); }
 STN_EXPORT int stn_gathers() {
 #ifdef STN_X86
-  return stn::avx512_wide::kGather;
+  return stn::best_level() >= 2 && stn::avx512::gathers();
 #else
   return 0;
 #endif

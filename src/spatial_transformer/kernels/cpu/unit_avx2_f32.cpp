@@ -1,0 +1,10 @@
+#include "units.h"
+
+#ifdef STN_X86
+#pragma GCC target("avx2")
+#define STN_SET avx2
+#define STN_BYTES 32
+#define STN_PLANAR float
+#define STN_INTERLEAVED float
+#include "unit.inc.h"
+#endif
