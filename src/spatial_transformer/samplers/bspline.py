@@ -1,25 +1,36 @@
 """B-splines of order 0 to 5, with the prefilter that makes them interpolate."""
 
+from collections.abc import Sequence
 from fractions import Fraction
-from functools import lru_cache
+from math import sqrt
+from typing import Any
 
-import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from spatial_transformer.coordinates import coordinate_dtype, full_precision
-from spatial_transformer.errors import ExportError, OptionError
-from spatial_transformer.samplers.check import is_exporting
-from spatial_transformer.samplers.padding import CONSTANT
-from spatial_transformer.samplers.pieces import (
-    PiecewisePolynomial,
-    Polynomial,
-    evaluate,
-    truncated_powers,
-)
+from spatial_transformer.coordinates import coordinate_dtype
+from spatial_transformer.errors import OptionError
+from spatial_transformer.samplers.padding import CONSTANT, Edge, edge
+from spatial_transformer.samplers.pieces import PiecewisePolynomial, Polynomial, truncated_powers
+from spatial_transformer.sums import is_plain
 
 #: how far an image without a periodic extension is continued before it is filtered, as SciPy does
 MARGIN = 12
+
+#: the poles of the inverse of sampled B-splines within the unit circle, by order
+POLES = {
+    2: (sqrt(8) - 3,),
+    3: (sqrt(3) - 2,),
+    4: (
+        sqrt(664 - sqrt(438976)) + sqrt(304) - 19,
+        sqrt(664 + sqrt(438976)) - sqrt(304) - 19,
+    ),
+    5: (
+        sqrt(67.5 - sqrt(4436.25)) + sqrt(26.25) - 6.5,
+        sqrt(67.5 + sqrt(4436.25)) - sqrt(26.25) - 6.5,
+    ),
+}
 
 
 class BSpline(PiecewisePolynomial):
@@ -67,71 +78,84 @@ class BSpline(PiecewisePolynomial):
             level = fill.unflatten(-1, (1,) * (image.dim() - 2))
             image = image - level  # the filter keeps constants: it is added back below
         for axis in range(2, image.dim()):
-            n = image.shape[axis]
-            matrix = self._filter(image, n, padding, align_corners)
-            with full_precision(image.device):
-                image = torch.tensordot(image, matrix, dims=([axis], [1])).movedim(-1, axis)
+            image = coefficients(image, axis, self.degree, padding, align_corners)
         if fill is not None and padding in CONSTANT:
             image = image + level
         return image
 
-    def _filter(self, image: Tensor, n: int, padding: str, align_corners: bool) -> Tensor:
-        if not is_exporting():
-            like = torch.empty(0, device=image.device, dtype=image.dtype)
-            return torch.ops.stn.spline_filter(like, self.degree, n, padding, align_corners)
-        if isinstance(n, torch.SymInt):
-            raise ExportError(
-                f"kernel {self.name!r} has a prefilter, whose matrix depends on the image's size: "
-                "export it for a fixed size"
-            )
-        # an exported graph holds the matrix itself
-        matrix = torch.from_numpy(filter_matrix(self.degree, n, padding, align_corners))
-        return matrix.to(image.device, image.dtype)
+
+def filter_steps(order: int, dtype: torch.dtype) -> tuple[tuple[tuple[int, float], ...], float]:
+    """The factors (m, w) of the filter of a B-spline, and its scale; see :func:`coefficients`."""
+    steps, scale = [], 1.0
+    for pole in POLES[order]:
+        m, scale = 1, scale * (1 - pole) ** 2
+        while abs(pole) ** m > torch.finfo(dtype).eps:
+            w = pole**m
+            steps.append((m, w / (1 + w * w)))
+            m, scale = 2 * m, scale * (1 + w * w)
+    return tuple(steps), scale
 
 
-@lru_cache(maxsize=32)
-def filter_matrix(order: int, n: int, padding: str, align_corners: bool) -> np.ndarray:
-    """Pixels -> spline coefficients along one axis: ``(n + 2 * margin, n)``, float64.
+# see coordinates.in_functorch: traced, its numbers would be taken for ones that may change
+filter_steps._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
-    The inverse of the matrix of spline values at whole pixels under the padding's extension.
+
+def coefficients(image: Tensor, axis: int, order: int, padding: str, align_corners: bool) -> Tensor:
+    """Pixels -> spline coefficients along one axis, which grows by ``MARGIN`` at both ends where
+    the padding is no periodic extension.
+
+    Source: Unser 1999. For every pole z the filter is (1 - z)^2 / ((1 - z S) (1 - z / S)), S being
+    a shift by one pixel: the product of (1 + w S^m) (1 + w / S^m) with w = z^m over m = 1, 2, 4,
+    ..., as many as the image's precision takes notice of, whatever its size.
     """
-    if padding in (*CONSTANT, "border"):
-        count = n + 2 * MARGIN
-        place = np.arange(count) - MARGIN
-        extend = np.eye(n)[place.clip(0, n - 1)]
-        if padding in CONSTANT:
-            extend[(place < 0) | (place >= n)] = 0
-        # beyond the margin SciPy goes on by mirroring, or for border by reflecting
-        mode = "symmetric" if padding == "border" else "reflect"
-    else:
-        count, extend = n, np.eye(n)
-        half = padding == "reflection" and not align_corners
-        mode = "wrap" if padding == "wrap" else "symmetric" if half else "reflect"
-    reach = order // 2
-    index = np.pad(np.arange(count), reach, mode=mode)  # type: ignore[call-overload]
-    values = np.zeros((count, count))
-    piece = truncated_powers(order)
-    for k in range(-reach, reach + 1):
-        # continuous at knots for order > 1: either side's piece will do
-        value = float(evaluate(piece(Fraction(k)), Fraction(k)))
-        np.add.at(values, (np.arange(count), index[reach + k : reach + k + count]), value)
-    return np.linalg.solve(values, extend)
+    steps, scale = filter_steps(order, image.dtype)
+    # along the first spatial axis, so that what is added lies together
+    image = image.movedim(axis, 2).contiguous()
+    image = _extended(image, sum(m for m, _ in steps), padding, align_corners)
+    smooth = _Smooth.apply if is_plain(image) else _smooth
+    filtered: Tensor = smooth(image, steps, scale)
+    return filtered.movedim(2, axis)
 
 
-# an operator, so that the matrix is one node of a compiled graph and is made once, when it runs
-_LIBRARY = torch.library.Library("stn", "FRAGMENT")
-_OPTIONS = "int order, int n, str padding, bool align_corners"
-_LIBRARY.define(f"spline_filter(Tensor like, {_OPTIONS}) -> Tensor")
+def _smooth(image: Tensor, steps: Sequence[tuple[int, float]], scale: float) -> Tensor:
+    """``scale`` times the image, to which for every step (m, w) w times its pixels m before and
+    after are added in turn; less the pixels at both ends that lack some of these."""
+    for m, w in steps:
+        n = image.shape[2] - 2 * m
+        sides = image.narrow(2, 0, n) + image.narrow(2, 2 * m, n)
+        image = sides.mul_(w).add_(image.narrow(2, m, n))
+    return image.mul_(scale)
 
 
-def _spline_filter(like: Tensor, order: int, n: int, padding: str, align_corners: bool) -> Tensor:
-    return torch.from_numpy(filter_matrix(order, n, padding, align_corners)).to(like)
+class _Smooth(torch.autograd.Function):
+    """:func:`_smooth`, whose gradient is the same of what is padded with zeros."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, *options: Any) -> Tensor:
+        ctx.options = options
+        return _smooth(image, *options)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        steps, _ = ctx.options
+        lost = 2 * sum(m for m, _ in steps)
+        return _Smooth.apply(_pad(grad, lost, lost), *ctx.options), None, None
 
 
-def _fake_filter(like: Tensor, order: int, n: int, padding: str, align_corners: bool) -> Tensor:
+def _extended(image: Tensor, reach: int, padding: str, align_corners: bool) -> Tensor:
+    """The image continued at both ends, by ``reach`` pixels beyond its margin (if it has one)."""
+    n = image.shape[2]
     margin = MARGIN if padding in (*CONSTANT, "border") else 0
-    return like.new_empty(n + 2 * margin, n)
+    place = torch.arange(-margin - reach, n + margin + reach, device=image.device)
+    if margin:  # beyond it SciPy goes on by mirroring, or for border by reflecting
+        beyond = Edge("reflection" if padding == "border" else "mirror", n + 2 * margin, 0)
+        place = beyond.index(place + margin)[0] - margin
+    index, inside = edge(padding, n, 0, align_corners).index(place)
+    if inside is not None:
+        image, index = _pad(image, 0, 1), torch.where(inside, index, n)
+    return image.index_select(2, index)
 
 
-_LIBRARY.impl("spline_filter", _spline_filter, "CompositeExplicitAutograd")
-torch.library.register_fake("stn::spline_filter", _fake_filter, lib=_LIBRARY)
+def _pad(image: Tensor, before: int, after: int) -> Tensor:
+    """With zeros, along the first spatial axis."""
+    return F.pad(image, [0, 0] * (image.dim() - 3) + [before, after])

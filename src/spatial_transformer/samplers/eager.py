@@ -16,6 +16,7 @@ from spatial_transformer.coordinates import (
 )
 from spatial_transformer.samplers.kernel import Kernel
 from spatial_transformer.samplers.padding import Edge, edge
+from spatial_transformer.sums import spread, total
 
 # one axis: every tap's index (B, T, M), whether it is inside (None: always), and its weight
 # (None: 1)
@@ -93,7 +94,7 @@ def sample_eager(
 
     flat = image.flatten(2)
     channels = image.shape[1]
-    flat = flat.expand(batch, -1, -1)
+    flat = spread(flat, (batch, *flat.shape[1:]))
     outside = fill if fill is not None else torch.zeros((), dtype=image.dtype, device=image.device)
     level = outside.unsqueeze(-1) if outside.dim() else outside
 
@@ -105,30 +106,31 @@ def sample_eager(
         value = value.unflatten(2, index.shape[1:])
         if ok is not None:
             ok = ok if inside is None else ok & inside.unsqueeze(1)
-            value = torch.where(ok.unsqueeze(1), value, level)
+            value = torch.where(ok.unsqueeze(1), value, spread(level, value.shape))
         if weight is not None:
-            value = value * weight.unsqueeze(1)
+            value = value * spread(weight.unsqueeze(1), value.shape)
         # a copy is no sum: that would take the sign from zeros
-        return value.squeeze(2) if kernel.copies else value.sum(dim=2)
+        return value.squeeze(2) if kernel.copies else total(value, 2)
 
     def weigh(axis: int, base: Tensor | int, inside: Tensor | None) -> Tensor:
         """Sum over the taps of this axis and of those inside it (z over y over x)."""
         if axis == 0:
             return row(base, inside)
         index, ok, weight = taps[axis]
-        total = None
+        added = None
         for k in range(index.shape[1]):
             both = inside if ok is None else ok[:, k] if inside is None else inside & ok[:, k]
             # flat index: (z * H + y) * W, so that x is added last
             step = (index[:, k] + base) * spatial[-axis]
             term = weigh(axis - 1, step, both)
             if weight is not None:
-                term = term * weight[:, k].unsqueeze(1)
-            total = term if total is None else total + term
-        assert total is not None
-        return total
+                term = term * spread(weight[:, k].unsqueeze(1), term.shape)
+            added = term if added is None else added + term
+        assert added is not None
+        return added
 
     warped = weigh(dims - 1, 0, None)
-    warped = torch.where(finite.unsqueeze(1), warped, outside.to(warped.dtype))
+    outside = spread(outside.to(warped.dtype), warped.shape)
+    warped = torch.where(finite.unsqueeze(1), warped, outside)
     warped = warped.to(result) if weighted else warped.view(result)
     return warped.unflatten(2, grid.shape[1:-1])

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from spatial_transformer.errors import OptionError
 from spatial_transformer.samplers.kernel import Kernel
+from spatial_transformer.sums import total
 
 
 class Lanczos(Kernel):
@@ -37,5 +38,5 @@ class Lanczos(Kernel):
             d = t - j
             lobe = sine * (1 - 2 * (j % 2)) / (torch.pi * torch.where(d == 0, 1, d))
             raw.append(torch.where(d == 0, torch.sinc(d), lobe) * torch.sinc(d / self.a))
-        total = torch.stack(raw).sum(dim=0)
-        return [w / total for w in raw]
+        added = total(torch.stack(raw), 0)
+        return [w / added for w in raw]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from spatial_transformer.coordinates import coordinate_dtype, half_extent
 from spatial_transformer.errors import OptionError
+from spatial_transformer.sums import broadcast
 
 
 def linearised_sample(
@@ -64,4 +65,5 @@ def linearised_sample(
         slope = torch.where(finite, slope, 0)
     step = grid.to(dtype) - grid.detach().to(dtype)  # zero, with the gradient of the grid
     step = torch.where(torch.isfinite(step), step, 0)
-    return value + (slope * step.unsqueeze(1)).sum(-1).to(value.dtype)
+    slope, step = broadcast(slope, step.unsqueeze(1))
+    return value + (slope * step).sum(-1).to(value.dtype)

@@ -1,33 +1,66 @@
-"""Families that are one product with a fixed basis: grid = G + B (theta - identity)."""
+"""Families whose control points move: grid = G + (theta - identity) B."""
 
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from contextlib import nullcontext
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from spatial_transformer.coordinates import base_grid, check_size, full_precision, is_count
+from spatial_transformer.coordinates import base_grid, check_size, is_count
 from spatial_transformer.errors import OptionError, ShapeError
 from spatial_transformer.transforms.base import Transform
 
 #: how theta speaks of control points: where they are, or how far they have moved
 CONTROLS = ("positions", "offsets")
 
-#: bases a transform keeps; networks see few sizes, and one of 512x512 takes 17 MB
-KEPT = 16
+#: devices that have float64
+FLOAT64 = ("cpu", "cuda")
 
 
-def as_control_points(points: Tensor | Sequence[Sequence[float]], dims: int) -> Tensor:
-    """``(K, dims)``, float64. Raises: OptionError."""
+def as_control_points(points: Any, dims: int) -> tuple[Tensor, float]:
+    """``(K, dims)``, float64 on the CPU, and the precision (eps) of what was given.
+
+    Raises: OptionError.
+    """
     try:
-        chosen = torch.as_tensor(points).detach().to(torch.float64)
+        plain = points.detach().cpu() if isinstance(points, Tensor) else np.asarray(points)
+        given = torch.as_tensor(plain)
+        chosen = given.to(torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise OptionError(f"control points must be (K, {dims}) numbers, got {points!r}") from error
     if chosen.dim() != 2 or chosen.shape[1] != dims:
         raise OptionError(f"control points must be (K, {dims}), got {tuple(chosen.shape)}")
-    return chosen
+    return chosen, torch.finfo(given.dtype if given.is_floating_point() else chosen.dtype).eps
+
+
+def are_flat(points: Tensor, eps: float) -> Tensor:
+    """Whether points ``(..., K, dims)`` in float64 may lie on one line (in 3-D one plane), for all
+    that coordinates of precision ``eps`` can tell: ``(...)``.
+
+    Judged by the point furthest from the line (plane) that lies nearest to all of them.
+    """
+    centred = points - points.mean(dim=-2, keepdim=True)
+    normal = torch.linalg.svd(centred, full_matrices=False)[2][..., -1, :]
+    furthest = (centred * normal.unsqueeze(-2)).sum(-1).abs().amax(-1)
+    # points are rounded some twice while they are made, and here in float64
+    rounding = 2 * eps + 8 * torch.finfo(torch.float64).eps
+    return furthest <= rounding * points.abs().amax((-1, -2))
+
+
+def in_float64(tensor: Tensor) -> Tensor:
+    """A tensor in float64; on the CPU where its device has none. (What is on the meta device has no
+    values that could be exact, and stays as it is.)"""
+    if tensor.device.type == "meta":
+        return tensor
+    return (tensor if tensor.device.type in FLOAT64 else tensor.cpu()).double()
+
+
+def as_like(constant: Tensor, tensor: Tensor) -> Tensor:
+    """A float64 constant on the CPU as ``tensor`` is, whose device may have no float64."""
+    return constant.to(tensor.dtype).to(tensor.device)
 
 
 class ControlPointTransform(Transform):
@@ -37,9 +70,11 @@ class ControlPointTransform(Transform):
     theta is (x, y) of one control point after the other, points row by row from the top left:
     their source positions (``control="positions"``) or their moves (``"offsets"``), of which zero
     is the identity. ``bound`` (normalised units) squashes the moves with bound * tanh(move/bound).
+    What the moves do to points of your own is computed in float64, on the CPU if the points are on
+    a device that has no float64 (Apple's).
 
-    A subclass gives the control points and ``_basis``. Moves enter the product rather than
-    positions, so the identity is exact.
+    A subclass gives the control points, ``_move`` and ``_move_points``. Moves enter the product
+    rather than positions, so the identity is exact.
     """
 
     def __init__(
@@ -60,7 +95,6 @@ class ControlPointTransform(Transform):
         self.control = control
         self.bound = bound
         self._control_points = points  # (K, dims), float64; no buffer: Module.half() would round it
-        self._bases: dict[tuple[object, ...], tuple[Tensor, Tensor, Tensor | None]] = {}
 
     @property
     def num_params(self) -> int:
@@ -81,79 +115,38 @@ class ControlPointTransform(Transform):
             return wide
         # a point as float32 has it (identity() has) or half precision means that point itself
         narrow = torch.float32 if theta.dtype == torch.float64 else theta.dtype
-        points = self._control_points.to(wide.device).flatten()
-        rounded = points.to(narrow).to(wide)
-        return wide + torch.where(wide.detach() == rounded, points.to(wide) - rounded, 0)
+        points = self._control_points.flatten()
+        rounded = points.to(narrow).to(wide.dtype)
+        error = as_like(points.to(wide.dtype) - rounded, wide)
+        return wide + torch.where(wide.detach() == as_like(rounded, wide), error, 0)
 
     @abstractmethod
-    def _basis(self, points: Tensor) -> Tensor:
-        """The weight of each move at each point: ``(..., M, dims)`` -> ``(..., M, K)``, float64."""
+    def _move(self, moves: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
+        """What moves ``(..., K, dims)`` do to the points of a grid: ``(..., prod(size), dims)``."""
 
-    def _covered(self, points: Tensor) -> Tensor | None:
-        """Which points the control points say anything of, ``(..., M)``; None for all."""
-        return None
+    @abstractmethod
+    def _move_points(self, moves: Tensor, points: Tensor, eps: float) -> Tensor:
+        """What moves ``(..., K, dims)`` do to points ``(..., M, dims)``: ``(..., M, dims)``.
 
-    def moves(self, theta: Tensor, points: Tensor) -> Tensor:
+        Both are float64 (see :func:`in_float64`); the points have been given in precision ``eps``.
+        """
+
+    def moves(self, theta: Tensor) -> Tensor:
         """How far theta moves each control point: ``(..., P)`` -> ``(..., K, dims)``."""
-        moves = theta.unflatten(-1, points.shape)
+        moves = theta.unflatten(-1, self._control_points.shape)
         if self.control == "positions":
-            moves = moves - points
+            moves = moves - as_like(self._control_points, theta)
         return moves if self.bound is None else self.bound * torch.tanh(moves / self.bound)
 
-    def basis(
-        self, size: tuple[int, ...], align_corners: bool, like: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """B of the output grid ``(prod(size), K)``, the control points, what is covered; as
-        ``like``. Computed once in float64, then kept (the newest ``KEPT``).
-        """
-        key = (size, align_corners, like.dtype, like.device)
-        symbolic = any(isinstance(n, torch.SymInt) for n in size)  # has no hash
-        found = None if symbolic else self._bases.get(key)
-        if found is None:
-            compiling = torch.compiler.is_compiling()
-            # inference mode's tensors are of no use to later training
-            with nullcontext() if compiling else torch.inference_mode(False):
-                found = self._make_basis(size, align_corners, like)
-            # neither a graph's nor a fake tensor may be kept
-            if not symbolic and type(found[0]) is Tensor and not compiling:
-                for oldest in list(self._bases)[: 1 - KEPT]:
-                    self._bases.pop(oldest, None)  # which another thread may have done
-                self._bases[key] = found
-        return found
-
-    def _make_basis(
-        self, size: tuple[int, ...], align_corners: bool, like: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        points = base_grid(size, align_corners, dtype=torch.float64, device="cpu").flatten(0, -2)
-        covered = self._covered(points)
-        return (
-            self._basis(points).to(like.device, like.dtype),
-            self._control_points.to(like.device, like.dtype),
-            None if covered is None else covered.to(like.device),
-        )
-
     def _grid(self, theta: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
-        basis, control, covered = self.basis(size, align_corners, theta)
         regular = base_grid(size, align_corners, dtype=theta.dtype, device=theta.device)
-        moved = self._combine(basis, self.moves(theta, control), covered)
+        moved = self._move(self.moves(theta), size, align_corners)
         return regular + moved.unflatten(-2, size)
 
     def _points(self, theta: Tensor, points: Tensor) -> Tensor:
-        where = points.double()
-        basis = self._basis(where).to(theta)
-        covered = self._covered(where)
-        return points + self._combine(
-            basis, self.moves(theta, self._control_points.to(theta)), covered
-        )
-
-    @staticmethod
-    def _combine(basis: Tensor, moves: Tensor, covered: Tensor | None) -> Tensor:
-        with full_precision(moves.device):
-            moved = basis @ moves
-        return moved if covered is None else torch.where(covered.unsqueeze(-1), moved, torch.inf)
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_bases": {}}  # cheap to make again
+        eps = torch.finfo(points.dtype).eps
+        moved = self._move_points(in_float64(self.moves(theta)), in_float64(points), eps)
+        return points + moved.to(points.dtype).to(points.device)
 
 
 def lattice_shape(shape: Sequence[int] | int | None, dims: int, default: int) -> tuple[int, ...]:

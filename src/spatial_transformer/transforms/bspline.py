@@ -5,23 +5,39 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from spatial_transformer.coordinates import on_cpu
+from spatial_transformer.cache import BASES
+from spatial_transformer.coordinates import axis, on_cpu
 from spatial_transformer.errors import OptionError
 from spatial_transformer.samplers.bspline import BSpline
-from spatial_transformer.transforms.basis import ControlPointTransform, lattice_shape
+from spatial_transformer.sums import product, spread, total
+from spatial_transformer.transforms.basis import ControlPointTransform, as_like, lattice_shape
 
 CUBIC = BSpline(3)
 
 
 def cubic_weights(x: Tensor, count: int) -> Tensor:
-    """The cubic B-splines of ``count`` control points at x in [-1, 1]: ``(...)`` -> ``(..., K)``.
+    """The cubic B-splines of ``count`` control points at x in [-1, 1]: ``(..., M)`` ->
+    ``(..., K, M)``.
 
     Control point i is at -1 + (i - 1) h with h = 2 / (count - 3): one lies beyond either edge, so
     the weights sum to one on all of [-1, 1].
     """
     spacing = 2 / (count - 3)
-    place = torch.arange(count, dtype=x.dtype, device=x.device)
-    return CUBIC((x.unsqueeze(-1) + 1) / spacing + 1 - place)
+    place = torch.arange(count, dtype=x.dtype, device=x.device).unsqueeze(-1)
+    return CUBIC((x.unsqueeze(-2) + 1) / spacing + 1 - place)
+
+
+def axis_weights(n: int, count: int, align_corners: bool, like: Tensor) -> Tensor:
+    """:func:`cubic_weights` at the pixels of an axis, ``(K, n)``, of the dtype and on the device of
+    ``like``."""
+
+    def make() -> tuple[Tensor]:
+        x = axis(n, align_corners, dtype=torch.float64, device="cpu")
+        return (as_like(cubic_weights(x, count), like),)
+
+    if torch.compiler.is_compiling():
+        return make()[0]
+    return BASES.get(("bspline", n, count, align_corners, like.dtype, like.device), make)[0]
 
 
 class BSplineDeformation(ControlPointTransform):
@@ -30,7 +46,8 @@ class BSplineDeformation(ControlPointTransform):
     Source: Rueckert et al. 1999; an instance of the paper's M_theta B (section 3.2).
     Convention: normalised coordinates; theta is described by ``control``, see
     :class:`ControlPointTransform`. The control points do not lie on the deformed image, they pull
-    at it; the outermost lie beyond its edges.
+    at it; the outermost lie beyond its edges. A grid is made along one axis after the other, so no
+    basis of all its points is kept.
 
     Args:
         shape: control points, (rows, columns) or (planes, rows, columns), each at least 4;
@@ -62,9 +79,23 @@ class BSplineDeformation(ControlPointTransform):
         points = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1).flatten(0, -2)
         super().__init__(points, dims=dims, control=control, bound=bound)
 
-    def _basis(self, points: Tensor) -> Tensor:
-        weights = cubic_weights(points[..., -1], self.shape[0])
-        for k, n in enumerate(self.shape[1:], start=2):
-            weights = weights.unsqueeze(-1) * cubic_weights(points[..., -k], n).unsqueeze(-2)
-            weights = weights.flatten(-2)
-        return weights
+    def _move(self, moves: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
+        *outer, last = (
+            axis_weights(n, count, align_corners, moves)
+            for n, count in zip(size, self.shape, strict=True)
+        )
+        # along x, y and z: (..., dims, [planes,] rows, columns) -> (..., dims, prod(size))
+        moved = product(moves.transpose(-1, -2).unflatten(-1, self.shape), last)
+        for weights in reversed(outer):
+            moved = product(weights.T, moved).flatten(-2)
+        return moved.transpose(-1, -2)
+
+    def _move_points(self, moves: Tensor, points: Tensor, eps: float) -> Tensor:
+        rows = moves.transpose(-1, -2).unflatten(-1, self.shape).flatten(-self.dims - 1, -2)
+        x, *others = points.unbind(-1)
+        moved = product(rows, cubic_weights(x, self.shape[-1]))
+        for k, coordinate in enumerate(others, start=2):
+            moved = moved.unflatten(-2, (-1, self.shape[-k]))
+            weights = cubic_weights(coordinate, self.shape[-k]).unsqueeze(-3)
+            moved = total(moved * spread(weights, moved.shape), -2)
+        return moved.transpose(-1, -2)

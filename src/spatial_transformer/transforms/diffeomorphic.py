@@ -57,8 +57,7 @@ class Diffeomorphic(BSplineDeformation):
 
     def displacement(self, theta: Tensor) -> Tensor:
         """exp(v) - id on the integration grid: ``(..., P)`` -> ``(..., dims, *resolution)``."""
-        basis, control, _ = self.basis(self.resolution, True, theta)
-        velocity = self._combine(basis, self.moves(theta, control), None)
+        velocity = self._move(self.moves(theta), self.resolution, True)
         regular = base_grid(self.resolution, True, dtype=theta.dtype, device=theta.device)
         regular = regular.flatten(0, -2)
         moved = velocity / 2**self.steps

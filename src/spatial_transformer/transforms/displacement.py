@@ -10,6 +10,7 @@ from spatial_transformer.coordinates import base_grid, check_flag, check_size, h
 from spatial_transformer.errors import OptionError
 from spatial_transformer.samplers.bilinear import Bilinear
 from spatial_transformer.samplers.eager import sample_eager
+from spatial_transformer.sums import spread
 from spatial_transformer.transforms.base import Transform
 
 UNITS = ("normalised", "pixels")
@@ -20,8 +21,8 @@ def read_field(field: Tensor, points: Tensor, align_corners: bool) -> Tensor:
     dims = points.shape[-1]
     lead = torch.broadcast_shapes(field.shape[: -dims - 1], points.shape[:-2])
     count, (depth, *shape) = math.prod(lead), field.shape[-dims - 1 :]  # no -1: they may be empty
-    flat = field.expand(*lead, depth, *shape).reshape(count, depth, *shape)
-    where = points.expand(*lead, *points.shape[-2:]).reshape(
+    flat = spread(field, (*lead, depth, *shape)).reshape(count, depth, *shape)
+    where = spread(points, (*lead, *points.shape[-2:])).reshape(
         count, *(1,) * (dims - 1), *points.shape[-2:]
     )
     read = sample_eager(flat, where, Bilinear(), "border", None, align_corners)

@@ -5,9 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from spatial_transformer.coordinates import full_precision, on_cpu
+from spatial_transformer.coordinates import on_cpu
 from spatial_transformer.errors import OptionError, ShapeError
+from spatial_transformer.sums import product
 from spatial_transformer.transforms.base import Transform
+from spatial_transformer.transforms.basis import as_like
 from spatial_transformer.transforms.matrix import project
 
 
@@ -70,8 +72,8 @@ class LinearBasis(Transform):
         if constant.shape != (rows, width):
             raise ShapeError(f"constant must be ({rows}, {width}), got {tuple(constant.shape)}")
         # no buffers: Module.half() would round them
-        self._parameters_to_matrix = parameters.detach().double()
-        self._constant = constant.detach().double()
+        self._parameters_to_matrix = parameters.detach().cpu().double()
+        self._constant = constant.detach().cpu().double()
         self._identity = self._find_identity() if identity is None else identity.detach().float()
         if self._identity.shape != (self.num_params,):
             raise ShapeError(
@@ -79,26 +81,31 @@ class LinearBasis(Transform):
             )
 
     def _features(self, points: Tensor) -> Tensor:
-        dtype = points.dtype
+        """In the precision that they are computed in, a module's in that of its weights."""
         if isinstance(self.features, nn.Module):
-            weight = next(self.features.parameters(), points)
-            points = points.to(weight.dtype)
-        return self.features(points).to(dtype)
+            points = points.to(next(self.features.parameters(), points).dtype)
+        return self.features(points)
 
     def _find_identity(self) -> Tensor:
         points = _probe(self.dims).double()
         with torch.no_grad():
             features = self._features(points)
+        eps = torch.finfo(features.dtype).eps
+        features = features.double()
         wanted = homogeneous_features(points) if self.projective else points
         columns = torch.einsum("prk,mk->mrp", self._parameters_to_matrix, features)
         offset = torch.einsum("rk,mk->mr", self._constant, features)
         system, right = columns.flatten(0, 1), (wanted - offset).flatten()
-        theta = torch.linalg.lstsq(system, right, driver="gelsd").solution
+        # features that differ by rounding alone are one
+        rounding = eps * max(system.shape)
+        theta = torch.linalg.lstsq(system, right, rcond=rounding, driver="gelsd").solution
         if (system @ theta - right).abs().max() > 1e-5:
             raise OptionError(
                 "no theta of this basis is the identity: give identity= (the theta to start from)"
             )
-        return theta.float().round(decimals=6) + 0.0  # and not -0.0, which some machines find
+        # without rounding errors, which differ from machine to machine; features may be of any size
+        theta = torch.where((system * theta).abs().amax(0) < 1e-6, 0, theta)
+        return torch.tensor([float(f"{entry:.7g}") for entry in theta.tolist()]).float()
 
     @property
     def num_params(self) -> int:
@@ -108,10 +115,11 @@ class LinearBasis(Transform):
         return self._identity.clone()
 
     def _points(self, theta: Tensor, points: Tensor) -> Tensor:
-        with full_precision(theta.device):
-            matrix = torch.tensordot(theta, self._parameters_to_matrix.to(theta), dims=1)
-            matrix = matrix + self._constant.to(theta)
-            mapped = self._features(points) @ matrix.transpose(-1, -2)
+        entries = as_like(self._parameters_to_matrix, theta).flatten(1)
+        matrix = product(theta.unsqueeze(-2), entries).squeeze(-2)
+        matrix = matrix.unflatten(-1, self._constant.shape) + as_like(self._constant, theta)
+        features = self._features(points).to(theta.dtype)
+        mapped = product(matrix, features.transpose(-1, -2)).transpose(-1, -2)
         if not self.projective:
             return mapped
         return project(mapped[..., : self.dims], mapped[..., self.dims :])

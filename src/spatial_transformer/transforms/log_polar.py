@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.errors import OptionError
+from spatial_transformer.sums import broadcast
 from spatial_transformer.transforms.base import Transform
 
 RADIAL = ("log", "linear")
@@ -54,7 +55,8 @@ class LogPolar(Transform):
         else:
             radius = self.inner + part * (self.outer - self.inner)
         angle = math.pi * points[..., 1]
-        x = theta[..., :1] + radius * torch.cos(angle)
-        y = theta[..., 1:] + radius * torch.sin(angle)
+        tx, x = broadcast(theta[..., :1], radius * torch.cos(angle))
+        ty, y = broadcast(theta[..., 1:], radius * torch.sin(angle))
+        x, y = tx + x, ty + y
         rest = [points[..., 2].expand_as(x)] if self.dims == 3 else []
         return torch.stack([x, y, *rest], dim=-1)

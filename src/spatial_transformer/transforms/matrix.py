@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spatial_transformer.coordinates import axes, can_be_looked_at
 from spatial_transformer.errors import OptionError, TransformError
+from spatial_transformer.sums import broadcast
 from spatial_transformer.transforms.base import Transform
 
 Fixed = Mapping[str, float] | Mapping[int, float] | None
@@ -48,19 +49,25 @@ def grid_from_matrix(matrix: Tensor, size: tuple[int, ...], align_corners: bool)
 
     A square matrix is projective: points at or behind the horizon are infinitely far (outside).
     """
-    dims = len(size)
     coordinates = axes(size, align_corners, dtype=matrix.dtype, device=matrix.device)
-    entries = matrix.reshape(matrix.shape + (1,) * dims)
+    return _at(matrix, coordinates, len(size))
 
-    def row(k: int) -> Tensor:
-        # the constant goes to the x axis, so that only one sum has the output's size
-        total = entries.select(-dims - 2, k).select(-dims - 1, dims)
-        for j, c in enumerate(coordinates):
-            total = total + entries.select(-dims - 2, k).select(-dims - 1, j) * c
-        return total
 
-    points = torch.stack([row(k) for k in range(dims)], dim=-1)
-    return points if matrix.shape[-2] == dims else project(points, row(dims).unsqueeze(-1))
+def _at(matrix: Tensor, coordinates: Sequence[Tensor], spatial: int) -> Tensor:
+    """The matrix at coordinates, a tensor each, of which the last ``spatial`` axes are places."""
+    entries = matrix.reshape(matrix.shape + (1,) * spatial)
+    rows = []
+    for row in entries.unbind(-spatial - 2):
+        *weights, value = row.unbind(-spatial - 1)
+        # the constant goes to the x axis, so that of a grid only one sum has the output's size
+        for weight, coordinate in zip(weights, coordinates, strict=True):
+            weight, coordinate = broadcast(weight, coordinate)
+            value, weighed = broadcast(value, weight * coordinate)
+            value = value + weighed
+        rows.append(value)
+    dims = len(coordinates)
+    points = torch.stack(rows[:dims], dim=-1)
+    return points if len(rows) == dims else project(points, rows[dims].unsqueeze(-1))
 
 
 def project(points: Tensor, depth: Tensor) -> Tensor:
@@ -76,10 +83,7 @@ def project(points: Tensor, depth: Tensor) -> Tensor:
 
 def apply_matrix(matrix: Tensor, points: Tensor) -> Tensor:
     """The matrix ``(..., d, d + 1)`` (square: projective) at points ``(..., M, d)``."""
-    dims = points.shape[-1]
-    linear = (matrix[..., None, :, :dims] * points.unsqueeze(-2)).sum(-1)
-    mapped = linear + matrix[..., None, :, dims]
-    return mapped if matrix.shape[-2] == dims else project(mapped[..., :dims], mapped[..., dims:])
+    return _at(matrix, points.unbind(-1), 1)
 
 
 class MatrixTransform(Transform):

@@ -8,32 +8,36 @@ from torch import Tensor
 from spatial_transformer.coordinates import on_cpu
 from spatial_transformer.errors import OptionError
 from spatial_transformer.transforms.basis import (
-    ControlPointTransform,
+    are_flat,
     as_control_points,
     lattice,
     lattice_shape,
 )
+from spatial_transformer.transforms.dense import DenseTransform
 
 
-class PiecewiseAffine(ControlPointTransform):
+class PiecewiseAffine(DenseTransform):
     """Inside each triangle of the mesh, the affine map that takes its corners to theta's.
 
     Source: the paper's section 3.2, "piecewise affine".
     Convention: normalised coordinates; theta is described by ``control``, see
-    :class:`ControlPointTransform`. Points outside the mesh read as outside.
+    :class:`ControlPointTransform`. Points outside the mesh read as outside. Bases are kept, within
+    128 MiB; see :class:`DenseTransform`.
 
     Args:
         shape: the control lattice (rows, columns) over [-1, 1], each cell cut from its top right
             to its bottom left; (4, 4) by default. dims: 2.
         points, triangles: a mesh of your own instead: ``(K, 2)`` points and ``(T, 3)`` indices.
         control, bound: as for the thin plate spline.
-    Raises: OptionError for points or indices that are none, or a triangle without an area.
+    Raises: OptionError for points or indices that are none, or a triangle without an area, for all
+        that numbers of the points' precision can tell.
 
     >>> PiecewiseAffine((2, 3)).num_params
     12
     """
 
     name = "piecewise_affine"
+    partial = True
 
     @on_cpu
     def __init__(
@@ -52,7 +56,7 @@ class PiecewiseAffine(ControlPointTransform):
             raise OptionError(f"transform {self.name!r} works with dims=2, got dims={dims!r}")
         if points is None:
             rows, columns = lattice_shape(shape, 2, 4)
-            chosen = lattice((rows, columns))
+            chosen, eps = lattice((rows, columns)), torch.finfo(torch.float64).eps
             corner = (
                 torch.arange(rows - 1)[:, None] * columns + torch.arange(columns - 1)
             ).flatten()
@@ -60,34 +64,41 @@ class PiecewiseAffine(ControlPointTransform):
             lower = torch.stack([corner + columns + 1, corner + columns, corner + 1], dim=1)
             mesh = torch.cat([upper, lower])
         else:
-            chosen = as_control_points(points, dims)
+            chosen, eps = as_control_points(points, dims)
             mesh = _indices(triangles, len(chosen))
         super().__init__(chosen, control=control, bound=bound)
         corners = chosen[mesh]
-        # barycentric coordinates of p: inverse of [[x0 x1 x2], [y0 y1 y2], [1 1 1]] times (p, 1)
-        square = torch.cat([corners.transpose(1, 2), torch.ones(len(mesh), 1, 3).double()], dim=1)
-        if (torch.linalg.det(square).abs() < 1e-12).any():
-            raise OptionError("a triangle of the mesh has no area")
-        self._mesh = mesh
-        self._to_barycentric = torch.linalg.inv(square)
+        flat = are_flat(corners, eps).nonzero().flatten().tolist()
+        if flat:
+            raise OptionError(
+                f"triangle {flat[0]} of the mesh has no area, for all that numbers of its points' "
+                f"precision can tell: {corners[flat[0]].tolist()}"
+            )
+        # from a point's offset to the first corner to its barycentric coordinates to the others
+        sides = (corners[:, 1:] - corners[:, :1]).transpose(1, 2)
+        self.constants = (chosen, mesh, torch.linalg.inv(sides))
 
-    def _barycentric(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """The triangle each point is in (or nearest to) and its coordinates in it."""
-        padded = torch.cat([points, torch.ones_like(points[..., :1])], dim=-1)
-        inverse = self._to_barycentric.to(points.device)
-        every = torch.einsum("tij,...mj->...mti", inverse, padded)
-        which = every.detach().amin(dim=-1).argmax(dim=-1)
-        index = which[..., None, None].expand(*which.shape, 1, 3)
-        return which, every.gather(-2, index).squeeze(-2)
+    @staticmethod
+    def _weigh(points: Tensor, eps: float, *constants: Tensor) -> tuple[Tensor, ...]:
+        control, mesh, inverse = constants
+        first = control[mesh[:, 0]]
+        with torch.no_grad():  # which triangle each point is in, or nearest to
+            every = _barycentric(points.unsqueeze(-2), first, inverse)
+            which = every.amin(dim=-1).argmax(dim=-1)
+        weights = _barycentric(points, first[which], inverse[which])
+        empty = weights.new_zeros(*weights.shape[:-1], len(control))
+        basis = empty.scatter(-1, mesh[which], weights).transpose(-1, -2)
+        # rounding may have put what is on an edge to either side of it
+        scale = points.detach().abs().amax(-1).clamp(min=1)
+        rounding = 8 * eps * inverse.abs().sum((-1, -2))[which] * scale
+        return basis, weights.detach().amin(dim=-1) >= -rounding
 
-    def _basis(self, points: Tensor) -> Tensor:
-        which, weights = self._barycentric(points)
-        nodes = self._mesh.to(points.device)[which]
-        empty = weights.new_zeros(*weights.shape[:-1], len(self._control_points))
-        return empty.scatter(-1, nodes, weights)
 
-    def _covered(self, points: Tensor) -> Tensor:
-        return self._barycentric(points.detach())[1].amin(dim=-1) >= -1e-9
+def _barycentric(points: Tensor, first: Tensor, inverse: Tensor) -> Tensor:
+    """Barycentric coordinates of points ``(..., 2)`` in triangles: ``(..., 3)``."""
+    offset = (points - first).unsqueeze(-2)
+    second, third = (inverse * offset).sum(-1).unbind(-1)
+    return torch.stack([1 - second - third, second, third], dim=-1)
 
 
 def _indices(triangles: Tensor | Sequence[Sequence[int]] | None, count: int) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.errors import ShapeError
+from spatial_transformer.sums import mean
 from spatial_transformer.transforms.base import Transform
 
 
@@ -19,13 +20,13 @@ def out_of_frame(grid: Tensor, margin: float = 0.0) -> Tensor:
     """
     beyond = (grid.abs() - (1 + margin)).clamp(min=0)
     beyond = torch.where(torch.isfinite(grid), beyond, 0)
-    return beyond.square().sum(-1).flatten(1).mean(dim=1)
+    return mean(beyond.square().sum(-1).flatten(1), 1)
 
 
 def outside_fraction(grid: Tensor) -> Tensor:
     """Which part of the grid's points lies outside [-1, 1] (or is not finite): ``(B,)``."""
     inside = (grid.abs() <= 1).all(dim=-1)
-    return 1 - inside.flatten(1).float().mean(dim=1)
+    return 1 - mean(inside.flatten(1).float(), 1)
 
 
 def jacobian_determinant(grid: Tensor) -> Tensor:
@@ -47,7 +48,7 @@ def jacobian_penalty(grid: Tensor, floor: float = 0.0) -> Tensor:
     """
     determinant, known = _determinant(grid)
     fold = torch.where(known, (floor - determinant).clamp(min=0), 0)
-    return fold.flatten(1).mean(dim=1)
+    return mean(fold.flatten(1), 1)
 
 
 def bending_energy(grid: Tensor) -> Tensor:
@@ -68,7 +69,7 @@ def bending_energy(grid: Tensor) -> Tensor:
                 second = (second.narrow(axis, 1, n) - second.narrow(axis, 0, n)) / step
                 known = known.narrow(axis, 1, n) & known.narrow(axis, 0, n)
             squares = torch.where(known, second, 0).square().sum(-1)
-            total = total + (1 if i == j else 2) * squares.flatten(1).mean(dim=1)
+            total = total + (1 if i == j else 2) * mean(squares.flatten(1), 1)
     return total
 
 

@@ -35,7 +35,7 @@ def _places(transform: Transform, theta: Tensor) -> tuple[Tensor, Tensor] | None
     if not isinstance(transform, ControlPointTransform) or transform.dims != 2:
         return None
     points = transform.control_points.float()
-    return points, points + transform.moves(theta, points)
+    return points, points + transform.moves(theta)
 
 
 def draw_theta(theta: Tensor, transform: Transform, *, title: str = "") -> Figure:

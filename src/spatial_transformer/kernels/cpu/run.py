@@ -12,6 +12,7 @@ from spatial_transformer.kernels.cpu import load
 from spatial_transformer.kernels.cpu.load import Plan, function
 from spatial_transformer.kernels.layout import is_channels_last
 from spatial_transformer.kernels.shapes import check_shapes
+from spatial_transformer.sums import total
 
 #: the highest instruction set to use, of those there are: a place in ``load.SETS``
 LEVEL = load.highest_set()
@@ -200,7 +201,7 @@ def backward(
         to_maps = torch.empty((batch, *maps.shape[1:]), dtype=call.dtype)
     call.backward(call.plan, *map(_pointer, (stored, wide, values, stored_grad, to_image, to_maps)))
     if to_maps is not None and grid and call.shape[0] != maps.shape[0]:
-        to_maps = to_maps.unflatten(0, (maps.shape[0], -1)).sum(1)
+        to_maps = total(to_maps.unflatten(0, (maps.shape[0], -1)), 1)
     return (
         None if to_image is None else _cast(to_image, image.dtype),
         None if to_maps is None else _cast(to_maps, maps.dtype),

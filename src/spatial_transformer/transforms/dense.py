@@ -1,0 +1,143 @@
+"""Families with a basis of their own, a number for every control point and pixel; it is kept."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from spatial_transformer.cache import BASES
+from spatial_transformer.coordinates import base_grid
+from spatial_transformer.samplers.check import is_exporting
+from spatial_transformer.sums import product
+from spatial_transformer.transforms.basis import ControlPointTransform, as_like
+
+#: points of which a basis is made at a time: what goes into it takes several times its memory
+PIECE = 2**14
+
+
+class DenseTransform(ControlPointTransform):
+    """A :class:`ControlPointTransform` whose basis has no structure that would make it small.
+
+    The basis of a grid is made in float64 and kept for the next grid of that size; it takes 4 bytes
+    a control point and pixel (8 in float64). All transforms of a process together keep the newest
+    of them, of 128 MiB (``spatial_transformer.cache.BASES.limit``, which may be set). A larger one
+    is made anew each time.
+
+    A subclass defines ``_weigh``, and in ``constants`` what it is made of.
+    """
+
+    #: float64 or whole numbers on the CPU, the control points first
+    constants: tuple[Tensor, ...]
+    #: whether there are points that the control points say nothing of
+    partial: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        FAMILIES[_name(cls)] = cls
+
+    @staticmethod
+    @abstractmethod
+    def _weigh(points: Tensor, eps: float, *constants: Tensor) -> tuple[Tensor, ...]:
+        """The weight of each move at points ``(..., M, dims)`` of precision ``eps``:
+        ``(..., K, M)``.
+        A ``partial`` family's second result is which points are covered, ``(..., M)``."""
+
+    def _move(self, moves: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
+        like = torch.empty(0, dtype=moves.dtype, device=moves.device)
+        options = (size, align_corners, like)
+        if is_exporting():  # an exported graph has no operators of ours
+            basis = _make_basis(type(self), self.constants, *options)
+        elif torch.compiler.is_compiling():
+            name, constants = _name(type(self)), list(self.constants)
+            basis = torch.ops.stn.control_basis(name, constants, *options)
+        else:
+            basis = _keep_basis(type(self), self.constants, *options)
+        return _blend(moves, *basis)
+
+    def _move_points(self, moves: Tensor, points: Tensor, eps: float) -> Tensor:
+        constants = (
+            as_like(c, points) if c.is_floating_point() else c.to(points.device)
+            for c in self.constants
+        )
+        return _blend(moves, *self._weigh(points, eps, *constants))
+
+
+FAMILIES: dict[str, type[DenseTransform]] = {}
+
+
+def _name(family: type[DenseTransform]) -> str:
+    return f"{family.__module__}.{family.__qualname__}"
+
+
+def _blend(moves: Tensor, basis: Tensor, covered: Tensor | None = None) -> Tensor:
+    """Moves ``(..., K, dims)``, weighed by a basis ``(..., K, M)``: ``(..., M, dims)``."""
+    moved = product(moves.transpose(-1, -2), basis).transpose(-1, -2)
+    return moved if covered is None else torch.where(covered.unsqueeze(-1), moved, torch.inf)
+
+
+def _make_basis(
+    family: type[DenseTransform],
+    constants: Sequence[Tensor],
+    size: tuple[int, ...],
+    align_corners: bool,
+    like: Tensor,
+) -> tuple[Tensor, ...]:
+    """The basis of a grid, of the dtype and on the device of ``like``."""
+    points = base_grid(size, align_corners, dtype=torch.float64, device="cpu").flatten(0, -2)
+    pieces = [points] if is_exporting() else points.split(PIECE)
+    eps = torch.finfo(torch.float64).eps
+    made = [
+        tuple(
+            as_like(t, like) if t.is_floating_point() else t.to(like.device)
+            for t in family._weigh(piece, eps, *constants)
+        )
+        for piece in pieces
+    ]
+    return tuple(torch.cat(parts, dim=-1) for parts in zip(*made, strict=True))
+
+
+def _keep_basis(
+    family: type[DenseTransform],
+    constants: Sequence[Tensor],
+    size: tuple[int, ...],
+    align_corners: bool,
+    like: Tensor,
+) -> tuple[Tensor, ...]:
+    """:func:`_make_basis`, or what it has made before."""
+    # the constants are kept too: then no others can come to have their addresses
+    addresses = tuple(c.data_ptr() for c in constants)
+    key = (family, addresses, size, align_corners, like.dtype, like.device)
+    kept = BASES.get(
+        key, lambda: (*_make_basis(family, constants, size, align_corners, like), *constants)
+    )
+    return kept[: len(kept) - len(constants)]
+
+
+# one node of a compiled graph, for any size; what it returns is the graph's own, to be written over
+_LIBRARY = torch.library.Library("stn", "FRAGMENT")
+_OPTIONS = "SymInt[] size, bool align_corners, Tensor like"
+_LIBRARY.define(f"control_basis(str family, Tensor[] constants, {_OPTIONS}) -> Tensor[]")
+
+
+def _control_basis(
+    family: str, constants: list[Tensor], size: list[int], align_corners: bool, like: Tensor
+) -> list[Tensor]:
+    kept = _keep_basis(FAMILIES[family], constants, tuple(size), align_corners, like)
+    return [t.clone() for t in kept]
+
+
+def _fake_basis(
+    family: str, constants: list[Tensor], size: list[int], align_corners: bool, like: Tensor
+) -> list[Tensor]:
+    count = math.prod(size)
+    basis = like.new_empty(constants[0].shape[0], count)
+    if not FAMILIES[family].partial:
+        return [basis]
+    return [basis, like.new_empty(count, dtype=torch.bool)]
+
+
+_LIBRARY.impl("control_basis", _control_basis, "CompositeExplicitAutograd")
+torch.library.register_fake("stn::control_basis", _fake_basis, lib=_LIBRARY)
