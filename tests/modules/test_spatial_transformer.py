@@ -149,6 +149,19 @@ def test_copies_pickles_and_states():
         assert torch.equal(other(image), wanted)
 
 
+@pytest.mark.parametrize("name", ["fully_connected", "convolutional"])
+def test_a_state_loaded_before_the_first_image_is_of_its_size(name):
+    net, other = (stn.SpatialTransformer(name, "affine") for _ in range(2))
+    net(torch.rand(2, 1, 28, 28))
+    other.load_state_dict(net.state_dict())
+    with pytest.raises(ShapeError, match="this localisation network is for images of one size"):
+        copy.deepcopy(other)(torch.rand(2, 1, 36, 36))
+    other(torch.rand(2, 1, 28, 28))
+    for a, b in zip(net.modules(), other.modules(), strict=True):
+        if isinstance(a, nn.Linear):
+            assert a.in_features == b.in_features == b.weight.shape[1]
+
+
 def test_mismatch_of_network_and_transform_is_told_at_once():
     net = stn.make_localisation(LOCALISATION, "attention")
     with pytest.raises(ShapeError, match="predicts 3 parameters, but transform 'affine' takes 6"):

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from spatial_transformer.coordinates import full_precision, is_count
 from spatial_transformer.errors import DTypeError, OptionError
 from spatial_transformer.evaluating import evaluating
-from spatial_transformer.localisation.layers import Linear
+from spatial_transformer.localisation.layers import LazilySized, Linear
 from spatial_transformer.transforms import Transform, as_transform
 
 
@@ -29,19 +29,16 @@ class IdentityLinear(Linear):
         return super().forward(features.to(self.weight.dtype))
 
 
-class LazyIdentityLinear(nn.LazyLinear):
+class LazyIdentityLinear(LazilySized):
     """:class:`IdentityLinear` whose input width is known at the first batch."""
 
-    cls_to_become = IdentityLinear  # type: ignore[assignment]
+    cls_to_become = IdentityLinear
+    forward = IdentityLinear.forward
 
     def __init__(self, transform: Transform, count: int) -> None:
         super().__init__(count * transform.num_params)
         # kept out of the submodules: it is not a part of the network
         object.__setattr__(self, "transform", transform)
-
-    def forward(self, features: Tensor) -> Tensor:
-        # the first batch has made it one, but found this method before
-        return IdentityLinear.forward(self, features)  # type: ignore[arg-type]
 
     def reset_parameters(self) -> None:
         if not self.has_uninitialized_params() and self.in_features != 0:

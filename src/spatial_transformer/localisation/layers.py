@@ -56,11 +56,22 @@ class Linear(nn.Linear):
         return super().forward(features)
 
 
-class LazyLinear(nn.LazyLinear):
-    """:class:`Linear`, to be followed by a rectifier, whose input's width is that of the first
-    batch."""
+class LazilySized(nn.LazyLinear):
+    """:class:`Linear` whose input's width is that of the first batch, or of a state loaded before
+    it."""
 
     cls_to_become = Linear  # type: ignore[assignment]
+    # the first batch has made it one, but found this method before
+    forward = Linear.forward  # type: ignore[assignment]
+
+    def initialize_parameters(self, features: Tensor) -> None:  # type: ignore[override]
+        if not self.has_uninitialized_params():  # torch 2.6 leaves it at 0 where a state was loaded
+            self.in_features = self.weight.shape[1]
+        super().initialize_parameters(features)
+
+
+class LazyLinear(LazilySized):
+    """:class:`LazilySized`, to be followed by a rectifier."""
 
     def reset_parameters(self) -> None:
         _start(self)
