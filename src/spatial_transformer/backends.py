@@ -43,6 +43,8 @@ def resolve_backend(backend: str, image: Tensor, kernel: Kernel, fill: Tensor | 
         )
     if backend in ("eager", "reference"):
         return backend
+    if backend == "auto" and torch.jit.is_tracing():
+        return "eager"  # what is traced is loaded by processes that do not have our operators
     use = ("triton" if image.is_cuda else "cpu") if backend == "auto" else backend
     lacking = _lacking(use, image, kernel, fill)
     if lacking is None:

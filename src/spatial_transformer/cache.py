@@ -1,13 +1,28 @@
 """Tensors that are kept to be used again, within a number of bytes."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 
 import torch
 from torch import Tensor
 
 Entry = tuple[Tensor, ...]
+
+
+@contextmanager
+def constants() -> Iterator[None]:
+    """A context for what is kept: torch.jit.trace does not record how it is made, nor is it of
+    inference mode, whose tensors are of no use to later training."""
+    tracing = torch._C._get_tracing_state()
+    trace = torch._C._set_tracing_state  # type: ignore[attr-defined]
+    trace(None)
+    try:
+        with torch.inference_mode(False):
+            yield
+    finally:
+        trace(tracing)
 
 
 class ByteCache:
@@ -35,7 +50,7 @@ class ByteCache:
             if key in self._entries:
                 self._entries.move_to_end(key)
                 return self._entries[key]
-        with torch.inference_mode(False):  # whose tensors are of no use to later training
+        with constants():
             entry = make()
         # neither what stands for tensors, where they are traced, nor what takes no memory
         if all(type(t) is Tensor and not t.is_meta for t in entry):

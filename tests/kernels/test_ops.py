@@ -137,14 +137,19 @@ def test_subclasses_go_by_way_of_the_dispatcher():
     assert isinstance(warped, Mine)
 
 
-def test_a_trace_holds_the_operator():
-    image, theta, _ = case()
-    traced = torch.jit.trace(
-        lambda image, theta: stn.warp(image, theta, "affine"), (image.detach(), theta.detach())
-    )
+def test_a_trace_holds_the_operator_of_a_backend_that_was_named():
+    image, theta, _ = (tensor.detach() for tensor in case())
+
+    def trace(backend):
+        return torch.jit.trace(
+            lambda image, theta: stn.warp(image, theta, "affine", backend=backend), (image, theta)
+        )
+
+    traced = trace("cpu")
     assert "stn::warp_matrix" in str(traced.graph)
-    other = theta.detach() + 0.1
-    assert torch.equal(traced(image.detach(), other), stn.warp(image.detach(), other, "affine"))
+    assert "stn::" not in str(trace("auto").graph)  # tests/export/test_trace.py
+    other = theta + 0.1
+    assert torch.equal(traced(image, other), stn.warp(image, other, "affine"))
 
 
 def test_batched_gradients_and_negated_images_go_by_way_of_the_dispatcher():

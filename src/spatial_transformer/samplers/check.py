@@ -13,7 +13,10 @@ from spatial_transformer.errors import DTypeError, OptionError, ShapeError
 
 
 def is_exporting() -> bool:
-    """Whether torch.export traces, rather than torch.compile."""
+    """Whether a graph for processes without our operators is traced, by torch.export or
+    torch.jit.trace, rather than torch.compile's."""
+    if torch.jit.is_tracing():
+        return True
     return torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
 
 

@@ -48,7 +48,7 @@ class DenseTransform(ControlPointTransform):
     def _move(self, moves: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
         like = torch.empty(0, dtype=moves.dtype, device=moves.device)
         options = (size, align_corners, like)
-        if is_exporting():  # an exported graph has no operators of ours
+        if is_exporting() and not torch.jit.is_tracing():  # which has no operators of ours
             basis = _make_basis(type(self), self.constants, *options)
         elif torch.compiler.is_compiling():
             name, constants = _name(type(self)), list(self.constants)
