@@ -52,6 +52,11 @@ def run(path, *inputs):
     return session.run(None, {n: t.numpy() for n, t in zip(names, inputs, strict=True)})
 
 
+def operators(path):
+    """The kinds of nodes of a model."""
+    return {node.op_type for node in onnx.load(path).graph.node}
+
+
 def perturbed(config):
     """A network that has left the identity."""
     model = build_model(config)
@@ -131,11 +136,30 @@ class TestWarps:
         export_onnx(
             Warp("affine", 4), file, [torch.rand(2, 1, 8, 8), torch.zeros(2, 6)], dynamic={}
         )
-        with pytest.raises(ExportError, match=r"does not run on \(3, 1, 8, 8\), \(3, 6\): "):
+        with pytest.raises(
+            ExportError, match=r"does not run with inputs of \(3, 1, 8, 8\), \(3, 6\): "
+        ):
             export_onnx(
                 Warp("affine", 4), file, [torch.rand(2, 1, 8, 8), torch.zeros(2, 6)], dynamic={},
                 more=[[torch.rand(3, 1, 8, 8), torch.zeros(3, 6)]],
             )  # fmt: skip
+
+    @pytest.mark.parametrize("opset", [18, 21, 25])
+    @pytest.mark.parametrize("kernel", ["bilinear", "nearest"])
+    def test_an_opset_of_choice(self, opset, kernel, digits, tmp_path):
+        if opset > onnx.defs.onnx_opset_version():
+            pytest.skip(f"onnx {onnx.__version__} does not know opset {opset}")
+        module = Warp("affine", kernel=kernel, padding="border")
+        file = tmp_path / "warp.onnx"
+        assert export_warp(module, file, images=digits, opset=opset) <= 1e-5
+        model = onnx.load(file)
+        onnx.checker.check_model(model, full_check=True)
+        assert [o.version for o in model.opset_import if o.domain == ""] == [opset]
+        assert ("GridSample" in operators(file)) == (kernel == "bilinear")
+        theta = stn.Affine().identity() + 0.1 * torch.randn(3, 6)
+        (found,) = run(file, digits[:3, :, 5:], theta)
+        wanted = module(digits[:3, :, 5:], theta).numpy()
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
 
     def test_antialias_by_a_number_of_points(self, digits, tmp_path):
         module = Warp("affine", 14, antialias=2)
@@ -174,6 +198,28 @@ class TestNetworks:
             wanted = model(digits[:3], return_warped=True)
         for a, b in zip(torch.load(found), wanted, strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
+
+    @pytest.mark.parametrize("file", ["digits.onnx", "digits.pt2"])
+    def test_files_hold_no_examples(self, file, data_root, tmp_path):
+        images, _ = next(make_dataset("r").fixed("test", data_root=data_root))
+        model = perturbed(self.CONFIG)
+        export_network(model, tmp_path / file, images[:16])
+        weights = sum(p.numel() * p.element_size() for p in model.parameters())
+        assert weights < (tmp_path / file).stat().st_size < 2 * weights + 100_000
+
+    def test_files_hold_of_a_buffer_what_is_the_modules(self, tmp_path):
+        class Shifted(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.register_buffer("shift", torch.rand(1_000_000)[:8])
+                self.scale = torch.rand(1_000_000)[8:16]
+
+            def forward(self, image):
+                return self.scale * image + self.shift
+
+        file = tmp_path / "shifted.pt2"
+        assert export_module(Shifted(), file, [torch.rand(10_000, 8)[:4]]) == 0
+        assert file.stat().st_size < 50_000
 
     def test_the_example_needs_no_torch(self, tiny, tmp_path):
         model = build_model(ModelConfig("st_fcn", in_shape=(1, 42, 42), size=28))
@@ -234,21 +280,22 @@ class TestErrors:
         from spatial_transformer.export import sampling
 
         right = sampling.sample_exported
-
-        def wrong(image, *rest):
-            return right(image, *rest) + 1e-4
-
-        key = torch.ops.stn.warp_matrix.default
-        monkeypatch.setitem(
-            sampling.DECOMPOSITIONS, key,
-            lambda image, matrix, size, *o: wrong(
-                image, sampling.grid_from_matrix(matrix, tuple(size), o[-2]), *o
-            ),
-        )  # fmt: skip
+        monkeypatch.setattr(
+            sampling, "sample_exported", lambda *given, **options: right(*given, **options) + 1e-4
+        )
         for name in ("w.onnx", "w.pt2"):
             with pytest.raises(ExportError, match="it differs by 0.0001.*nothing was written"):
                 export_warp(Warp("affine"), tmp_path / name)
         assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("opset", [17, 13, 99, 20.0, True, "20"])
+    def test_opsets_that_cannot_be_written(self, opset, tmp_path):
+        with pytest.raises(OptionError, match=rf"opset must be 18 to \d\d \(.*\), got {opset!r}"):
+            export_onnx(nn.Linear(8, 2), tmp_path / "n.onnx", [torch.rand(2, 8)], opset=opset)
+
+    def test_the_opset_of_another_file(self, tmp_path):
+        with pytest.raises(OptionError, match="opset=18 is for ONNX files"):
+            export_module(nn.Linear(8, 2), tmp_path / "n.pt2", [torch.rand(2, 8)], opset=18)
 
     @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
     def test_packages_are_named(self, package, monkeypatch, tmp_path):

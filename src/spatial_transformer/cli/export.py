@@ -30,11 +30,18 @@ def export(
     output_size: Annotated[
         int | None, typer.Option(min=1, help="Of a bare transform, in pixels; else the input's.")
     ] = None,
+    opset: Annotated[
+        int | None, typer.Option(help="Of an ONNX file: 18 to 25; 20 if not given.")
+    ] = None,
+    grid_sample: Annotated[
+        bool, typer.Option(help="May use GridSample, which not every run time has; else gathers.")
+    ] = True,
     data_root: DataRoot = None,
     context: typer.Context = None,  # type: ignore[assignment]
 ) -> None:
     """Write a trained network, or the bare warp (image, theta) -> image of a transform, for other
-    run times. The file is checked first: an ONNX file against ONNX Runtime, to 1e-5.
+    run times. The file is checked first, at several sizes: an ONNX file against ONNX Runtime, to
+    1e-5.
 
     Batch (of a bare warp also channels and size) are dynamic. A network's outputs are scores and,
     with a transformer, warped and theta.
@@ -46,6 +53,8 @@ def export(
         stn export thin_plate_spline --sampler bicubic --padding border --out warp.onnx
 
         stn export runs/table1/rts--st_cnn_affine--seed0 --out digits.pt2
+
+        stn export affine --dims 3 --no-grid-sample --opset 18 --out volumes.onnx
     """
     import json
 
@@ -61,7 +70,10 @@ def export(
         transform = make_transform(what, dims=dims)
         warp = Warp(transform, output_size, kernel=sampler, padding=padding, fill=fill)
         images = None if input_size is None else torch.rand(4, 2, *(input_size,) * dims)
-        difference = export_warp(warp, out, images=images, fixed_size=input_size is not None)
+        difference = export_warp(
+            warp, out, images=images, fixed_size=input_size is not None, opset=opset,
+            grid_sample=grid_sample,
+        )  # fmt: skip
     else:
         sources = {p: context.get_parameter_source(p) for p in OF_WARPS}
         given = [p for p, source in sources.items() if source and source.name != "DEFAULT"]
@@ -72,7 +84,9 @@ def export(
         images, _ = next(make_dataset(found.dataset).fixed("test", data_root=data_root))
         labels = [str(k) for k in range(found.config.classes)]
         about = {"name": found.name, "dataset": found.dataset, "labels": json.dumps(labels)}
-        difference = export_network(found.model, out, images[:64], metadata=about)
+        difference = export_network(
+            found.model, out, images[:64], metadata=about, opset=opset, grid_sample=grid_sample
+        )
     say(
         f"wrote {out}: {out.stat().st_size / 1e6:.2f} MB, largest difference {difference:.1e}",
     )

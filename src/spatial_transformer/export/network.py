@@ -37,8 +37,11 @@ def export_network(
     images: Tensor,
     *,
     metadata: Mapping[str, str] | None = None,
+    opset: int | None = None,
+    grid_sample: bool = True,
 ) -> float:
-    """Write a classifier as ``.onnx`` or ``.pt2``, checked on ``images``; the batch is dynamic.
+    """Write a classifier as ``.onnx`` or ``.pt2``, checked on ``images``, in batches of their
+    number and of others.
 
     Its input is ``image``; its outputs are ``scores`` and, with a transformer, ``warped`` and
     ``theta``.
@@ -46,6 +49,7 @@ def export_network(
     Args:
         images: ``(B, *in_shape)``, 2 or more, of the kind that it is trained on.
         metadata: kept in an ONNX file.
+        opset, grid_sample: as :func:`export_module`.
     Returns: the largest difference found.
     Raises: as :func:`export_module`.
     """
@@ -54,4 +58,7 @@ def export_network(
         module, names = Seen(model), ["scores", "warped", "theta"]
     else:
         module, names = Scores(model), ["scores"]
-    return export_module(module, path, [images], outputs=names, metadata=metadata)
+    return export_module(
+        module, path, [images], outputs=names, metadata=metadata, opset=opset,
+        grid_sample=grid_sample,
+    )  # fmt: skip

@@ -5,8 +5,8 @@ import inspect
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +16,44 @@ from torch.export import Dim, ExportedProgram
 from torch.nn.parameter import is_lazy
 
 from spatial_transformer.errors import ExportError, OptionError, SpatialTransformerError
-from spatial_transformer.export.sampling import DECOMPOSITIONS
+from spatial_transformer.export.check import (
+    BATCH,
+    Dynamic,
+    as_tuple,
+    cases,
+    check_axes,
+    compare,
+    reason_of,
+    smallest,
+)
+from spatial_transformer.export.sampling import ALL_DIMS, decompositions
 from spatial_transformer.files import write_whole
 from spatial_transformer.kernels.ops import TRACED_ONLY
 
-#: by input, the axes that may have any size, and what they are called
-Dynamic = Mapping[str, Mapping[int, str]]
-
-#: largest difference between a module and what was exported of it; of an output with values
-#: beyond 1, relative to the largest of them
-TOLERANCE = 1e-5
+#: above every size; a bound, as torch 2.6 refuses what could be the largest integer
+LARGEST = 2**31 - 1
 
 
 def export_program(
-    module: nn.Module, inputs: Sequence[Tensor], *, dynamic: Dynamic | None = None
+    module: nn.Module,
+    inputs: Sequence[Tensor],
+    *,
+    dynamic: Dynamic | None = None,
+    grid_sample: bool | Collection[int] = True,
 ) -> ExportedProgram:
     """Trace a module in eval mode, with the fused warps replaced by ATen operators.
+
+    The program keeps the module's weights, and nothing of ``inputs``.
 
     Args:
         inputs: examples, one for each argument of ``module.forward``; on the CPU, of a batch of
             2 or more (torch.export takes a size of 1 for a constant).
         dynamic: by argument, which axes may have any size, and what they are called; an axis of
             the same name is of the same size. The first axis of every input ("batch") if None.
+            A batch may be 1, other axes 2 or more.
+        grid_sample: whether ``grid_sample`` may do what it can, or the number of image dimensions
+            (2, 3) that it may do so in; elsewhere it is replaced by gathers, also where the module
+            itself calls it.
     Raises: ExportError where the module cannot be traced (with torch.export's reason); OptionError.
 
     >>> import spatial_transformer as stn
@@ -53,54 +69,66 @@ def export_program(
         )
     names = argument_names(module, inputs)
     axes = dynamic_axes(names, dynamic)
-    for name, tensor in zip(names, inputs, strict=True):
-        for axis, label in axes.get(name, {}).items():
-            if tensor.shape[axis] < 2:
-                raise OptionError(
-                    f"example {name} {tuple(tensor.shape)}: axis {axis} ({label}) is to have any "
-                    "size, so the example's must be 2 or more"
-                )
-    every = {c for a in axes.values() for c in a.values()}
-    symbols: dict[str, Any] = {c: Dim(c) if c == "batch" else Dim(c, min=2) for c in every}
+    check_axes(names, inputs, axes)
+    labels = {label for places in axes.values() for label in places.values()}
+    symbols: dict[str, Any] = {c: Dim(c, min=smallest(c), max=LARGEST) for c in labels}
     shapes = {n: {k: symbols[c] for k, c in axes.get(n, {}).items()} for n in names}
+    if isinstance(grid_sample, bool):
+        grid_sample = ALL_DIMS if grid_sample else ()
     # without gradients, layers take the plainest way through
     still = copy.deepcopy(module).eval().requires_grad_(False)
     traced_only = TRACED_ONLY.set(True)
     try:
         with torch.no_grad(), quietly():
             program = torch.export.export(still, tuple(inputs), dynamic_shapes=shapes, strict=False)
-            program = program.run_decompositions(dict(DECOMPOSITIONS))
+            program = program.run_decompositions(decompositions(grid_sample))
     except SpatialTransformerError:
         raise
     except Exception as error:  # torch.export's are of many kinds
-        reason = str(error).strip().split("\n\n")[0]
-        raise ExportError(f"{type(module).__name__} cannot be exported: {reason}") from error
+        raise ExportError(
+            f"{type(module).__name__} cannot be exported: {reason_of(error)}"
+        ) from error
     finally:
         TRACED_ONLY.reset(traced_only)
     ours = sorted({str(n.target) for n in program.graph.nodes if str(n.target).startswith("stn.")})
     if ours:
         raise ExportError(f"operators of ours are left in the graph: {', '.join(ours)}")
+    _forget(program)
     return program
+
+
+def _forget(program: ExportedProgram) -> None:
+    """Drop what would be written into files and is not the module's: the examples, and the rest of
+    what buffers and constants are views of."""
+    program._example_inputs = None  # the property's setter refuses None in torch 2.6
+    for tensors in (program.state_dict, program.constants):
+        for name, tensor in tensors.items():
+            if not isinstance(tensor, Tensor) or isinstance(tensor, nn.Parameter):
+                continue  # parameters were copied one by one
+            if tensor.untyped_storage().nbytes() > tensor.numel() * tensor.element_size():
+                tensors[name] = tensor.clone()
 
 
 def dynamic_axes(names: Sequence[str], dynamic: Dynamic | None) -> Dynamic:
     """Which axes of each argument may have any size; the first of each if it is not said."""
-    return {n: {0: "batch"} for n in names} if dynamic is None else dynamic
+    return {n: {0: BATCH} for n in names} if dynamic is None else dynamic
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without what torch's exporters tell of themselves: their deprecations, and packages that are
-    not there and not needed."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Without what torch's exporters tell of themselves: their deprecations, packages that are not
+    there and not needed, guards that they ignore (:func:`compare` finds those that matter)."""
+    loggers = [logging.getLogger(name) for name in ("torch", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def argument_names(module: nn.Module, inputs: Sequence[Tensor]) -> list[str]:
@@ -118,15 +146,21 @@ def save_program(
     *,
     dynamic: Dynamic | None = None,
     more: Sequence[Sequence[Tensor]] = (),
+    grid_sample: bool = True,
 ) -> float:
     """Write a module as a ``.pt2`` file, for ``torch.export.load``; it needs nothing of ours.
+
+    The file is read and run on ``inputs`` and ``more``, and with each axis that may have any size
+    at a smaller size and larger ones.
 
     Args: as :func:`export_program`.
         more: further inputs that the file is checked on.
     Returns: the largest difference to the module found.
     Raises: as :func:`export_program`; ExportError where the file differs, and nothing is written.
     """
-    program = export_program(module, inputs, dynamic=dynamic)
+    program = export_program(module, inputs, dynamic=dynamic, grid_sample=grid_sample)
+    names = argument_names(module, inputs)
+    every = cases(names, inputs, dynamic_axes(names, dynamic), more)
     difference = 0.0
 
     def write(file: Path) -> None:
@@ -136,65 +170,7 @@ def save_program(
             torch.export.save(program, buffer)
             file.write_bytes(buffer.getbuffer())
             loaded = torch.export.load(str(file)).module()
-        given = examples(module, inputs, more, dynamic)
-        difference = compare(module, lambda given: as_tuple(loaded(*given)), given)
+        difference = compare(module, lambda given: as_tuple(loaded(*given)), every)
 
     write_whole(Path(path), write)
     return difference
-
-
-def as_tuple(output: Any) -> tuple[Tensor, ...]:
-    """A module's output, one tensor or several."""
-    return tuple(output) if isinstance(output, (tuple, list)) else (output,)
-
-
-def examples(
-    module: nn.Module,
-    inputs: Sequence[Tensor],
-    more: Sequence[Sequence[Tensor]],
-    dynamic: Dynamic | None,
-) -> list[Sequence[Tensor]]:
-    """What an exported module is checked on: all inputs and, where the batch is dynamic, the first
-    of each alone."""
-    every = [inputs, *more]
-    axes = dynamic_axes(argument_names(module, inputs), dynamic)
-    if all(0 in axes.get(name, {}) for name in argument_names(module, inputs)):
-        every += [[tensor[:1] for tensor in given] for given in every]
-    return every
-
-
-def compare(
-    module: nn.Module,
-    exported: Callable[[Sequence[Tensor]], Sequence[Tensor]],
-    inputs: Sequence[Sequence[Tensor]],
-) -> float:
-    """The largest difference between a module and what was exported of it, on some inputs; of an
-    output with values beyond 1, such as scores, relative to the largest of them.
-
-    Raises: ExportError naming the figure where it is more than 1e-5, or why it does not run.
-    """
-    module = copy.deepcopy(module).eval()
-    worst = 0.0
-    for given in inputs:
-        with torch.no_grad():
-            wanted = as_tuple(module(*given))
-        try:
-            found = exported(given)
-        except Exception as error:  # each run time has its own kinds
-            shapes = ", ".join(str(tuple(t.shape)) for t in given)
-            raise ExportError(f"exported, it does not run on {shapes}: {error}") from error
-        for a, b in zip(wanted, found, strict=True):
-            if a.shape != b.shape:
-                shapes = f"{tuple(b.shape)} instead of {tuple(a.shape)}"
-                raise ExportError(f"{type(module).__name__}: the exported graph gives {shapes}")
-            if not torch.equal(a.isnan(), b.isnan()):
-                raise ExportError(f"{type(module).__name__}: exported, it gives other NaN")
-            scale = max(1.0, float(a.double().nan_to_num(0, 0, 0).abs().max()))
-            difference = (a.double() - b.double()).nan_to_num().abs().max()
-            worst = max(worst, float(difference) / scale)
-    if worst > TOLERANCE:
-        raise ExportError(
-            f"{type(module).__name__}: exported, it differs by {worst:.2g}, which is more than "
-            f"{TOLERANCE:g}; nothing was written"
-        )
-    return worst

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from spatial_transformer.errors import ExportError
+from spatial_transformer.export.check import Dynamic
 from spatial_transformer.export.onnx import export_module
-from spatial_transformer.export.program import Dynamic
 from spatial_transformer.functional import Sampler, warp
 from spatial_transformer.transforms import Transform, as_transform
 
@@ -49,15 +49,19 @@ def export_warp(
     *,
     images: Tensor | None = None,
     fixed_size: bool = False,
+    opset: int | None = None,
+    grid_sample: bool = True,
 ) -> float:
     """Write a warp as ``.onnx`` or ``.pt2``, checked on images and random transformations.
 
-    Batch, channels and size are dynamic; antialiased warps are for one output size.
+    Batch, channels and size are dynamic, and checked at others than the images'; antialiased warps
+    are for one output size.
 
     Args:
         images: ``(B, C, H, W)`` to trace and check with, of 2 or more a batch; random ones if
             None.
         fixed_size: only images of that size are taken; channels and batch are dynamic still.
+        opset, grid_sample: as :func:`export_module`.
     Returns: the largest difference found.
     Raises: as :func:`export_module`.
     """
@@ -74,14 +78,16 @@ def export_warp(
     if images.shape[1] == 1:
         images = images.repeat(1, 2, *(1,) * dims)  # a size of 1 is a constant to torch.export
     axes: dict[int, str] = {0: "batch", 1: "channels"}
-    more = [(images[:, :1], _thetas(module.transform, len(images), source))]
     if not fixed_size:
         axes |= dict(enumerate(AXES[dims], 2))
-        other = images[..., : images.shape[-1] * 2 // 3]
-        more.append((other, _thetas(module.transform, len(images), source)))
     dynamic: Dynamic = {"image": axes, "theta": {0: "batch"}}
-    inputs = (images, _thetas(module.transform, len(images), source))
-    return export_module(module, path, inputs, dynamic=dynamic, outputs=["warped"], more=more)
+    inputs, gray = (
+        (some, _thetas(module.transform, len(images), source)) for some in (images, images[:, :1])
+    )
+    return export_module(
+        module, path, inputs, dynamic=dynamic, outputs=["warped"], more=[gray], opset=opset,
+        grid_sample=grid_sample,
+    )  # fmt: skip
 
 
 def _thetas(transform: Transform, count: int, source: torch.Generator) -> Tensor:
