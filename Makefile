@@ -12,14 +12,19 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 DEMO := demo
 TRAIN := $(BIN)/stn train --data rts --recipe demo --device cpu --out $(DEMO)
 
-.PHONY: help demo browser test fast machines check format bench docs pairs clean
+# the oldest versions that pyproject.toml admits, beside .venv; the kernels are the same
+OLDEST := .venv-oldest
+FAST := -m "not slow and not network"
+
+.PHONY: help demo browser test fast oldest machines check format bench docs pairs clean
 
 help:
 	@echo "make demo    train ST-CNN and CNN on distorted digits, show errors, write a picture"
 	@echo "make browser install Debian's Chromium (as root), for the tests of stn demo"
 	@echo "make test    all tests"
 	@echo "make fast    the tests that take no time"
-	@echo "make machines the fast tests as lesser processors run them"
+	@echo "make oldest  these with the oldest versions that pyproject.toml admits"
+	@echo "make machines these as lesser processors run them"
 	@echo "make check   format, lint, types, layers, then all tests, and make machines"
 	@echo "make pairs   every transform, sampler and padding against ONNX Runtime"
 	@echo "make bench   measure speed and memory side by side with torch, kornia and OpenCV"
@@ -51,16 +56,21 @@ test: $(DEV)
 	$(PYTEST)
 
 fast: $(DEV)
-	$(PYTEST) -m "not slow and not network"
+	$(PYTEST) $(FAST)
 
 # Processors without oneDNN's, torch's and our own better instructions, on any processor. Those that
 # it has not itself are left out: what is held to them is held to what there is.
-FAST := -m "not slow and not network"
 machines: $(DEV)
 	$(PYTEST) $(FAST) --no-onednn
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(PYTEST) $(FAST)
 	STN_CPU_CAPABILITY=baseline $(PYTEST) $(FAST)
 	STN_CPU_CAPABILITY=avx2 $(PYTEST) $(FAST)
+
+oldest: $(CORE)
+	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	$(PYTHON) tests/oldest.py > $(OLDEST)/requirements.txt
+	$(OLDEST)/bin/python -m pip install -q -r $(OLDEST)/requirements.txt
+	PYTHONPATH=src OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n $(JOBS) $(FAST)
 
 check: $(DEV)
 	$(BIN)/ruff format --check .
@@ -96,4 +106,4 @@ pairs: $(DEV)
 	$(BIN)/stn report results --readme docs/export.md
 
 clean:
-	rm -rf $(VENV) build demo site
+	rm -rf $(VENV) $(OLDEST) build demo site

@@ -195,7 +195,7 @@ def test_a_seed_is_none_below_zero(command, capsys):
     words = [command] if command == "train" else [command, "cnn_r"]
     code, _, log = stn(capsys, *words, "--seed", -1)
     assert code == 2
-    assert "greater than or equal to 0" in log
+    assert "Invalid value for '--seed'" in log  # how it goes on differs from typer to typer
 
 
 def test_a_table_wider_than_the_terminal_has_every_number(capsys, monkeypatch):
