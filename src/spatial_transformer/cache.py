@@ -16,13 +16,15 @@ def constants() -> Iterator[None]:
     """A context for what is kept: torch.jit.trace does not record how it is made, nor is it of
     inference mode, whose tensors are of no use to later training."""
     tracing = torch._C._get_tracing_state()
-    trace = torch._C._set_tracing_state  # type: ignore[attr-defined]
-    trace(None)
+    set_tracing = torch._C._set_tracing_state  # type: ignore[attr-defined]
+    if tracing is not None:
+        set_tracing(None)
     try:
         with torch.inference_mode(False):
             yield
     finally:
-        trace(tracing)
+        if tracing is not None:
+            set_tracing(tracing)
 
 
 class ByteCache:

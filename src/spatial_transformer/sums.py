@@ -36,7 +36,8 @@ def mean(x: Tensor, dim: int) -> Tensor:
 
 def spread(x: Tensor, shape: Sequence[int]) -> Tensor:
     """``x.expand(shape)``, whose gradient is a :func:`total`."""
-    if x.shape == shape or not x.requires_grad or not is_plain(x):
+    # shapes are compared last: traced, they may be symbols, which that would tell apart for good
+    if not is_plain(x) or not x.requires_grad or x.shape == shape:
         return x.expand(shape)
     return _apply(_Spread, x, shape)
 
