@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 PIP := STN_REQUIRE_KERNELS=1 $(BIN)/python -m pip install -q -c constraints.txt
-SOURCES := pyproject.toml setup.py constraints.txt $(wildcard src/spatial_transformer/kernels/cpu/*.cpp src/spatial_transformer/kernels/cpu/*.h)
+SOURCES := pyproject.toml setup.py constraints.txt $(wildcard src/spatial_transformer/ops/cpu/*.cpp src/spatial_transformer/ops/cpu/*.h)
 # in two processes of one thread each; JOBS= says otherwise
 JOBS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
@@ -91,19 +91,19 @@ bench: $(DEV)
 	$(BIN)/python -m benchmarks.bench_step
 	$(BIN)/python -m benchmarks.demo
 	$(BIN)/python -m benchmarks.import_time
-	$(BIN)/stn report results --readme README.md --plot docs/images/benchmark.png
-	$(BIN)/stn report results --readme docs/benchmarks.md
-	$(BIN)/stn report results --readme docs/demo.md
+	$(BIN)/python -m tools.tables README.md
+	$(BIN)/python -m tools.speed docs/images/benchmark.png
+	$(BIN)/python -m tools.tables docs/benchmarks.md docs/demo.md
 
 docs: $(DEV)
-	$(BIN)/stn report results --readme docs/results.md
+	$(BIN)/python -m tools.tables docs/results.md
 	$(BIN)/python -m docs.site.notebook
 	$(BIN)/python -m mkdocs build --strict --quiet
 	@echo "See it with: $(BIN)/python -m http.server -d site"
 
 pairs: $(DEV)
 	$(BIN)/python -m benchmarks.export_pairs
-	$(BIN)/stn report results --readme docs/export.md
+	$(BIN)/python -m tools.tables docs/export.md
 
 clean:
 	rm -rf $(VENV) $(OLDEST) build demo site

@@ -12,7 +12,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-kernels = Path("src/spatial_transformer/kernels/cpu")
+kernels = Path("src/spatial_transformer/ops/cpu")
 flags = [
     # -g0: Python's own flags ask for debug information, ten times the size of the code
     *("-O2", "-g0", "-std=c++17", "-fopenmp", "-fvisibility=hidden"),
@@ -40,7 +40,7 @@ setup(
     cmdclass={"build_ext": SideBySide},
     ext_modules=[
         Extension(
-            "spatial_transformer.kernels.cpu._warp",
+            "spatial_transformer.ops.cpu._warp",
             # the longest first, so that they do not end alone
             sources=[str(unit) for unit in sorted(kernels.glob("*.cpp"), reverse=True)],
             depends=[str(header) for header in sorted(kernels.glob("*.h"))],

@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from tools.benchmarks import OURS, loss_lines
 from torch import Tensor
 
 import spatial_transformer as stn
 from benchmarks.timing import THREADS, alternate, save, set_threads, warn_if_busy
-from spatial_transformer.report.benchmarks import OURS, loss_lines
 
 OUT = Path("results/benchmarks/sample.json")
 KERNELS = ("nearest", "bilinear", "bicubic")

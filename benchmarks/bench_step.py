@@ -27,12 +27,12 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.contestants import Case, contestants
 from benchmarks.svhn import House, stir
 from benchmarks.timing import THREADS, alternate, save, set_threads, summary, warn_if_busy
-from spatial_transformer.experiments.run import RunConfig, open_fabric
-from spatial_transformer.experiments.table1.config import TABLE1
-from spatial_transformer.models.build import build_model
-from spatial_transformer.training.loop import fit
-from spatial_transformer.training.memory import keep_freed_memory
-from spatial_transformer.training.progress import Measured
+from spatial_transformer.experiments.models.build import build_model
+from spatial_transformer.experiments.runner.run import RunConfig, open_fabric
+from spatial_transformer.experiments.tables.table1.config import TABLE1
+from spatial_transformer.experiments.training.loop import fit
+from spatial_transformer.experiments.training.memory import keep_freed_memory
+from spatial_transformer.experiments.training.progress import Measured
 
 OUT = Path("results/benchmarks/step.json")
 #: the batches of 64 that we train with, the 256 of the paper, and the narrow networks of the demo,

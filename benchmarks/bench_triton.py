@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.timing import save
-from spatial_transformer.kernels.triton import available, launch
+from spatial_transformer.ops.triton import available, launch
 
 # batch, channels, input, output (squares and cubes: sides), dimensions, channels_last
 SHAPES = [

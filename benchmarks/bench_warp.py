@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tools.benchmarks import advantage_lines, loss_lines
 
 from benchmarks import memory
 from benchmarks.contestants import CASES, STEPS, Case, backend_of_ours, check, contestants
 from benchmarks.timing import THREADS, alternate, save, set_threads, warn_if_busy
-from spatial_transformer.report.benchmarks import advantage_lines, loss_lines
 
 OUT = Path("results/benchmarks/warp.json")
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import spatial_transformer as stn
-from spatial_transformer.backends import resolve_backend
+from spatial_transformer.ops.backend import resolve_backend
 from spatial_transformer.samplers import as_kernel
 
 #: which gradients a step takes: to the image, to theta

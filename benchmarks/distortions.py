@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.timing import THREADS, alternate, save, set_threads, warn_if_busy
-from spatial_transformer.data.distortion import HALF, similarity_theta, uniform
-from spatial_transformer.data.rts import RotatedTranslatedScaled
-from spatial_transformer.data.stream import Digits, Stream, generator
+from spatial_transformer.experiments.data.distortion import HALF, similarity_theta, uniform
+from spatial_transformer.experiments.data.rts import RotatedTranslatedScaled
+from spatial_transformer.experiments.data.stream import Digits, Stream, generator
 
 BATCH = 256
 SIZE = RotatedTranslatedScaled.size

@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from tools.benchmarks import load_results
 from torch import Tensor, nn
 
 import spatial_transformer as stn
 from benchmarks.timing import save
-from spatial_transformer.data.dataset import load_digits
 from spatial_transformer.errors import ExportError
+from spatial_transformer.experiments.data.dataset import load_digits
 from spatial_transformer.export import export_onnx
 from spatial_transformer.export.warp import AXES
-from spatial_transformer.report.benchmarks import load_results
 from spatial_transformer.samplers.padding import PADDINGS
 from spatial_transformer.transforms import Transform
 

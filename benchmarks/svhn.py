@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 import spatial_transformer as stn
+from spatial_transformer.experiments.models.cnn import FirstConv2d
 from spatial_transformer.localisation import Localisation
-from spatial_transformer.models.cnn import FirstConv2d
 
 #: conv[N,5,1,2] one after the other; after which of them max[2] comes
 FILTERS = (48, 64, 128, 160, 192, 192, 192, 192)

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 import spatial_transformer as stn
+from spatial_transformer.experiments.training.records import commit, hardware
 from spatial_transformer.files import write_whole
-from spatial_transformer.training.records import commit, hardware
 
 #: all there is is measured with so many threads
 THREADS = (1, 2)

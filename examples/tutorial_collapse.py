@@ -22,14 +22,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 import spatial_transformer as stn
-from spatial_transformer.data.catalogue import make_dataset
-from spatial_transformer.data.dataset import load_digits
-from spatial_transformer.data.distortion import Distortion
-from spatial_transformer.data.stream import Digits, Stream, fixed_set
+from spatial_transformer.experiments.data.catalogue import make_dataset
+from spatial_transformer.experiments.data.dataset import load_digits
+from spatial_transformer.experiments.data.distortion import Distortion
+from spatial_transformer.experiments.data.stream import Digits, Stream, fixed_set
+from spatial_transformer.experiments.training.records import commit, hardware
 from spatial_transformer.files import write_whole
-from spatial_transformer.models.look import look
-from spatial_transformer.models.transformed import Transformed
-from spatial_transformer.training.records import commit, hardware
+from spatial_transformer.modules.classifier import Transformed
+from spatial_transformer.modules.predict import look
 from spatial_transformer.transforms.regularisers import outside_fraction
 
 MEAN, STD = 0.1307, 0.3081

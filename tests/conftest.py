@@ -12,8 +12,8 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
-from spatial_transformer.data import mnist
-from spatial_transformer.data.idx import encode_idx
+from spatial_transformer.experiments.data import mnist
+from spatial_transformer.experiments.data.idx import encode_idx
 
 
 def pytest_addoption(parser):

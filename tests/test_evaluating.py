@@ -6,15 +6,15 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from spatial_transformer.evaluating import evaluating
+from spatial_transformer.experiments.training import loop
+from spatial_transformer.experiments.training.history import History
+from spatial_transformer.experiments.training.loop import evaluate, fit
+from spatial_transformer.experiments.training.recipe import Recipe
+from spatial_transformer.integrations.tensorboard import log_transformer
 from spatial_transformer.localisation import Localisation
-from spatial_transformer.logging import log_transformer
-from spatial_transformer.models.look import look
-from spatial_transformer.models.transformed import Transformed
+from spatial_transformer.modules.classifier import Transformed
+from spatial_transformer.modules.predict import look
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
-from spatial_transformer.training import loop
-from spatial_transformer.training.history import History
-from spatial_transformer.training.loop import evaluate, fit
-from spatial_transformer.training.recipe import Recipe
 from spatial_transformer.viz.stages import find_stages
 
 IMAGES, LABELS = torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 0])

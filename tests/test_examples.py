@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from tools.tutorial import COLLAPSED, collapse_table
 
 import spatial_transformer as stn
-from spatial_transformer.data.stream import Digits
-from spatial_transformer.report.tutorial import COLLAPSED, collapse_table
+from spatial_transformer.experiments.data.stream import Digits
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

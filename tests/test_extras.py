@@ -10,7 +10,7 @@ from spatial_transformer.extras import require
 
 
 def test_what_is_there_is_imported():
-    assert require("importlib", "hub") is importlib
+    assert require("importlib", "pretrained") is importlib
 
 
 def test_what_is_not_there_is_named_with_its_extra():
@@ -35,8 +35,8 @@ def test_every_feature_does(package, extra, monkeypatch, tmp_path):
 
     import spatial_transformer as stn
     from spatial_transformer.demo.server import build_app
+    from spatial_transformer.experiments.training.progress import TensorBoard
     from spatial_transformer.export import export_onnx
-    from spatial_transformer.training.progress import TensorBoard
 
     monkeypatch.setitem(sys.modules, package, None)  # import fails
     layer = stn.SpatialTransformer("fully_connected", "affine")

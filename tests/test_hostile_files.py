@@ -12,10 +12,10 @@ import zlib
 import pytest
 import torch
 
-from spatial_transformer.data.cluttered40 import FILE
-from spatial_transformer.hub import save_pretrained
-from spatial_transformer.models.build import ModelConfig, build_model
-from spatial_transformer.training.checkpoint import FORMAT
+from spatial_transformer.experiments.data.cluttered40 import FILE
+from spatial_transformer.experiments.models.build import ModelConfig, build_model
+from spatial_transformer.experiments.training.checkpoint import FORMAT
+from spatial_transformer.pretrained import save_pretrained
 
 TRAIN = "train-images-idx3-ubyte"
 #: bytes that a file may take beside what the process has
@@ -25,15 +25,15 @@ CHILD = """
 import json, resource, sys
 from pathlib import Path
 import torch
-from spatial_transformer.data.cluttered40 import load_cluttered40
-from spatial_transformer.data.idx import read_idx
-from spatial_transformer.data.mnist import load_mnist
+from spatial_transformer.experiments.data.cluttered40 import load_cluttered40
+from spatial_transformer.experiments.data.idx import read_idx
+from spatial_transformer.experiments.data.mnist import load_mnist
 from spatial_transformer.demo.pictures import decode_image
 from spatial_transformer.errors import SpatialTransformerError
-from spatial_transformer.hub import from_pretrained
-from spatial_transformer.report.benchmarks import load_results
-from spatial_transformer.training.checkpoint import load_checkpoint
-from spatial_transformer.training.records import load_record
+from spatial_transformer.pretrained import from_pretrained
+from tools.benchmarks import load_results
+from spatial_transformer.experiments.training.checkpoint import load_checkpoint
+from spatial_transformer.experiments.training.records import load_record
 
 readers = {
     "idx": read_idx,

@@ -4,11 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from tools.tables import fill_table, fill_tables
 
 from spatial_transformer.cli.app import app
 from spatial_transformer.errors import DataError
-from spatial_transformer.experiments.catalogue import TABLES
-from spatial_transformer.report.readme import fill_readme, fill_table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -29,7 +28,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 def test_its_tables_are_those_of_the_records(page, tmp_path):
     copy = tmp_path / "copy.md"
     copy.write_text((ROOT / page).read_text())
-    fill_readme(copy, ROOT / "results", TABLES)
+    fill_tables(copy, ROOT / "results")
     assert copy.read_text() == (ROOT / page).read_text()
 
 

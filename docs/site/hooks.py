@@ -32,7 +32,7 @@ ELSEWHERE = {
     "changelog.md": "CHANGELOG.md",
     **{
         f"results/{page.parent.name}.md": page.relative_to(ROOT).as_posix()
-        for page in sorted(SOURCE.glob("experiments/*/README.md"))
+        for page in sorted(SOURCE.glob("experiments/tables/*/README.md"))
     },
 }
 

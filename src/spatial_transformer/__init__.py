@@ -10,7 +10,7 @@ from spatial_transformer.functional import Sampler as Sampler
 from spatial_transformer.functional import make_sampler as make_sampler
 from spatial_transformer.functional import sample as sample
 from spatial_transformer.functional import warp as warp
-from spatial_transformer.hub import load_pretrained as load_pretrained
+from spatial_transformer.pretrained import load_pretrained as load_pretrained
 from spatial_transformer.localisation import Localisation as Localisation
 from spatial_transformer.localisation import list_localisations as list_localisations
 from spatial_transformer.localisation import make_localisation as make_localisation

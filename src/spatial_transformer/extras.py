@@ -11,7 +11,7 @@ def require(module: str, extra: str) -> ModuleType:
 
     Raises: OptionError that says how to install it, where it is not.
 
-    >>> require("json", "hub").__name__
+    >>> require("json", "pretrained").__name__
     'json'
     """
     try:

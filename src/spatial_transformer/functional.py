@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spatial_transformer.alike import found, remember, what_alike_calls_share
-from spatial_transformer.backends import check_backend, in_function_transform, resolve_backend
 from spatial_transformer.coordinates import (
     check_flag,
     check_size,
@@ -16,9 +14,11 @@ from spatial_transformer.coordinates import (
     precise_dtype,
 )
 from spatial_transformer.errors import DTypeError, ShapeError
-from spatial_transformer.kernels import ops
-from spatial_transformer.kernels.layout import layout_of
-from spatial_transformer.kernels.reference import sample_reference
+from spatial_transformer.ops import ops
+from spatial_transformer.ops.backend import check_backend, in_function_transform, resolve_backend
+from spatial_transformer.ops.layout import layout_of
+from spatial_transformer.ops.plan import found, remember, what_alike_calls_share
+from spatial_transformer.ops.reference import sample_reference
 from spatial_transformer.samplers import KERNELS, as_kernel
 from spatial_transformer.samplers.antialias import check_points, footprints, sample_antialiased
 from spatial_transformer.samplers.check import (

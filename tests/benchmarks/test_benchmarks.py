@@ -14,10 +14,10 @@ from benchmarks.svhn import House, stir
 from benchmarks.timing import THREADS, alternate, save
 
 from benchmarks import bench_sample, bench_step, bench_warp, import_time, memory
-from spatial_transformer.experiments.table1.config import TABLE1
-from spatial_transformer.kernels.cpu import load
-from spatial_transformer.models.build import count_parameters
-from spatial_transformer.report import benchmarks as report
+from spatial_transformer.experiments.models.build import count_parameters
+from spatial_transformer.experiments.report import benchmarks as report
+from spatial_transformer.experiments.tables.table1.config import TABLE1
+from spatial_transformer.ops.cpu import load
 
 TINY = [
     Case(2, 1, 9, 7),

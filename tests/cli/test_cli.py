@@ -12,8 +12,8 @@ from PIL import Image
 
 from spatial_transformer.cli.app import app, main
 from spatial_transformer.cli.report import print_table
-from spatial_transformer.experiments.table1.config import TABLE1
-from spatial_transformer.training.checkpoint import load_checkpoint, save_checkpoint
+from spatial_transformer.experiments.tables.table1.config import TABLE1
+from spatial_transformer.experiments.training.checkpoint import load_checkpoint, save_checkpoint
 
 COMMANDS = [
     "train",
@@ -142,7 +142,6 @@ def test_wrong_names_and_files_are_told_in_one_line(tiny, tmp_path, capsys):
         (["show", tmp_path / "r--cnn--seed0"], "there is its record, but no checkpoint"),
         (["report", tmp_path / "no"], "no: no records there"),
         (["train", "--model", "locator", *SMALL, *root], "a Locator is no classifier"),
-        (["report", "--readme", tmp_path / "no.md"], "no.md"),
         (["export", "affine", "--out", tmp_path / "file" / "x.pt2"], "file"),
         (["train", *SMALL, "--data-root", tiny, "--out", tmp_path / "file"], "file"),
     ]:

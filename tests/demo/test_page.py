@@ -20,10 +20,10 @@ from spatial_transformer.demo.digits import DigitsTab
 from spatial_transformer.demo.images import ImagesTab
 from spatial_transformer.demo.networks import find_networks
 from spatial_transformer.demo.server import build_app, serving
-from spatial_transformer.hub import Pretrained
-from spatial_transformer.models.build import ModelConfig
-from spatial_transformer.models.transformed import Transformed
+from spatial_transformer.experiments.models.build import ModelConfig
+from spatial_transformer.modules.classifier import Transformed
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
+from spatial_transformer.pretrained import Pretrained
 
 pytestmark = [
     pytest.mark.slow,

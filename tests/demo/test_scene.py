@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from spatial_transformer.data.distortion import similarity_theta
 from spatial_transformer.demo import payload as check
 from spatial_transformer.demo.pictures import make_digit
 from spatial_transformer.demo.scene import Pose, draw_canvas
 from spatial_transformer.errors import OptionError
+from spatial_transformer.experiments.data.distortion import similarity_theta
 
 DIGIT = torch.zeros(1, 28, 28)
 DIGIT[:, 5:23, 9:12] = 1

@@ -12,15 +12,15 @@ import torch
 from PIL import Image
 
 import spatial_transformer as stn
-from spatial_transformer.data.stream import Digits
 from spatial_transformer.demo import pictures
 from spatial_transformer.demo.digits import DigitsTab
 from spatial_transformer.demo.images import OPTIONS, ImagesTab, describe, make_test_card
 from spatial_transformer.demo.networks import find_networks, first_choice, title
 from spatial_transformer.demo.pictures import decode_image, encode_image
 from spatial_transformer.errors import CheckpointError, DataError, OptionError
-from spatial_transformer.hub import Pretrained, save_pretrained
-from spatial_transformer.models.build import ModelConfig, build_model
+from spatial_transformer.experiments.data.stream import Digits
+from spatial_transformer.experiments.models.build import ModelConfig, build_model
+from spatial_transformer.pretrained import Pretrained, save_pretrained
 
 
 def untrained(name="net", **options):

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 import spatial_transformer as stn
-from spatial_transformer.data.catalogue import make_dataset
 from spatial_transformer.errors import ExportError, OptionError
+from spatial_transformer.experiments.data.catalogue import make_dataset
+from spatial_transformer.experiments.models.build import ModelConfig, build_model
 from spatial_transformer.export import (
     Warp,
     export_module,
@@ -22,7 +23,6 @@ from spatial_transformer.export import (
     export_program,
     export_warp,
 )
-from spatial_transformer.models.build import ModelConfig, build_model
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -102,10 +102,10 @@ class TestWarps:
     @pytest.mark.parametrize("built", [True, False])
     def test_bilinear_is_one_operator(self, built, digits, tmp_path, monkeypatch):
         if not built:  # a machine without a compiler exports the same
-            from spatial_transformer.kernels.cpu import run
+            from spatial_transformer.ops.cpu import run
 
             monkeypatch.setattr(run, "available", lambda: (False, "not built"))
-            monkeypatch.setattr("spatial_transformer.backends._warn_once", lambda why: None)
+            monkeypatch.setattr("spatial_transformer.ops.backend._warn_once", lambda why: None)
         export_warp(Warp("affine"), tmp_path / "warp.onnx", images=digits)
         kinds = [n.op_type for n in onnx.load(tmp_path / "warp.onnx").graph.node]
         assert kinds.count("GridSample") == 1

@@ -6,7 +6,7 @@ from torch import nn
 
 import spatial_transformer as stn
 from spatial_transformer.errors import OptionError, ShapeError
-from spatial_transformer.models.build import count_parameters
+from spatial_transformer.experiments.models.build import count_parameters
 
 TRANSFORMS = stn.list_transforms()
 

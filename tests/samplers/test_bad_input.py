@@ -9,7 +9,7 @@ import torch
 import spatial_transformer as stn
 from spatial_transformer.coordinates import grid_from_flow, grid_from_pixels
 from spatial_transformer.errors import BackendError, DTypeError, OptionError, ShapeError
-from spatial_transformer.kernels.ops import KERNELS
+from spatial_transformer.ops.ops import KERNELS
 from spatial_transformer.samplers.bilinear import Bilinear
 
 IMAGE, GRID = torch.zeros(2, 3, 4, 5), torch.zeros(2, 6, 7, 2)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 import spatial_transformer as stn
 from spatial_transformer.coordinates import base_grid
-from spatial_transformer.kernels.cpu import load, run
+from spatial_transformer.ops.cpu import load, run
 
 BACKENDS = ["auto", "eager", "reference", "triton"]
 INTEGERS = [

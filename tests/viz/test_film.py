@@ -11,9 +11,9 @@ from PIL import Image
 
 import spatial_transformer as stn
 from spatial_transformer import viz
-from spatial_transformer.data.catalogue import make_dataset
-from spatial_transformer.data.motion import move
 from spatial_transformer.errors import OptionError, ShapeError
+from spatial_transformer.experiments.data.catalogue import make_dataset
+from spatial_transformer.experiments.data.motion import move
 from spatial_transformer.viz import film
 
 

@@ -1,1 +1,18 @@
-"""The command line: one file a subcommand."""
+"""The command ``stn``, one file a subcommand."""
+
+import sys
+
+from spatial_transformer.errors import OptionError
+from spatial_transformer.extras import require
+
+
+def main() -> None:
+    """The command, or in one line what it lacks."""
+    try:
+        for package in ("typer", "rich"):
+            require(package, "cli")
+    except OptionError as error:
+        sys.exit(f"error: {error}")
+    from spatial_transformer.cli.app import main
+
+    main()

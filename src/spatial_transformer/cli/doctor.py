@@ -17,10 +17,10 @@ def doctor() -> None:
     import torch
 
     import spatial_transformer
-    from spatial_transformer.backends import backend_status
-    from spatial_transformer.data.mnist import locate_mnist
-    from spatial_transformer.training.memory import keep_freed_memory
-    from spatial_transformer.training.precision import has_native_bfloat16
+    from spatial_transformer.experiments.data.mnist import locate_mnist
+    from spatial_transformer.experiments.training.memory import keep_freed_memory
+    from spatial_transformer.experiments.training.precision import has_native_bfloat16
+    from spatial_transformer.ops.backend import backend_status
 
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("spatial_transformer", spatial_transformer.__version__)

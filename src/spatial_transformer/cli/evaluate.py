@@ -25,10 +25,10 @@ def evaluate(
 
         stn eval st_cnn_affine_rts
     """
-    from spatial_transformer.data.catalogue import make_dataset
     from spatial_transformer.errors import OptionError
-    from spatial_transformer.experiments.run import check_classifier, find_model, open_fabric
-    from spatial_transformer.training.loop import evaluate as measure
+    from spatial_transformer.experiments.data.catalogue import make_dataset
+    from spatial_transformer.experiments.runner.run import check_classifier, find_model, open_fabric
+    from spatial_transformer.experiments.training.loop import evaluate as measure
 
     at = open_fabric(device).device
     trained = find_model(model, at)

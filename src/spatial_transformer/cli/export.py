@@ -60,9 +60,9 @@ def export(
 
     import torch
 
-    from spatial_transformer.data.catalogue import make_dataset
     from spatial_transformer.errors import OptionError
-    from spatial_transformer.experiments.run import find_model
+    from spatial_transformer.experiments.data.catalogue import make_dataset
+    from spatial_transformer.experiments.runner.run import find_model
     from spatial_transformer.export import Warp, export_network, export_warp
     from spatial_transformer.transforms import list_transforms, make_transform
 

@@ -42,8 +42,8 @@ def film(
         stn film runs/table1/rts--st_cnn_affine--seed0 --what training --out learning.mp4
     """
     from spatial_transformer.errors import OptionError
-    from spatial_transformer.experiments.pictures import open_pictures
-    from spatial_transformer.experiments.run import open_fabric
+    from spatial_transformer.experiments.runner.pictures import open_pictures
+    from spatial_transformer.experiments.runner.run import open_fabric
     from spatial_transformer.viz.film import check_film, save_film
 
     if what not in WHAT:

@@ -11,12 +11,12 @@ def list_names() -> None:
 
         stn list
     """
-    from spatial_transformer.backends import BACKENDS
-    from spatial_transformer.data.catalogue import DATASETS
-    from spatial_transformer.experiments.catalogue import EXPERIMENTS
-    from spatial_transformer.hub import list_pretrained
+    from spatial_transformer.experiments.data.catalogue import DATASETS
+    from spatial_transformer.experiments.models.build import MODELS
+    from spatial_transformer.experiments.tables.catalogue import EXPERIMENTS
     from spatial_transformer.localisation import list_localisations
-    from spatial_transformer.models.build import MODELS
+    from spatial_transformer.ops.backend import BACKENDS
+    from spatial_transformer.pretrained import list_pretrained
     from spatial_transformer.samplers import list_samplers
     from spatial_transformer.samplers.padding import PADDINGS
     from spatial_transformer.transforms import list_transforms

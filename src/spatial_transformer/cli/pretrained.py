@@ -23,7 +23,7 @@ def pretrained(
 
         stn pretrained runs/table1/rts--st_cnn_affine--seed0 --out st_cnn_affine_rts
     """
-    from spatial_transformer.experiments.pretrained import publish
+    from spatial_transformer.experiments.publish import publish
 
     made = publish(run, out, data_root=data_root)
     size = (out / "model.safetensors").stat().st_size

@@ -1,4 +1,4 @@
-"""stn report: tables and a plot of the records and benchmark results in a folder."""
+"""stn report: tables of the records in a folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,19 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:  # what starts slowly is imported where it is used
-    from spatial_transformer.experiments.experiment import Experiment
-    from spatial_transformer.training.records import Record
+    from spatial_transformer.experiments.runner.experiment import Experiment
+    from spatial_transformer.experiments.training.records import Record
 
 
 def report(
     results: Annotated[Path, typer.Argument(help="A folder of records.")] = Path("results"),
     experiment: Annotated[str | None, typer.Option(help="Only this experiment.")] = None,
-    readme: Annotated[
-        Path | None, typer.Option(help="Fill the tables of this Markdown file instead.")
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw the warp's speed instead (.png, .pdf or .svg).")
-    ] = None,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
     """Print the test errors of all recorded runs: mean, spread and number of seeds.
@@ -31,29 +25,12 @@ def report(
         stn report runs --markdown
 
         stn report results --experiment table1
-
-        stn report results --readme README.md
-
-        stn report results --plot docs/images/benchmark.png
     """
     from spatial_transformer.errors import DataError
-    from spatial_transformer.experiments.catalogue import TABLES, find_recorded
-    from spatial_transformer.report.benchmarks import distinct, load_results, speed_panels
-    from spatial_transformer.report.readme import fill_readme
-    from spatial_transformer.report.table import error_table, markdown
-    from spatial_transformer.training.records import load_records
-    from spatial_transformer.viz.speed import draw_speed
-    from spatial_transformer.viz.style import save_figure
+    from spatial_transformer.experiments.report.table import error_table, markdown
+    from spatial_transformer.experiments.tables.catalogue import find_recorded
+    from spatial_transformer.experiments.training.records import load_records
 
-    if plot is not None:
-        rows = load_results(results / "benchmarks" / "warp.json")["speed"]
-        threads = max(distinct(rows, "threads"))
-        where = f"on {threads} CPU threads "
-        save_figure(draw_speed(speed_panels(rows, threads), where), plot)
-    if readme is not None:
-        fill_readme(readme, results, TABLES)
-    if readme is not None or plot is not None:
-        return
     records = load_records(results, experiment)
     if not records:
         raise DataError(f"{results / experiment if experiment else results}: no records there")

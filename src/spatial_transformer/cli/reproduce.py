@@ -39,10 +39,10 @@ def reproduce(
         stn reproduce table1 --models cnn,st_cnn_affine --datasets rts --out runs
     """
     from spatial_transformer.cli.report import own_records, print_table
-    from spatial_transformer.experiments.catalogue import find_experiment
-    from spatial_transformer.experiments.reproduce import missing
-    from spatial_transformer.experiments.reproduce import reproduce as run_missing
-    from spatial_transformer.training.records import load_records
+    from spatial_transformer.experiments.runner.reproduce import missing
+    from spatial_transformer.experiments.runner.reproduce import reproduce as run_missing
+    from spatial_transformer.experiments.tables.catalogue import find_experiment
+    from spatial_transformer.experiments.training.records import load_records
 
     table = find_experiment(experiment)
     plan = table.plan(models=_names(models), datasets=_names(datasets), seeds=seeds, recipe=recipe)

@@ -9,7 +9,7 @@ from spatial_transformer.cli.console import say
 from spatial_transformer.cli.options import DataRoot, Device, Model, TestSeed
 
 if TYPE_CHECKING:
-    from spatial_transformer.experiments.pictures import Pictures
+    from spatial_transformer.experiments.runner.pictures import Pictures
 
 
 def show(
@@ -45,8 +45,8 @@ def show(
         stn show runs/table1 --kind sheet,mistakes --out pictures
     """
     from spatial_transformer.errors import OptionError
-    from spatial_transformer.experiments.pictures import find_kinds, open_pictures
-    from spatial_transformer.experiments.run import find_runs, open_fabric
+    from spatial_transformer.experiments.runner.pictures import find_kinds, open_pictures
+    from spatial_transformer.experiments.runner.run import find_runs, open_fabric
 
     kinds = find_kinds([k.strip() for k in kind.split(",")])
     runs = [str(run) for run in find_runs(model)]

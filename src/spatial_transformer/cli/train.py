@@ -41,8 +41,8 @@ def train(
     """
     from dataclasses import replace
 
-    from spatial_transformer.experiments.catalogue import find_experiment
-    from spatial_transformer.training.progress import ProgressBar, TensorBoard, Watcher
+    from spatial_transformer.experiments.tables.catalogue import find_experiment
+    from spatial_transformer.experiments.training.progress import ProgressBar, TensorBoard, Watcher
 
     table = find_experiment(experiment)
     config = table.cell(data, model, transform, recipe=recipe, seed=seed)

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spatial_transformer.data.mnist import load_mnist
-from spatial_transformer.data.stream import Digits
 from spatial_transformer.demo import payload as check
 from spatial_transformer.demo.networks import input_size
 from spatial_transformer.demo.pictures import DIGIT, decode_image, encode_image, make_digit
 from spatial_transformer.demo.scene import MOST_PATCHES, Pose, draw_canvas
 from spatial_transformer.errors import DataError, OptionError
-from spatial_transformer.hub import Pretrained
-from spatial_transformer.models.look import find_transformer, look
+from spatial_transformer.experiments.data.mnist import load_mnist
+from spatial_transformer.experiments.data.stream import Digits
+from spatial_transformer.modules.predict import find_transformer, look
+from spatial_transformer.pretrained import Pretrained
 from spatial_transformer.viz.lines import grid_lines
 
 #: the canvas where no network is chosen, in pixels

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from spatial_transformer.errors import CheckpointError, OptionError
-from spatial_transformer.experiments.run import find_model
-from spatial_transformer.hub import Pretrained, from_pretrained, list_pretrained
+from spatial_transformer.experiments.runner.run import find_model
+from spatial_transformer.pretrained import Pretrained, from_pretrained, list_pretrained
 
 #: what to do where there are no weights at all
 ADVICE = """stn train --data rts --model st_cnn --recipe demo

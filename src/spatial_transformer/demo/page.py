@@ -6,7 +6,7 @@ from typing import Any
 
 from spatial_transformer.demo.images import SIZES
 from spatial_transformer.demo.networks import ADVICE, first_choice, title
-from spatial_transformer.hub import Pretrained
+from spatial_transformer.pretrained import Pretrained
 from spatial_transformer.samplers import list_samplers
 from spatial_transformer.samplers.padding import PADDINGS
 from spatial_transformer.transforms import list_transforms

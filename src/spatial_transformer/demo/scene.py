@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spatial_transformer.data.cluttered import add_patches, whole
-from spatial_transformer.data.distortion import HALF
-from spatial_transformer.data.stream import generator
 from spatial_transformer.demo import payload as check
+from spatial_transformer.experiments.data.cluttered import add_patches, whole
+from spatial_transformer.experiments.data.distortion import HALF
+from spatial_transformer.experiments.data.stream import generator
 from spatial_transformer.functional import warp
 
 #: pixels along the side of a piece of clutter, and how many at most
@@ -44,7 +44,7 @@ class Pose:
     def theta(self, size: int) -> Tensor:
         """The affine theta ``(1, 6)`` that shows the digit so on a canvas of ``size`` pixels.
 
-        At shear 0 it is :func:`~spatial_transformer.data.distortion.similarity_theta`.
+        At shear 0 it is :func:`~spatial_transformer.experiments.data.distortion.similarity_theta`.
         """
         turn = math.radians(self.angle)
         cos, sin = math.cos(turn) / self.scale, math.sin(turn) / self.scale

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from spatial_transformer.export.onnx import export_module
-from spatial_transformer.models.transformed import Transformed
+from spatial_transformer.modules.classifier import Transformed
 
 
 class Seen(nn.Module):

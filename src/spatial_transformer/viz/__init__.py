@@ -5,6 +5,11 @@ Everything here takes tensors and returns a matplotlib figure or frames; ``save_
 ``save_film`` write them.
 """
 
+from spatial_transformer.extras import require
+
+for _package in ("matplotlib", "PIL"):
+    require(_package, "viz")
+
 from spatial_transformer.viz.curves import draw_curves as draw_curves
 from spatial_transformer.viz.film import save_film as save_film
 from spatial_transformer.viz.lines import box_edges as box_edges
@@ -12,7 +17,6 @@ from spatial_transformer.viz.lines import grid_lines as grid_lines
 from spatial_transformer.viz.lines import slice_lines as slice_lines
 from spatial_transformer.viz.motion import film_frames as film_frames
 from spatial_transformer.viz.sheet import draw_sheet as draw_sheet
-from spatial_transformer.viz.speed import draw_speed as draw_speed
 from spatial_transformer.viz.stages import Stage as Stage
 from spatial_transformer.viz.stages import draw_stages as draw_stages
 from spatial_transformer.viz.stages import find_stages as find_stages

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from spatial_transformer.errors import DataError
-from spatial_transformer.models.look import look
+from spatial_transformer.modules.predict import look
 from spatial_transformer.transforms import Transform
 from spatial_transformer.viz.sheet import draw_sheet
 

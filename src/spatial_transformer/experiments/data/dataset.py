@@ -1,0 +1,113 @@
+"""What a network is trained and measured on: batches without end, and fixed sets in blocks."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from spatial_transformer.errors import OptionError
+from spatial_transformer.experiments.data.distortion import Distortion
+from spatial_transformer.experiments.data.mnist import load_mnist
+from spatial_transformer.experiments.data.stream import Digits, Stream, fixed_blocks, split
+
+#: images and labels on one device
+Batch = tuple[Tensor, Tensor]
+
+#: the seed of every fixed validation and test set, the same for all models and training seeds
+FIXED_SEED = 0
+
+#: how many images a training run is watched by, at most
+PROBES = 10
+
+
+class Dataset(ABC):
+    """A data set by name. Nothing is read before it is asked for."""
+
+    name: str
+    #: what a table's head says
+    title: str
+    #: of one image: (C, H, W) or (C, D, H, W)
+    in_shape: tuple[int, ...]
+    classes: int = 10
+    #: raised when its images become others: records and checkpoints of the old ones are not of it
+    version: int = 1
+
+    @abstractmethod
+    def batches(
+        self,
+        batch_size: int,
+        seed: int,
+        *,
+        data_root: Path | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Callable[[int], Batch]:
+        """Training batches: batch k is a function of (seed, k) alone. Raises: DataError."""
+
+    @abstractmethod
+    def draw_fixed(self, part: str, seed: int, data_root: Path | None) -> Iterator[Batch]:
+        """:meth:`fixed` on the CPU. Raises: DataError."""
+
+    def fixed(
+        self,
+        part: str,
+        *,
+        seed: int = FIXED_SEED,
+        data_root: Path | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Iterator[Batch]:
+        """The "validation" or "test" images, the same for a seed, in blocks. Raises: DataError.
+
+        They are drawn on the CPU, then moved: another kind of device has other random numbers, and
+        a set of its own could not be compared with.
+        """
+        blocks = self.draw_fixed(part, seed, data_root)
+        return ((images.to(device), labels.to(device)) for images, labels in blocks)
+
+    def probes(self, *, seed: int = FIXED_SEED, data_root: Path | None = None) -> Batch:
+        """A few images to watch a network by, and their labels: always the same ones. One
+        validation image of a class, of ten classes at most. Raises: DataError."""
+        images, labels = next(self.fixed("validation", data_root=data_root))
+        classes = range(0, self.classes, -(-self.classes // PROBES))
+        first = [int(i[0]) for k in classes if len(i := torch.where(labels == k)[0])]
+        return images[first].clone(), labels[first]
+
+
+def load_digits(
+    part: str, data_root: Path | None = None, device: torch.device | str = "cpu"
+) -> Digits:
+    """MNIST's "train", "validation" (split off from train) or "test" digits.
+
+    Raises: DataError; OptionError for another part.
+    """
+    if part == "test":
+        return Digits(*load_mnist("test", data_root)).to(device)
+    if part not in ("train", "validation"):
+        raise OptionError(f"part must be train, validation or test, got {part!r}")
+    train, held = split(Digits(*load_mnist("train", data_root)))
+    return (train if part == "train" else held).to(device)
+
+
+class DistortedDigits(Dataset):
+    """MNIST under a distortion, drawn afresh for every training batch."""
+
+    def __init__(self, distortion: Distortion) -> None:
+        self.distortion = distortion
+        self.name, self.title = distortion.name, distortion.title
+        self.in_shape = distortion.shape
+        self.version = distortion.version
+
+    def batches(
+        self,
+        batch_size: int,
+        seed: int,
+        *,
+        data_root: Path | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Callable[[int], Batch]:
+        digits = load_digits("train", data_root, device)
+        return Stream(digits, self.distortion, batch_size, seed).batch
+
+    def draw_fixed(self, part: str, seed: int, data_root: Path | None) -> Iterator[Batch]:
+        return fixed_blocks(load_digits(part, data_root), self.distortion, seed)

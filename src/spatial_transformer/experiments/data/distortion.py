@@ -1,0 +1,66 @@
+"""What every distortion of MNIST has: digits in, distorted images out, from a seeded generator."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+#: pixels from the centre of a digit to its edge
+HALF = 14.0
+
+
+def uniform(generator: torch.Generator, count: int, low: float, high: float) -> Tensor:
+    """``count`` numbers, uniform in [low, high), on the generator's device."""
+    unit = torch.rand(count, generator=generator, device=generator.device)
+    return low + (high - low) * unit
+
+
+def normal(generator: torch.Generator, *shape: int, std: float) -> Tensor:
+    """Normal numbers of mean 0, on the generator's device."""
+    return std * torch.randn(shape, generator=generator, device=generator.device)
+
+
+class Distortion(ABC):
+    """A random warp of MNIST digits.
+
+    Source: the paper's appendix A.3. All warps are bilinear and read black outside the digit.
+    """
+
+    name: ClassVar[str]
+    #: what a table's head says
+    title: ClassVar[str]
+    #: height and width of the distorted image, in pixels
+    size: ClassVar[int] = 28
+    #: as :attr:`Dataset.version <spatial_transformer.experiments.data.dataset.Dataset.version>`
+    version: ClassVar[int] = 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels, height and width of the distorted image."""
+        return (1, self.size, self.size)
+
+    @abstractmethod
+    def __call__(self, digits: Tensor, generator: torch.Generator) -> Tensor:
+        """Digits ``(B, 1, 28, 28)`` in [0, 1] -> images ``(B, 1, size, size)`` in [0, 1].
+
+        The draw depends on the generator's state alone; digits and generator share a device.
+        """
+
+
+def similarity_theta(
+    angle: Tensor, scale: Tensor, x: Tensor, y: Tensor, size: int, half: float = HALF
+) -> Tensor:
+    """The affine theta that shows a digit turned by ``angle`` (radians), ``scale`` times as large,
+    and centred (x, y) pixels off the centre of an image of ``size`` pixels: ``(B, 6)``.
+
+    ``half`` is the digit's own half-width in pixels. The output pixel p (from the centre) reads the
+    digit at R(-angle) (p - (x, y)) / scale.
+    """
+    cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
+    ratio = size / (2 * half)  # output half-width over input half-width
+    rows = [
+        [cos * ratio, sin * ratio, -(cos * x + sin * y) / half],
+        [-sin * ratio, cos * ratio, (sin * x - cos * y) / half],
+    ]
+    return torch.stack([entry for row in rows for entry in row], dim=-1)

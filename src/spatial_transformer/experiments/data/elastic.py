@@ -1,0 +1,29 @@
+"""E: digits under a random thin plate spline."""
+
+import torch
+from torch import Tensor
+
+from spatial_transformer.experiments.data.distortion import HALF, Distortion, normal, uniform
+from spatial_transformer.functional import warp
+from spatial_transformer.transforms import ThinPlateSpline
+
+
+class Elastic(Distortion):
+    """E: scale in [0.75, 1.0], then the 16 control points of a thin plate spline on a regular grid
+    moved by N(0, 1.5 pixels) in x and in y, 28x28 (the paper's appendix A.3).
+    """
+
+    name = "e"
+    title = "E"
+
+    def __init__(self) -> None:
+        self.spline = ThinPlateSpline((4, 4))
+
+    def __call__(self, digits: Tensor, generator: torch.Generator) -> Tensor:
+        count = len(digits)
+        scale = uniform(generator, count, 0.75, 1.0)
+        points = self.spline.control_points.to(digits)
+        moves = normal(generator, count, *points.shape, std=1.5) / HALF
+        # moved on the image that the scaled digit is in, so that a pixel is one of this image
+        theta = ((points + moves) / scale[:, None, None]).flatten(1)
+        return warp(digits, theta, self.spline, self.size)

@@ -1,0 +1,109 @@
+"""The classifiers by name, as wide as a budget of parameters allows."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+
+from spatial_transformer.errors import OptionError
+from spatial_transformer.experiments.models.cnn import CNN
+from spatial_transformer.experiments.models.fcn import FCN
+from spatial_transformer.experiments.models.locator import Locator
+from spatial_transformer.experiments.models.parts import Independent, Project
+from spatial_transformer.localisation import make_localisation
+from spatial_transformer.modules.classifier import Transformed
+from spatial_transformer.modules.spatial_transformer import Parallel, SpatialTransformer
+from spatial_transformer.pretrained.models import MODELS
+from spatial_transformer.pretrained.models import ModelConfig as ModelConfig
+from spatial_transformer.pretrained.models import build_model as build_model
+from spatial_transformer.transforms import make_transform
+
+
+def count_parameters(model: nn.Module) -> int:
+    """The number of learnable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def solve_width(build: Callable[[int], nn.Module], budget: int) -> int:
+    """The width whose network comes nearest to ``budget`` parameters.
+
+    ``build(width)`` must grow with width. Raises: OptionError if even width 1 is over budget.
+
+    >>> solve_width(lambda n: nn.Linear(n, n, bias=False), 90)
+    9
+    """
+
+    def cost(width: int) -> int:
+        with torch.device("meta"):
+            return count_parameters(build(width))
+
+    if cost(1) > budget:
+        raise OptionError(f"a budget of {budget} parameters is too small: width 1 takes {cost(1)}")
+    high = 2
+    while cost(high) < budget:
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if cost(middle) <= budget else (low, middle)
+    return min((low, high), key=lambda n: abs(cost(n) - budget))
+
+
+def _classifier(
+    kind: Callable[[Sequence[int], int, int], nn.Module],
+    config: ModelConfig,
+    budget: int,
+    views: int = 1,
+) -> nn.Module:
+    size = config.sampled_size if config.has_transformer else config.in_shape[1:]
+    shape = (config.in_shape[0] * views, *size[-2:])
+    width = solve_width(lambda n: kind(shape, n, config.classes), budget)
+    classifier = kind(shape, width, config.classes)
+    return nn.Sequential(Project(), classifier) if config.dims == 3 else classifier
+
+
+def _transformed(
+    kind: Callable[[Sequence[int], int, int], nn.Module], localisation: str, views: int = 1
+) -> Callable[[ModelConfig], nn.Module]:
+    """A classifier behind ``views`` transformers, each with a localisation network of its own."""
+
+    def build(config: ModelConfig) -> nn.Module:
+        options = {"dims": 3} if config.dims == 3 else {}
+        transform = make_transform(config.transform, **options)
+        size = config.sampled_size
+        if config.dims == 3 and localisation == "convolutional":
+            options = {"downsample": max(2, config.in_shape[-1] // 15)}  # to about 15 voxels
+        else:
+            options = {}
+        networks = [
+            make_localisation(localisation, transform, in_shape=config.in_shape, **options)
+            for _ in range(views)
+        ]
+        transformer = (
+            SpatialTransformer(networks[0], transform, size, padding=config.padding)
+            if views == 1
+            else Parallel(
+                Independent(networks), transform, size, count=views, padding=config.padding
+            )
+        )
+        taken = count_parameters(transformer)
+        if taken >= config.parameters:
+            raise OptionError(
+                f"a budget of {config.parameters} parameters is too small: the transformer alone "
+                f"takes {taken}"
+            )
+        left = config.parameters - taken
+        return Transformed(transformer, _classifier(kind, config, left, views))
+
+    return build
+
+
+MODELS.add("fcn", lambda config: _classifier(FCN, config, config.parameters))
+MODELS.add("cnn", lambda config: _classifier(CNN, config, config.parameters))
+MODELS.add("st_fcn", _transformed(FCN, "fully_connected"))
+MODELS.add("st2_fcn", _transformed(FCN, "fully_connected", views=2))
+MODELS.add("st_cnn", _transformed(CNN, "convolutional"))
+MODELS.add(
+    "locator",
+    lambda config: Locator(config.in_shape, config.sampled_size[0]),
+)

@@ -1,0 +1,81 @@
+"""A run's checkpoint and record made into a folder of weights."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from spatial_transformer.errors import CheckpointError, OptionError, UnknownNameError
+from spatial_transformer.experiments.data.catalogue import make_dataset
+from spatial_transformer.experiments.runner.run import RunConfig, load_trained
+from spatial_transformer.experiments.tables.catalogue import find_experiment
+from spatial_transformer.experiments.training.loop import evaluate
+from spatial_transformer.experiments.training.records import load_record
+from spatial_transformer.pretrained import Pretrained, from_pretrained, save_pretrained
+
+
+def publish(run: Path, out: Path, *, data_root: Path | None = None) -> Pretrained:
+    """Make a folder of weights out of a finished run.
+
+    The error in the folder is measured here, on the whole fixed test set on the CPU: the record's
+    may be of another device's arithmetic.
+
+    Args:
+        run: the run's folder or checkpoint; its record lies beside the folder.
+    Raises: CheckpointError where the record is missing, or is not that of the checkpoint;
+        OptionError for a model that is not a classifier; DataError.
+    """
+    trained = load_trained(run)
+    config = trained.config
+    if config.model.model == "locator":
+        raise OptionError(f"{config.name}: only classifiers are published, not a locator")
+    folder = run if run.is_dir() else run.parent
+    path = folder.parent / f"{config.name}.json"
+    record = load_record(path)
+    if not config.made(record) or record.iterations != trained.iteration:
+        raise CheckpointError(
+            f"{path}: not the record of this checkpoint (another recipe or model, or the run has "
+            f"not ended: {trained.iteration} of {record.iterations} steps)"
+        )
+    dataset = make_dataset(config.dataset)
+    measured = evaluate(trained.model, dataset.fixed("test", data_root=data_root))
+    about = {
+        "dataset": dataset.name,
+        "title": dataset.title,
+        "test_error_percent": round(measured.error_percent, 4),
+        "test_images": measured.images,
+        "labels": [str(k) for k in range(dataset.classes)],
+        "commands": {"train": train_command(config)},
+        "record": asdict(replace(record, mistakes=None)),  # a card says how many
+    }
+    save_pretrained(trained.model, out, config=config.model, card=about)
+    return from_pretrained(out)
+
+
+def train_command(config: RunConfig) -> str | None:
+    """The command that trains a run; None where options made it that the command has not."""
+    experiment, _, recipe = config.experiment.partition("-")
+    try:
+        cell = find_experiment(experiment).cell(
+            config.dataset,
+            config.model.model,
+            config.model.transform,
+            recipe=recipe or None,
+            seed=config.seed,
+        )
+    except UnknownNameError:
+        return None
+    words = [f"stn train --experiment {experiment} --data {config.dataset}"]
+    words.append(f"--model {config.model.model}")
+    if config.model.has_transformer:
+        words.append(f"--transform {config.model.transform}")
+    if recipe:
+        words.append(f"--recipe {recipe}")
+    words.append(f"--seed {config.seed}")
+    for option in ("iterations", "batch_size"):
+        value = getattr(config.recipe, option)
+        if value != getattr(cell.recipe, option):
+            words.append(f"--{option.replace('_', '-')} {value}")
+            cell = replace(cell, recipe=replace(cell.recipe, **{option: value}))
+    if config.model.parameters != cell.model.parameters:
+        words.append(f"--parameters {config.model.parameters}")
+        cell = replace(cell, model=replace(cell.model, parameters=config.model.parameters))
+    return " ".join(words) if cell == config else None

@@ -1,0 +1,108 @@
+"""Which of two models is better, by the records and beyond their spread."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+
+from spatial_transformer.experiments.report.table import alike
+from spatial_transformer.experiments.training.records import Record
+
+#: standard errors that a difference must exceed
+BEYOND = 2.0
+
+
+@dataclass(frozen=True)
+class Ordering:
+    """How much less, in percent of the test images, ``better`` errs than ``worse``.
+
+    ``error`` is the difference's standard error (see :func:`standard_error`).
+    """
+
+    dataset: str
+    better: str
+    worse: str
+    difference: float
+    error: float
+
+    @property
+    def holds(self) -> bool:
+        return self.difference > BEYOND * self.error
+
+
+def standard_error(better: Sequence[Record], worse: Sequence[Record]) -> float:
+    """Of the difference of two cells' mean test errors, in percent: what comes of the test images,
+    which are the same for all, and of the spread over seeds of each, together.
+
+    Where all records say which images are wrong, it is known how much each image counts in the
+    difference, and that spreads less: most that one network gets wrong the other does. Else the
+    two cells' errors are taken as of independent draws of images. One seed has no spread.
+    """
+    sides = better, worse
+    by_images = _paired(better, worse)
+    if by_images is None:
+        by_images = math.hypot(*(_binomial(side) for side in sides))
+    by_seeds = (
+        stdev(r.test_error_percent for r in side) / math.sqrt(len(side)) if len(side) > 1 else 0.0
+        for side in sides
+    )
+    return math.hypot(by_images, *by_seeds)
+
+
+def _binomial(records: Sequence[Record]) -> float:
+    """The standard error of one cell's test error by its number of images."""
+    share = mean(r.test_error_percent for r in records) / 100
+    return 100 * math.sqrt(share * (1 - share) / min(r.test_images for r in records))
+
+
+def _paired(better: Sequence[Record], worse: Sequence[Record]) -> float | None:
+    """The standard error of the difference by its images; None where they are not known."""
+    images = {r.test_images for r in (*better, *worse)}
+    if len(images) > 1 or any(r.mistakes is None for r in (*better, *worse)):
+        return None
+    (count,) = images
+    weight: dict[int, float] = defaultdict(float)
+    for sign, side in ((-1, better), (1, worse)):
+        for record in side:
+            for image in record.mistakes or ():
+                weight[image] += sign / len(side)
+    centre = sum(weight.values()) / count
+    squares = sum(w * w for w in weight.values()) / count - centre**2
+    return 100 * math.sqrt(max(0.0, squares) / count)
+
+
+def compare(
+    records: Sequence[Record], claims: Sequence[tuple[str, str]], datasets: Sequence[str]
+) -> list[Ordering]:
+    """Each claim (better model, worse model) on each data set that has records of both."""
+    records = alike(records)
+    found = []
+    for better, worse in claims:
+        for dataset in datasets:
+            sides = [
+                [r for r in records if (r.model, r.dataset) == (model, dataset)]
+                for model in (better, worse)
+            ]
+            if not all(sides):
+                continue
+            low, high = (mean(r.test_error_percent for r in side) for side in sides)
+            error = standard_error(*sides)
+            found.append(Ordering(dataset, better, worse, high - low, error))
+    return found
+
+
+def orderings_table(found: Sequence[Ordering]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows."""
+    header = ["data set", "better", "worse", "errs less by", "holds"]
+    rows = [
+        [
+            o.dataset.upper(),
+            o.better,
+            o.worse,
+            f"{o.difference:.2f} ± {o.error:.2f}",
+            "yes" if o.holds else "too close to say" if o.difference > 0 else "no",
+        ]
+        for o in found
+    ]
+    return header, rows

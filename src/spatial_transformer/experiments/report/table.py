@@ -1,0 +1,101 @@
+"""Tables out of records: models down, data sets across, mean and spread over seeds."""
+
+import json
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+
+from spatial_transformer.experiments.training.records import Record
+
+
+def summarise(errors: Sequence[float]) -> str:
+    """``0.52`` for one seed, ``0.52 +- 0.03 (3)`` for three: mean, standard deviation, count.
+
+    >>> summarise([1.0, 2.0])
+    '1.50 ± 0.71 (2)'
+    """
+    if len(errors) == 1:
+        return f"{errors[0]:.2f}"
+    return f"{mean(errors):.2f} ± {stdev(errors):.2f} ({len(errors)})"
+
+
+def alike(records: Sequence[Record]) -> list[Record]:
+    """Those of each cell (model, data set) that are seeds of one recipe and network: of the recipe
+    that most of them have, of the newest where as many have another."""
+    groups: dict[tuple[str, str], dict[str, list[Record]]] = {}
+    for r in records:
+        config = {k: v for k, v in r.config.items() if k != "seed"}
+        made_by = json.dumps([r.recipe, config, r.parameters], sort_keys=True)
+        groups.setdefault((r.model, r.dataset), {}).setdefault(made_by, []).append(r)
+    chosen = [
+        max(cell.values(), key=lambda group: (len(group), max(r.finished for r in group)))
+        for cell in groups.values()
+    ]
+    return [r for group in chosen for r in group]
+
+
+def error_table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: model, parameters, steps, then the test error in % on each data set."""
+    datasets = sorted({r.dataset for r in records})
+    groups = sorted({_trained(r) for r in records})
+    header = ["model", "parameters", "steps", *(d.upper() for d in datasets)]
+    rows = []
+    for group in groups:
+        model, parameters, iterations, _ = group
+        row = [model, f"{parameters:,}", f"{iterations:,}"]
+        for dataset in datasets:
+            errors = [
+                r.test_error_percent
+                for r in records
+                if (_trained(r), r.dataset) == (group, dataset)
+            ]
+            row.append(summarise(errors) if errors else "-")
+        rows.append(row)
+    return header, rows
+
+
+def _trained(r: Record) -> tuple[str, int, int, str]:
+    return r.model, r.parameters, r.iterations, json.dumps(r.recipe, sort_keys=True)
+
+
+def comparison_table(
+    records: Sequence[Record],
+    models: Sequence[str],
+    datasets: Sequence[str],
+    paper: Mapping[tuple[str, str], float],
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of ``paper | ours`` by model and data set, ``-`` where there is no number.
+
+    Args:
+        models: the rows, as records name them; datasets: the columns.
+        paper: its errors in percent by (model, data set).
+    """
+    records = alike(records)
+    rows = []
+    for model in models:
+        row = [model]
+        for dataset in datasets:
+            errors = [
+                r.test_error_percent for r in records if (r.model, r.dataset) == (model, dataset)
+            ]
+            theirs = paper.get((model, dataset))
+            ours = summarise(errors) if errors else "-"
+            row.append(f"{'-' if theirs is None else f'{theirs:.1f}'} / {ours}")
+        rows.append(row)
+    header = ["paper / ours", *(d.upper() for d in datasets)]
+    if len(datasets) > 10:  # one below the other, where they are too many to be side by side
+        header, *rows = [list(column) for column in zip(header, *rows, strict=True)]
+    return header, rows
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table.
+
+    >>> print(markdown(["a", "b"], [["1", "2"]]))
+    | a | b |
+    |---|---|
+    | 1 | 2 |
+    """
+    lines = [header, ["---"] * len(header), *rows]
+    text = ["| " + " | ".join(line) + " |" for line in lines]
+    text[1] = text[1].replace(" ", "")
+    return "\n".join(text)

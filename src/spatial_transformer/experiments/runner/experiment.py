@@ -1,0 +1,161 @@
+"""An experiment: a table of the paper as cells to run, and its numbers to compare with."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from spatial_transformer.errors import OptionError, UnknownNameError
+from spatial_transformer.experiments.data.catalogue import make_dataset
+from spatial_transformer.experiments.models.build import ModelConfig
+from spatial_transformer.experiments.report.orderings import Ordering, compare
+from spatial_transformer.experiments.report.table import comparison_table
+from spatial_transformer.experiments.runner.run import RunConfig, run
+from spatial_transformer.experiments.training.recipe import Recipe
+from spatial_transformer.experiments.training.records import Record
+
+#: of a whole network, in the paper's tables
+PARAMETERS = 400_000
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The cells of a table.
+
+    Args:
+        models: (model, transform) of each row, from the top.
+        datasets: the columns, from the left.
+        recipes: by name; the first is the one that is meant if none is named.
+        paper: the paper's error in percent by (model's label, data set), where it has one.
+        claims: (better label, worse label), what the paper claims of every data set.
+        first: labels of models and data sets whose cells tell the most; they are run first.
+        sampled: what the transformer samples to, in pixels, by data set; else the input's size.
+        parameters: of the whole network, by recipe; else 400k.
+        changes: to recipes, by recipe and model; such as other ``iterations``.
+        run: runs one cell, as :func:`spatial_transformer.experiments.runner.run.run`.
+        start: the run that the cells start from, such as of a network whose features they use.
+    """
+
+    name: str
+    title: str
+    models: Sequence[tuple[str, str]]
+    datasets: Sequence[str]
+    recipes: Mapping[str, Recipe]
+    paper: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    claims: Sequence[tuple[str, str]] = ()
+    first: tuple[Sequence[str], Sequence[str]] = ((), ())
+    sampled: Mapping[str, int] = field(default_factory=dict)
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    changes: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    run: Callable[..., Record] = run
+    start: RunConfig | None = None
+
+    def labels(self) -> tuple[str, ...]:
+        """The models' names in records and tables, from the top row down."""
+        return tuple(ModelConfig(m, transform=t).label for m, t in self.models)
+
+    def recorded_as(self, recipe: str) -> str:
+        """The experiment's name in the records of a recipe."""
+        return self.name if recipe == next(iter(self.recipes)) else f"{self.name}-{recipe}"
+
+    def own(self, records: Sequence[Record]) -> list[Record]:
+        """Those that are of cells of this table, by its recipes as they are: not of other options,
+        which are no results of the experiment."""
+        return [r for r in records if self._is_own(r)]
+
+    def _is_own(self, record: Record) -> bool:
+        recipes = {self.recorded_as(recipe): recipe for recipe in self.recipes}
+        models = {ModelConfig(m, transform=t).label: (m, t) for m, t in self.models}
+        if record.experiment not in recipes or record.model not in models:
+            return False
+        if record.dataset not in self.datasets:
+            return False
+        recipe, model = recipes[record.experiment], models[record.model]
+        return self.cell(record.dataset, *model, recipe=recipe, seed=record.seed).made(record)
+
+    def table(self, records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
+        """Header and rows of paper / ours, from the records of this experiment by one recipe; by
+        another than the first, of the models and data sets alone that it was used for."""
+        models, datasets = self.labels(), tuple(self.datasets)
+        if records and all(r.experiment != self.name for r in records):
+            models = tuple(m for m in models if any(r.model == m for r in records))
+            datasets = tuple(d for d in datasets if any(r.dataset == d for r in records))
+        return comparison_table(records, models, datasets, self.paper)
+
+    def orderings(self, records: Sequence[Record]) -> list[Ordering]:
+        """What the records say of the paper's claims, where there are records."""
+        return compare(records, self.claims, self.datasets)
+
+    def cell(
+        self,
+        dataset: str,
+        model: str,
+        transform: str = "affine",
+        *,
+        recipe: str | None = None,
+        seed: int = 0,
+    ) -> RunConfig:
+        """One run of the table, or of another data set or model in its manner.
+
+        Raises: UnknownNameError.
+        """
+        recipe = recipe or next(iter(self.recipes))
+        _check("recipe", [recipe], self.recipes)
+        made = make_dataset(dataset)
+        config = ModelConfig(
+            model,
+            in_shape=made.in_shape,
+            classes=made.classes,
+            transform=transform,
+            size=self.sampled.get(dataset),
+            parameters=self.parameters.get(recipe, PARAMETERS),
+        )
+        training = replace(self.recipes[recipe], **self.changes.get(recipe, {}).get(model, {}))
+        name = self.recorded_as(recipe)
+        return RunConfig(name, dataset, config, seed, training, self.start)
+
+    def plan(
+        self,
+        *,
+        models: Sequence[str] = (),
+        datasets: Sequence[str] = (),
+        seeds: int = 1,
+        recipe: str | None = None,
+    ) -> list[RunConfig]:
+        """Every run of the table, in the order in which to run them: seed by seed, the most
+        telling cells first, then the rows from the bottom up.
+
+        Args:
+            models: only these labels; datasets: only these. All, if empty.
+        Raises: UnknownNameError, OptionError.
+        """
+        labels = self.labels()
+        _check("model", models, labels)
+        _check("data set", datasets, self.datasets)
+        if seeds < 1:
+            raise OptionError(f"seeds must be a positive number of runs a cell, got {seeds}")
+        early_models, early_datasets = self.first
+
+        def rank(cell: tuple[int, int]) -> tuple[int, int, int]:
+            label, dataset = labels[cell[0]], self.datasets[cell[1]]
+            if label in early_models and dataset in early_datasets:
+                return 0, early_datasets.index(dataset), early_models.index(label)
+            return 1, -cell[0], cell[1]
+
+        cells = [
+            (i, j)
+            for i in range(len(labels))
+            for j in range(len(self.datasets))
+            if (not models or labels[i] in models)
+            and (not datasets or self.datasets[j] in datasets)
+        ]
+        return [
+            self.cell(self.datasets[j], *self.models[i], recipe=recipe, seed=seed)
+            for seed in range(seeds)
+            for i, j in sorted(cells, key=rank)
+        ]
+
+
+def _check(kind: str, asked: Sequence[str], known: Sequence[str] | Mapping[str, object]) -> None:
+    for name in asked:
+        if name not in known:
+            raise UnknownNameError(f"unknown {kind} {name!r}. Known here: {', '.join(known)}")

@@ -1,0 +1,301 @@
+"""Pictures and films of a trained run, whatever the experiment."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor, nn
+
+from spatial_transformer.errors import DataError, OptionError
+from spatial_transformer.experiments.data.catalogue import make_dataset
+from spatial_transformer.experiments.data.colocalisation import Colocalisation
+from spatial_transformer.experiments.data.dataset import Dataset, load_digits
+from spatial_transformer.experiments.data.motion import move
+from spatial_transformer.experiments.data.stream import generator
+from spatial_transformer.experiments.runner.run import find_model
+from spatial_transformer.experiments.tables.colocalisation.locate import OVERLAP, boxes, overlap
+from spatial_transformer.functional import warp
+from spatial_transformer.modules.predict import find_transformer, look
+from spatial_transformer.modules.spatial_transformer import SpatialTransformer
+from spatial_transformer.viz.curves import draw_curves
+from spatial_transformer.viz.motion import film_frames
+from spatial_transformer.viz.sheet import draw_sheet
+from spatial_transformer.viz.survey import Survey, draw_means, draw_mistakes, survey
+from spatial_transformer.viz.theta import draw_theta, draw_theta_paths
+
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass
+class Pictures:
+    """Draws a trained network.
+
+    Args:
+        model: in eval mode; dataset: what it was trained on; name: of the run or the weights.
+        iteration: how many steps it was trained for, where that is known.
+        history: how it was trained, where the run has kept that.
+        trained_seed: the run's, of what was trained on.
+        count: examples on a sheet; mistakes are three times as many, at most.
+        seed: which examples, and how they are distorted.
+    """
+
+    model: nn.Module
+    dataset: Dataset
+    name: str
+    iteration: int | None = None
+    history: dict[str, Tensor] | None = None
+    trained_seed: int = 0
+    count: int = 10
+    seed: int = 0
+    data_root: Path | None = None
+    device: torch.device | str = "cpu"
+
+    def __post_init__(self) -> None:
+        self.layer = find_transformer(self.model)
+        self.transform = None if self.layer is None else self.layer.transform
+        steps = "" if self.iteration is None else f", {self.iteration:,} steps"
+        self.title = f"{self.name}{steps}"
+
+    def draw(self, kind: str) -> Figure:
+        """A picture of one of :data:`KINDS`.
+
+        Raises: OptionError for another kind, or where the run has nothing of that kind to show;
+            DataError where there are no mistakes.
+        """
+        if kind not in KINDS:
+            raise OptionError(f"unknown kind of picture {kind!r}. Known: {', '.join(KINDS)}")
+        figure: Figure = KINDS[kind](self)
+        return figure
+
+    def sheet(self) -> Figure:
+        """Test images, grids, outputs, predictions."""
+        images, truth = self._fixed()
+        if isinstance(self.dataset, Colocalisation):
+            return self._located(images[: self.count], truth[: self.count], self.title)
+        source = generator("cpu", self.seed, "show")
+        order = torch.randperm(len(truth), generator=source)[: self.count].to(truth.device)
+        images, truth = images[order], truth[order]
+        seen = look(self.model, images)
+        assert seen.scores is not None
+        return draw_sheet(
+            images,
+            seen.warped,
+            seen.theta,
+            self.transform,
+            predicted=seen.scores.argmax(1).tolist(),
+            truth=truth.tolist(),
+            title=self.title,
+        )
+
+    def mistakes(self) -> Figure:
+        """What it still gets wrong on the test images, the surest mistakes first."""
+        if not isinstance(self.dataset, Colocalisation):
+            found = self._survey
+            return draw_mistakes(
+                found,
+                self.transform,
+                title=f"{self.title}: {found.wrong} of {found.images:,} wrong, the surest first",
+            )
+        images, truth = self._fixed()
+        overlaps = self._overlaps(images, truth)
+        missed = torch.where(overlaps <= OVERLAP)[0]
+        if not len(missed):
+            raise DataError(f"no mistakes to show: all of {len(images)} digits are found")
+        worst = missed[overlaps[missed].argsort()][: 3 * self.count]
+        title = f"{self.title}: {len(missed)} of {len(images)} not found, the furthest off first"
+        return self._located(images[worst], truth[worst], title)
+
+    def means(self) -> Figure:
+        """The mean image of each class before and after the transformer."""
+        return draw_means(self._survey, title=f"{self.title}: mean of each class")
+
+    def theta(self) -> Figure:
+        """How theta is distributed over the test images."""
+        layer = self._transformer()
+        assert self._survey.theta is not None
+        title = f"{self.title}: theta of {self._survey.images:,} test images"
+        return draw_theta(self._survey.theta, layer.transform, title=title)
+
+    def paths(self) -> Figure:
+        """theta of a few images through training."""
+        layer, history = self._transformer(), self._history()
+        return draw_theta_paths(
+            history["step"],
+            history["theta"],
+            layer.transform,
+            title=f"{self.name}: theta of {history['theta'].shape[1]} images",
+        )
+
+    def curves(self) -> Figure:
+        """Training loss and error, and learning rates."""
+        locates = isinstance(self.dataset, Colocalisation)
+        error = {"error": "triplets not fulfilled, %"} if locates else {}
+        return draw_curves({self.name: self._history()}, title=self.title, **error)
+
+    def training_film(self, frames: int = 80) -> Iterator[Image.Image]:
+        """A few images, their grids, outputs and predictions while the network learns.
+
+        Raises: OptionError for a run without a history.
+        """
+        history = self._history()
+        images, truth = self.dataset.probes(seed=self.trained_seed, data_root=self.data_root)
+        images, truth = images[: self.count], truth[: self.count]
+        last = len(history["step"]) - 1
+        chosen = sorted({round(k * last / max(1, frames - 1)) for k in range(frames)})
+        steps = history["step"][chosen].int().tolist()
+        theta = warped = None
+        if self.layer is not None:
+            theta = history["theta"][chosen, : len(images)]
+            warped = torch.stack([self._warp(self.layer, images, one) for one in theta])
+        located = isinstance(self.dataset, Colocalisation)
+        errors = history["error_percent"][chosen].tolist()
+        return film_frames(
+            images.expand(len(chosen), *images.shape),
+            warped,
+            theta,
+            self.transform,
+            predicted=None if located else history["classes"][chosen, : len(images)].tolist(),
+            truth=None if located else truth.tolist(),
+            boxes=truth if located else None,
+            titles=[
+                # whole lines (no-break spaces), so that all frames have as many
+                f"step\xa0{step:,}"
+                + ("" if located else f"\nerror\xa0{f'{e:.1f}' if step else '-'}\xa0%")
+                for step, e in zip(steps, errors, strict=True)
+            ],
+        )
+
+    def motion_film(self, frames: int = 96) -> Iterator[Image.Image]:
+        """Test digits that move, beside what the transformer makes of them.
+
+        Raises: OptionError for a data set whose digits cannot be moved.
+        """
+        digits, truth = self._movable()
+        model = self.model
+        images = torch.stack([move(self.dataset.name, digits, k / frames) for k in range(frames)])
+        seen = [look(model, batch.to(self.device)) for batch in images]
+        scores = [s.scores for s in seen if s.scores is not None]
+        return film_frames(
+            images,
+            torch.stack([s.warped.cpu() for s in seen if s.warped is not None])
+            if self.layer
+            else None,
+            torch.stack([s.theta.cpu() for s in seen if s.theta is not None])
+            if self.layer
+            else None,
+            self.transform,
+            predicted=[s.argmax(1).tolist() for s in scores] if scores else None,
+            truth=truth if scores else None,
+            titles=[self.name] * frames,
+            across=images.dim() < 6,
+            columns=4,
+        )
+
+    def _movable(self) -> tuple[Tensor, list[int]]:
+        """Clean test digits ``(count, 1, 28, 28)`` and what the network should say of them."""
+        digits = load_digits("test", self.data_root)
+        order = torch.randperm(len(digits), generator=generator("cpu", self.seed, "motion"))
+        if isinstance(self.dataset, Colocalisation):
+            order = order[digits.labels[order] == self.dataset.digit]
+        images, labels = digits.take(order[: self.count])
+        if self.dataset.name == "addition":
+            labels = labels + labels.roll(1)
+        return images, labels.tolist()
+
+    def _warp(self, layer: SpatialTransformer, images: Tensor, theta: Tensor) -> Tensor:
+        """What the transformer passes on for a theta ``(B, N, P)``: ``(B, N, C, *size)``."""
+        return warp(images, theta, layer.transform, layer.size, **layer.sampler.options())
+
+    def _fixed(self) -> Batch:
+        """The first block of test images."""
+        seed = self.seed
+        if isinstance(self.dataset, Colocalisation):
+            seed = self.trained_seed  # the set that it was trained on
+        return next(
+            self.dataset.fixed("test", seed=seed, data_root=self.data_root, device=self.device)
+        )
+
+    @cached_property
+    def _survey(self) -> Survey:
+        if isinstance(self.dataset, Colocalisation):
+            images, _ = self._fixed()
+            return survey(self.model, [(images, torch.full((len(images),), self.dataset.digit))])
+        blocks = self.dataset.fixed("test", data_root=self.data_root, device=self.device)
+        return survey(self.model, blocks, mistakes=3 * self.count)
+
+    def _overlaps(self, images: Tensor, truth: Tensor) -> Tensor:
+        theta = look(self.model, images).theta
+        assert theta is not None
+        edges = boxes(self._transformer().transform, theta[:, 0], images.shape[-1])
+        return overlap(edges, truth)
+
+    def _located(self, images: Tensor, truth: Tensor, title: str) -> Figure:
+        seen = look(self.model, images)
+        return draw_sheet(
+            images,
+            seen.warped,
+            seen.theta,
+            self._transformer().transform,
+            captions=[f"{float(o):.2f}" for o in self._overlaps(images, truth)],
+            boxes=truth,
+            title=f"{title} (below: overlap)",
+        )
+
+    def _transformer(self) -> SpatialTransformer:
+        if self.layer is None:
+            raise OptionError(f"{self.name} has no spatial transformer to show")
+        return self.layer
+
+    def _history(self) -> dict[str, Tensor]:
+        if not self.history:
+            raise OptionError(
+                f"{self.name} has no history: weights alone have none, nor runs of a version that "
+                "kept none. Train it, into another folder, to see how it learnt"
+            )
+        return self.history
+
+
+def open_pictures(name: str, *, device: torch.device | str = "cpu", **options: Any) -> Pictures:
+    """Pictures of a run's folder, a checkpoint file, or what
+    :func:`spatial_transformer.pretrained.from_pretrained` takes; ``options`` as for :class:`Pictures`.
+
+    Raises: CheckpointError; as :func:`spatial_transformer.pretrained.from_pretrained`.
+    """
+    found = find_model(name, device)
+    if found.run is not None:
+        options |= {
+            "iteration": found.run.iteration,
+            "history": found.run.history,
+            "trained_seed": found.run.config.seed,
+        }
+    return Pictures(found.model, make_dataset(found.dataset), found.name, device=device, **options)
+
+
+#: kind of picture -> how it is drawn
+KINDS: dict[str, Callable[[Pictures], Any]] = {
+    "sheet": Pictures.sheet,
+    "mistakes": Pictures.mistakes,
+    "means": Pictures.means,
+    "theta": Pictures.theta,
+    "paths": Pictures.paths,
+    "curves": Pictures.curves,
+}
+
+
+def find_kinds(names: Sequence[str]) -> list[str]:
+    """The kinds that are meant; "all" is every one. Raises: OptionError.
+
+    >>> find_kinds(["all"])
+    ['sheet', 'mistakes', 'means', 'theta', 'paths', 'curves']
+    """
+    for name in names:
+        if name != "all" and name not in KINDS:
+            raise OptionError(
+                f"unknown kind of picture {name!r}. Known: {', '.join((*KINDS, 'all'))}"
+            )
+    return list(KINDS) if "all" in names else list(dict.fromkeys(names))

@@ -1,0 +1,1 @@
+"""A folder an experiment: its config, and its page with the numbers."""

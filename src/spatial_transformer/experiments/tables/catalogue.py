@@ -1,0 +1,36 @@
+"""The experiments by name."""
+
+from spatial_transformer.errors import UnknownNameError
+from spatial_transformer.experiments.runner.experiment import Experiment
+from spatial_transformer.experiments.tables.addition.config import ADDITION
+from spatial_transformer.experiments.tables.cluttered40.config import CLUTTERED40
+from spatial_transformer.experiments.tables.colocalisation.config import COLOCALISATION
+from spatial_transformer.experiments.tables.table1.config import TABLE1
+from spatial_transformer.experiments.tables.volume.config import VOLUME
+
+EXPERIMENTS: dict[str, Experiment] = {
+    e.name: e for e in (TABLE1, ADDITION, CLUTTERED40, COLOCALISATION, VOLUME)
+}
+
+
+def find_experiment(name: str) -> Experiment:
+    """Raises: UnknownNameError.
+
+    >>> find_experiment("table1").datasets
+    ('r', 'rts', 'p', 'e', 'tc')
+    """
+    if name not in EXPERIMENTS:
+        raise UnknownNameError(f"unknown experiment {name!r}. Known: {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[name]
+
+
+def find_recorded(name: str) -> Experiment | None:
+    """The experiment that records of this name are of, by whichever recipe; None: of none.
+
+    >>> find_recorded("table1-quick").name
+    'table1'
+    """
+    for experiment in EXPERIMENTS.values():
+        if name in map(experiment.recorded_as, experiment.recipes):
+            return experiment
+    return None

@@ -1,0 +1,135 @@
+"""What a run tells while it runs: a protocol, a rich progress bar, and TensorBoard."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from spatial_transformer.extras import require
+from spatial_transformer.integrations.tensorboard import log_losses, log_transformer, transformers
+from spatial_transformer.options import check_count
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Mean loss over a number of images, and which of them, by their place, are wrong."""
+
+    loss: float
+    mistakes: list[int]
+    images: int
+
+    @property
+    def error_percent(self) -> float:
+        return 100 * len(self.mistakes) / self.images
+
+
+class Watcher(Protocol):
+    """Told of every step; context managers, so that they can open and close what they show."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+    def step(self, iteration: int, loss: float, error_percent: float) -> None:
+        """Training loss and error, smoothed, after ``iteration`` steps."""
+
+    def evaluated(self, iteration: int, part: str, measured: Measured) -> None:
+        """Loss and error on the whole of ``part``."""
+
+
+@runtime_checkable
+class Onlooker(Protocol):
+    """A watcher that is shown the network and the batch as well."""
+
+    def look(self, iteration: int, model: nn.Module, images: Tensor) -> None:
+        """The network after ``iteration`` steps, and the images of the last."""
+
+
+class ProgressBar:
+    """A line with loss, error and the time left; lines of text where there is no terminal."""
+
+    def __init__(self, label: str, iterations: int, console: Console | None = None) -> None:
+        self.label, self.iterations = label, iterations
+        self.console = console or Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]}  error {task.fields[error]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task(label, total=iterations, loss="-", error="-")
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+
+    def step(self, iteration: int, loss: float, error_percent: float) -> None:
+        self.bar.update(
+            self.task, completed=iteration, loss=f"{loss:.3f}", error=f"{error_percent:5.2f} %"
+        )
+        tenth = max(1, self.iterations // 10)
+        if not self.console.is_terminal and (iteration % tenth == 0 or iteration == 1):
+            self.console.print(
+                f"{self.label}: step {iteration} of {self.iterations}, "
+                f"loss {loss:.3f}, error {error_percent:.2f} %",
+                highlight=False,
+            )
+
+    def evaluated(self, iteration: int, part: str, measured: Measured) -> None:
+        self.bar.console.print(
+            f"{self.label}: {part} error {measured.error_percent:.2f} %, loss {measured.loss:.4f}",
+            highlight=False,
+        )
+
+
+class TensorBoard:
+    """Losses and errors for TensorBoard, and ``every`` so many steps what the spatial transformers
+    do with the batch. Raises: OptionError where it is not installed, or for another ``every``."""
+
+    def __init__(self, folder: Path, every: int = 100) -> None:
+        require("tensorboard", "tensorboard")
+        self.writer = require("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(folder))
+        self.every = check_count("every", every)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.writer.close()
+
+    def step(self, iteration: int, loss: float, error_percent: float) -> None:
+        log_losses(self.writer, "train", iteration, loss=loss, error_percent=error_percent)
+
+    def evaluated(self, iteration: int, part: str, measured: Measured) -> None:
+        errors = {"loss": measured.loss, "error_percent": measured.error_percent}
+        log_losses(self.writer, part, iteration, **errors)
+
+    def look(self, iteration: int, model: nn.Module, images: Tensor) -> None:
+        layers = transformers(model)
+        if layers and (iteration == 1 or iteration % self.every == 0):
+            dims = next(iter(layers)).transform.dims
+            images = images.flatten(0, images.dim() - dims - 2)  # stacked ones, one by one
+            log_transformer(self.writer, model, images, iteration)

@@ -1,8 +1,0 @@
-"""Trained networks as folders: weights, configuration, model card; local, shipped, or on the
-Hugging Face hub."""
-
-from spatial_transformer.hub.pretrained import Pretrained as Pretrained
-from spatial_transformer.hub.pretrained import from_pretrained as from_pretrained
-from spatial_transformer.hub.pretrained import list_pretrained as list_pretrained
-from spatial_transformer.hub.pretrained import load_pretrained as load_pretrained
-from spatial_transformer.hub.pretrained import save_pretrained as save_pretrained

@@ -1,0 +1,57 @@
+"""What a trained network makes of images: scores, what its transformer passes on, and theta."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from spatial_transformer.evaluating import evaluating
+from spatial_transformer.modules.classifier import Transformed
+from spatial_transformer.modules.spatial_transformer import SpatialTransformer
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One entry an image; N is the number of transforms of an image.
+
+    ``scores`` ``(B, classes)`` is None for a transformer without a classifier; ``warped``
+    ``(B, N, C, *size)`` and ``theta`` ``(B, N, P)`` for a classifier without a transformer.
+    """
+
+    scores: Tensor | None
+    warped: Tensor | None
+    theta: Tensor | None
+
+
+def find_transformer(model: nn.Module) -> SpatialTransformer | None:
+    """The transformer that the images themselves go through; None without one."""
+    if isinstance(model, Transformed):
+        return model.transformer
+    return model if isinstance(model, SpatialTransformer) else None
+
+
+@torch.no_grad()
+def look(model: nn.Module, images: Tensor) -> Seen:
+    """Show ``images`` ``(B, C, *spatial)`` to a :class:`Transformed`, a
+    :class:`SpatialTransformer` or a plain classifier, in evaluation mode.
+
+    >>> layer = SpatialTransformer("fully_connected", "affine", 4)
+    >>> seen = look(layer, torch.zeros(3, 1, 8, 8))
+    >>> seen.scores is None, tuple(seen.warped.shape), tuple(seen.theta.shape)
+    (True, (3, 1, 1, 4, 4), (3, 1, 6))
+    """
+    images = images.to(next(model.parameters()).dtype)
+    scores = warped = theta = None
+    with evaluating(model):
+        if isinstance(model, Transformed):
+            scores, warped, theta = model(images, return_warped=True)
+        elif isinstance(model, SpatialTransformer):
+            warped, theta = model(images, return_theta=True)
+        else:
+            scores = model(images)
+    if warped is None or theta is None:
+        return Seen(scores, None, None)
+    transforms = theta.shape[1] if theta.dim() == 3 else 1
+    channels = images.shape[1]
+    views = warped.reshape(len(images), transforms, channels, *warped.shape[-(images.dim() - 2) :])
+    return Seen(scores, views.float(), theta.reshape(len(images), transforms, -1).float())

@@ -1,0 +1,325 @@
+"""Calls of the Triton kernels: shapes, layouts, and how the work is cut into programs.
+
+Small warps take a GPU less time than Python takes to launch them: all that follows from shapes,
+layouts and options is worked out once and kept. Triton itself is imported at the first call.
+"""
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from spatial_transformer.errors import ShapeError
+from spatial_transformer.ops.layout import layout_of
+from spatial_transformer.ops.shapes import check_shapes
+from spatial_transformer.ops.triton import available as available
+from spatial_transformer.ops.triton import lacking as lacking
+from spatial_transformer.samplers.eager import BITS
+
+TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
+# programs of a launch, so that channels are shared out where there are fewer pixels than that
+ENOUGH = 1024
+
+
+class Blocks(NamedTuple):
+    """How one launch is cut: a program has tile_h x tile_w pixels of one output, and goes through
+    ``chunk`` blocks of ``block_c`` channels."""
+
+    tile_h: int
+    tile_w: int
+    block_c: int
+    chunk: int
+    chunks: int
+    programs: int
+    warps: int
+
+
+def _power(n: int) -> int:
+    """The least power of 2 from n on."""
+    return 1 << max(n - 1, 0).bit_length()
+
+
+def _up(n: int, step: int) -> int:
+    """How many steps cover n."""
+    return -(-n // step)
+
+
+@lru_cache(maxsize=4096)
+def blocks(
+    batch: int,
+    channels: int,
+    size: tuple[int, ...],
+    elements: int,
+    along_channels: bool,
+    whole: bool,
+) -> Blocks:
+    """A cut into programs of about ``elements`` pixels times channels at a time; ``whole``: each
+    goes through all the channels. Threads lie along channels or along pixels."""
+    height, width = size[-2:]
+    block_c = 1
+    if along_channels:
+        # the least to no use, then the largest; with under 16 threads load less than they can
+        widest = min(_power(channels), 64)
+        fits = [1 << k for k in range(widest.bit_length()) if 1 << k >= min(widest, 16)]
+        block_c = min(fits, key=lambda n: (_up(channels, n) * n, -n))
+    # not one alone: Triton 3.6 fails on tiles of one number
+    pixels = min(elements // block_c, max(16, _power(height) * _power(width)))
+
+    def waste(tile_w: int) -> tuple[int, int]:
+        tile_h = pixels // tile_w
+        area = _up(height, tile_h) * tile_h * _up(width, tile_w) * tile_w
+        return area, abs(tile_w.bit_length() - (32).bit_length())
+
+    tile_w = min([1 << k for k in range(pixels.bit_length())], key=waste)
+    tile_h = pixels // tile_w
+    tiles = _up(height, tile_h) * _up(width, tile_w) * math.prod(size[:-2]) * batch
+    most = _up(channels, block_c)
+    chunk = _up(most, 1 if whole else min(most, _up(ENOUGH, tiles)))
+    chunks = _up(most, chunk)
+    warps = max(1, min(4, pixels * block_c // 32))
+    return Blocks(tile_h, tile_w, block_c, chunk, chunks, tiles * chunks, warps)
+
+
+class Form(NamedTuple):
+    """All of a tensor but its values."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: torch.dtype
+
+    def meta(self) -> Tensor:
+        return torch.empty_strided(self.shape, self.strides, dtype=self.dtype, device="meta")
+
+
+def _form(t: Tensor) -> Form:
+    return Form(t.shape, t.stride(), t.dtype)
+
+
+class Plan(NamedTuple):
+    """What a call is, but for its tensors."""
+
+    dtype: torch.dtype  # of coordinates and sums
+    layout: torch.memory_format  # of what is made of the image
+    dense: bool  # whether a new tensor of that layout has the image's strides
+    out: tuple[int, ...]
+    parts: tuple[int, ...]  # of the gradient to the maps, summed over the second axis
+    programs: int
+    numbers: tuple[int, ...]
+    constants: dict[str, Any]
+
+
+def _extent(form: Form) -> int:
+    """How far apart, in entries, the entries of one item of the batch are."""
+    return sum((n - 1) * s for n, s in zip(form.shape[1:], form.strides[1:], strict=True))
+
+
+def _spread(strides: tuple[int, ...], batch_axes: int) -> tuple[int, ...]:
+    """Strides with one for z, which is 0 in 2-D."""
+    return strides if len(strides) == 5 else (*strides[:batch_axes], 0, *strides[batch_axes:])
+
+
+@lru_cache(maxsize=1024)
+def plan(
+    image: Form,
+    maps: Form,
+    grad: Form | None,
+    fill: tuple[int, ...] | None,
+    size: tuple[int, ...],
+    kernel: str,
+    padding: str,
+    align_corners: bool,
+    grid: bool,
+    wanted: tuple[bool, bool, bool] | None,
+) -> Plan:
+    """The plan of a forward call, or with ``grad`` and ``wanted`` (the gradients to image and maps,
+    and whether the first is to be exact) of a backward one. Raises: ShapeError."""
+    import triton.language as tl
+
+    check_shapes(image.shape, maps.shape, fill, size, grid)
+    dims = len(image.shape) - 2
+    images, channels = image.shape[:2]
+    batch = max(images, maps.shape[0])
+    fills = fill[0] if fill else 1
+    if padding == "reflection" and align_corners:
+        padding = "mirror"
+    elif padding in ("zeros", "fill"):
+        padding = "constant"
+    copies = kernel == "nearest"
+    # values are copied whatever the maps are; which ones, is decided in float64
+    wide = torch.float64 in (image.dtype, image.dtype if copies else maps.dtype)
+    integers = tl.int64 if not image.dtype.is_floating_point else None
+    like, taps = image.meta(), TAPS[kernel]
+    layout = layout_of(like)
+    out = torch.empty((batch, channels, *size), device="meta", memory_format=layout)
+    if grad and tuple(grad.shape) != tuple(out.shape):
+        raise ShapeError(f"grad has the shape {tuple(grad.shape)}, the output {tuple(out.shape)}")
+    # reads that a thread has in flight: many more than these its registers would not hold
+    elements = 128 * max(1, min(4, (8 if grad else 16) // taps**dims))
+    along = image.strides[1] == 1 and channels > 1
+    # a grid's gradient has no sum over programs
+    whole = grid and wanted is not None and wanted[1]
+    cut = blocks(batch, channels, size, elements, along, whole)
+    # the maps' parts: one grid an output, or one matrix a program; sharers are neighbours
+    parts = (maps.shape[0], (batch if grid else cut.programs) // maps.shape[0], *maps.shape[1:])
+    large = [image, maps, grad or _form(out)]
+    deep = () if dims == 3 else (1,)
+    constants = {
+        "KERNEL": kernel,
+        "PADDING": padding,
+        "TAPS": taps,
+        "MAP": "grid" if grid else "projective" if tuple(maps.shape[1:]) == (3, 3) else "affine",
+        "DIMS": dims,
+        "ALIGN": int(align_corners),
+        "FILL": fill is not None,
+        "COORD": tl.float64 if wide or copies else tl.float32,
+        "VALUE": integers or (tl.float64 if wide else tl.float32),
+        "SINGLE": int(grid and maps.dtype is not torch.float64),
+        "INDEX": tl.int64 if any(_extent(f) >= 2**31 for f in large) else tl.int32,
+        "TILE_H": cut.tile_h,
+        "TILE_W": cut.tile_w,
+        "BLOCK_C": cut.block_c,
+        "ALONG_C": along,
+        "num_warps": cut.warps,
+        "enable_fp_fusion": True,
+    }
+    if wanted is not None:
+        constants |= zip(("IMAGE_TOO", "MAPS_TOO", "EXACT"), wanted, strict=True)
+    return Plan(
+        dtype=torch.float64 if wide else torch.float32,
+        layout=layout,
+        dense=torch.empty_like(like, memory_format=layout).stride() == tuple(image.strides),
+        out=tuple(out.shape),
+        parts=parts,
+        programs=cut.programs,
+        numbers=(
+            *_spread(image.strides, 2),
+            *(_spread(maps.strides, 1) if grid else (maps.strides[0], 0, 0, 0, 0)),
+            *_spread(grad.strides if grad else out.stride(), 2),
+            *(*deep, *image.shape[2:], *deep, *size, channels, cut.chunk, cut.chunks),
+            *(batch // images, batch // maps.shape[0], batch // fills),
+        ),
+        constants=constants,
+    )
+
+
+def _on(device: torch.device) -> AbstractContextManager[object]:
+    """Triton launches on the current device."""
+    if device.type != "cuda" or device.index == torch.cuda.current_device():
+        return nullcontext()
+    return torch.cuda.device(device)
+
+
+def forward(
+    image: Tensor,
+    maps: Tensor,
+    size: Sequence[int],
+    kernel: str,
+    padding: str,
+    fill: Tensor | None,
+    align_corners: bool,
+    *,
+    grid: bool,
+) -> Tensor:
+    """The warped image ``(B, C, *size)``, laid out as the image is.
+
+    Args:
+        image: ``(B, C, H, W)`` or ``(B, C, D, H, W)``, of any strides.
+        maps: matrices ``(B', d, d + 1)``, as thetas ``(B', d * (d + 1))`` or, in 2-D,
+            ``(B', 3, 3)``; grids ``(B', *size, d)`` with ``grid=True``. Where there are fewer
+            images, maps or fill values than outputs, consecutive outputs share one.
+        fill: ``(F, C, 1)`` or None for zeros.
+    """
+    from spatial_transformer.ops.triton.forward import forward_kernel
+
+    result = image.dtype
+    if not image.is_floating_point():  # elements are copied as bits
+        image = image.view(BITS[image.itemsize])
+        fill = None if fill is None else fill.view(image.dtype)
+    maps = maps if grid else maps.contiguous()
+    fills = None if fill is None else fill.shape
+    options = (tuple(size), kernel, padding, align_corners, grid)
+    call = plan(_form(image), _form(maps), None, fills, *options, None)
+    out = torch.empty(
+        call.out, dtype=image.dtype, device=image.device, memory_format=call.layout
+    )  # fmt: skip
+    values = image if fill is None else fill.contiguous()  # unused if None
+    with _on(image.device):
+        forward_kernel[(call.programs,)](image, maps, values, out, *call.numbers, **call.constants)
+    return out.view(result)
+
+
+def backward(
+    grad: Tensor,
+    image: Tensor,
+    maps: Tensor,
+    kernel: str,
+    padding: str,
+    fill: Tensor | None,
+    align_corners: bool,
+    *,
+    grid: bool,
+    image_too: bool,
+    maps_too: bool,
+) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients to image and maps, None where not wanted; ``grad`` is the output's.
+
+    The gradient to the maps is the same bits from run to run. That to the image is, under
+    ``torch.use_deterministic_algorithms(True)``, where it is added up in whole numbers of
+    2^-(60 - log2 n) of its image's largest gradient, n being the output pixels that share the
+    image. That costs a pass over ``grad`` and twice the memory traffic (eight bytes a pixel for
+    four), and where a gradient is not finite makes all of that image's NaN.
+    """
+    from spatial_transformer.ops.triton.backward import backward_kernel
+
+    to_maps: Tensor | None = None
+    if maps_too and kernel == "nearest":
+        maps_too = False
+        to_maps = torch.zeros_like(maps, memory_format=torch.contiguous_format)
+    if not image_too and not maps_too:
+        return None, to_maps
+    exact = image_too and torch.are_deterministic_algorithms_enabled()
+    fixed = maps if grid else maps.contiguous()
+    fills = None if fill is None else fill.shape
+    options = (tuple(grad.shape[2:]), kernel, padding, align_corners, grid)
+    wanted = (image_too, maps_too, exact)
+    call = plan(_form(image), _form(fixed), _form(grad), fills, *options, wanted)
+    if image_too and not call.dense:  # expanded or turned, say
+        image = image.contiguous()
+        call = plan(_form(image), _form(fixed), _form(grad), fills, *options, wanted)
+    total = units = parts = image  # what is not wanted is not used
+    if image_too:
+        sums = torch.int64 if exact else call.dtype
+        total = torch.zeros_like(image, dtype=sums, memory_format=call.layout)
+    if exact:
+        units = _units(grad, image.shape[0])
+    if maps_too:
+        parts = torch.empty(call.parts, dtype=call.dtype, device=image.device)
+    values = image if fill is None else fill.contiguous()
+    with _on(image.device):
+        backward_kernel[(call.programs,)](
+            image, fixed, values, grad, total, parts, units, *call.numbers, **call.constants
+        )
+    if maps_too:
+        # a sum along an axis has a fixed order
+        to_maps = (parts.sum(dim=1) if parts.shape[1] > 1 else parts[:, 0]).to(maps.dtype)
+    if not image_too:
+        return None, to_maps
+    if exact:
+        total = total / units.reshape(-1, *[1] * (image.dim() - 1))
+    return total.to(image.dtype), to_maps
+
+
+def _units(grad: Tensor, images: int) -> Tensor:
+    """Per image, how many units make 1: about a power of 2, so that no sum of weighted gradients
+    leaves 63 bits. float64, ``(images,)``; NaN where a gradient is not finite."""
+    each = grad.unflatten(0, (images, -1))
+    largest = torch.linalg.vector_norm(each, torch.inf, dim=tuple(range(1, each.dim()))).double()
+    count = grad.numel() // (images * grad.shape[1])
+    # a pixel's weights add up to at most 2.6 (3-D bicubic) in absolute value: two bits
+    room = 62 - 2 - (count - 1).bit_length()
+    units = torch.exp2(room - torch.frexp(largest).exponent.clamp(min=-900).double())
+    return torch.where(torch.isfinite(largest), units, torch.nan)

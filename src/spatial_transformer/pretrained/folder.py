@@ -1,0 +1,167 @@
+"""A trained network as a folder of model.safetensors, config.json and README.md."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from spatial_transformer.errors import (
+    BackendError,
+    CheckpointError,
+    DataError,
+    OptionError,
+    SpatialTransformerError,
+)
+from spatial_transformer.extras import require
+from spatial_transformer.files import read_json, write_whole
+from spatial_transformer.pretrained.card import model_card
+from spatial_transformer.pretrained.models import ModelConfig, build_model
+from spatial_transformer.pretrained.weights import (
+    FORMAT,
+    check_format,
+    check_weights,
+    load_weights,
+    save_weights,
+)
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+
+#: the folders that the package brings
+SHIPPED = Path(__file__).parent / "shipped"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A trained network and what is known of it.
+
+    ``model`` is in eval mode. ``test_error_percent`` is what was measured on the fixed test set
+    of ``dataset`` when the folder was made, None where nothing was.
+    """
+
+    model: nn.Module
+    config: ModelConfig
+    dataset: str
+    name: str
+    test_error_percent: float | None
+
+
+def save_pretrained(
+    model: nn.Module,
+    folder: str | Path,
+    *,
+    config: ModelConfig,
+    card: Mapping[str, Any] | None = None,
+) -> None:
+    """Write ``model.safetensors``, ``config.json`` and ``README.md`` (the model card).
+
+    The folder can be uploaded to the Hugging Face hub as it is.
+
+    Args:
+        config: what ``model`` was built from.
+        card: what else config.json and the card tell: ``dataset`` (its name), ``title``,
+            ``labels`` (one a class), ``test_error_percent``, ``test_images``, ``commands``,
+            ``record``; plain values.
+    Raises: OptionError where the labels are not as many as the classes; DivergenceError where
+        weights are NaN or infinite.
+
+    >>> import tempfile
+    >>> config = ModelConfig("fcn", parameters=10_000)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_pretrained(build_model(config), folder, config=config, card={"dataset": "r"})
+    ...     from_pretrained(folder).dataset
+    'r'
+    """
+    folder = Path(folder)
+    about = {"dataset": "", "test_error_percent": None, **(card or {})}
+    about.setdefault("labels", [str(k) for k in range(config.classes)])
+    if len(about["labels"]) != config.classes:
+        raise OptionError(f"{len(about['labels'])} labels for {config.classes} classes")
+    fields = {**asdict(config), "in_shape": list(config.in_shape)}
+    text = json.dumps({"format": FORMAT, "model": fields, **about}, indent=2) + "\n"
+    save_weights(model, folder / WEIGHTS)
+    write_whole(folder / CONFIG, lambda p: p.write_text(text))
+    page = model_card(folder.resolve().name, config, about)
+    write_whole(folder / CARD, lambda p: p.write_text(page))
+
+
+def list_pretrained() -> list[str]:
+    """The names of the networks that the package brings."""
+    return sorted(p.parent.name for p in SHIPPED.glob(f"*/{CONFIG}"))
+
+
+def from_pretrained(name_or_folder: str | Path, device: torch.device | str = "cpu") -> Pretrained:
+    """A trained network out of a folder, by a name of :func:`list_pretrained`, or, given as
+    ``owner/name``, from the Hugging Face hub (which needs huggingface_hub), looked for in this
+    order.
+
+    Raises: CheckpointError where files are broken or do not fit together; DataError where there
+    is nothing of that name, or the hub cannot be reached; OptionError without huggingface_hub;
+    BackendError where there is no such device.
+    """
+    name = str(name_or_folder)
+    if name and Path(name).is_dir():
+        weights, config, name = Path(name) / WEIGHTS, Path(name) / CONFIG, Path(name).resolve().name
+    elif name in list_pretrained():
+        weights, config = SHIPPED / name / WEIGHTS, SHIPPED / name / CONFIG
+    elif isinstance(name_or_folder, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        weights, config = (_download(name, file) for file in (WEIGHTS, CONFIG))
+    else:
+        known = ", ".join(list_pretrained()) or "none are shipped"
+        raise DataError(
+            f"{name}: no such folder, nor a name of trained weights ({known}), nor owner/name on "
+            "the Hugging Face hub"
+        )
+    model_config, about = _read_config(config)
+    try:
+        with torch.device("meta"):
+            outline = build_model(model_config)
+    except (SpatialTransformerError, ValueError, LookupError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{config}: there is no such model: {error}") from error
+    check_weights(outline, weights)  # before room is made for a model that is larger than its file
+    with torch.random.fork_rng(devices=[]):  # the weights that are replaced are random
+        model = build_model(model_config)
+    load_weights(model, weights)
+    try:
+        model = model.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch raises both
+        raise BackendError(f"device {str(device)!r} is not available here: {error}") from error
+    error_percent = about.get("test_error_percent")
+    return Pretrained(model.eval(), model_config, about.get("dataset", ""), name, error_percent)
+
+
+def load_pretrained(name: str | Path, device: torch.device | str = "cpu") -> nn.Module:
+    """The network alone, in eval mode; ``name`` and errors as for ``hub.from_pretrained``."""
+    return from_pretrained(name, device).model
+
+
+def _read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
+    """The model's configuration, and the rest of config.json. Raises: CheckpointError."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    try:
+        values = read_json(path)
+        check_format(values.pop("format", None), path)
+        fields = values.pop("model")
+        return ModelConfig(**{**fields, "in_shape": tuple(fields["in_shape"])}), values
+    except OptionError as error:
+        raise CheckpointError(f"{path}: there is no such model: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path}: not the configuration of a model: {reason}") from error
+
+
+def _download(repository: str, file: str) -> Path:
+    """A file of the Hugging Face hub, out of its own cache if it is there."""
+    try:
+        hub = require("huggingface_hub", "pretrained")
+    except OptionError as error:
+        raise OptionError(f"{repository}: no such folder; to look on a hub, {error}") from error
+    try:
+        return Path(hub.hf_hub_download(repository, file))
+    except Exception as error:  # its errors are of many kinds, of the network and of its own
+        raise DataError(f"{repository}: no {file} from the Hugging Face hub: {error}") from error

@@ -1,0 +1,106 @@
+"""Weights in a safetensors file: checked before they are loaded, and it is said what differs."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from spatial_transformer.errors import CheckpointError, DivergenceError
+from spatial_transformer.extras import require
+from spatial_transformer.files import write_whole
+from spatial_transformer.finite import not_finite, summary
+
+#: of a folder of weights, in the header of model.safetensors and in config.json
+FORMAT = 1
+
+#: bytes of a file's header, which takes many times as much when it is read
+MOST_HEADER = 2**20
+
+_FORMAT_KEY = "spatial_transformer_format"
+_DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
+    "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+
+
+def check_format(found: object, path: Path) -> None:
+    """Raises: CheckpointError."""
+    if str(found) != str(FORMAT):
+        raise CheckpointError(f"{path}: weights of format {found}, this version reads {FORMAT}")
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a model's parameters and buffers, whole or not at all.
+
+    Raises: DivergenceError where they are NaN or infinite.
+    """
+    save = require("safetensors.torch", "pretrained").save
+
+    if names := not_finite(model.state_dict()):
+        raise DivergenceError(f"{path}: not written, the weights are not finite: {summary(names)}")
+    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    header = {"format": "pt", _FORMAT_KEY: str(FORMAT)}
+    data = save(weights, metadata=header)
+    write_whole(path, lambda p: p.write_bytes(data))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file, its header checked. Raises: CheckpointError naming the file and what is wrong."""
+    safetensors = require("safetensors", "pretrained")
+
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file of weights")
+    try:
+        with path.open("rb") as start:
+            declared = int.from_bytes(start.read(8), "little")
+        if declared > MOST_HEADER:
+            raise ValueError(f"its header has {declared} bytes, at most {MOST_HEADER} are read")
+        with safetensors.safe_open(path, framework="pt") as file:
+            check_format((file.metadata() or {}).get(_FORMAT_KEY), path)
+            yield file
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: broken or not a safetensors file: {error}") from error
+
+
+def check_weights(model: nn.Module, path: Path) -> None:
+    """Read of a file what it has, before its values: exactly the tensors of a model, which may be
+    on the meta device.
+
+    Raises: CheckpointError naming every tensor that is missing, unknown, or of another shape or
+    dtype.
+    """
+    with _opened(path) as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        found = {
+            name: _kind(part.get_shape(), _DTYPES.get(part.get_dtype(), part.get_dtype()))
+            for name, part in slices.items()
+        }
+    wanted = {name: _kind(t.shape, t.dtype) for name, t in model.state_dict().items()}
+    differences = [f"{name} is missing" for name in wanted if name not in found]
+    differences += [f"{name} is not the model's" for name in found if name not in wanted]
+    for name in wanted:
+        if name in found and found[name] != wanted[name]:
+            differences.append(f"{name} is {found[name]}, not {wanted[name]}")
+    if differences:
+        raise CheckpointError(f"{path}: not the weights of this model: {'; '.join(differences)}")
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Fill a model from a file that has exactly its tensors. Raises: as
+    :func:`check_weights`; CheckpointError naming what is NaN or infinite."""
+    check_weights(model, path)
+    with _opened(path) as file:
+        values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if names := not_finite(values):
+        raise CheckpointError(f"{path}: not finite: {summary(names)}")
+    with torch.no_grad():
+        model.load_state_dict(values)
+
+
+def _kind(shape: Sequence[int], dtype: torch.dtype | str) -> str:
+    return f"{tuple(shape)} {str(dtype).removeprefix('torch.')}"

@@ -1,0 +1,1 @@
+"""What renders this repository's own README, tables and plots; not in the wheel."""
