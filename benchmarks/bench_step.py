@@ -28,11 +28,12 @@ from benchmarks.contestants import Case, contestants
 from benchmarks.svhn import House, stir
 from benchmarks.timing import THREADS, alternate, save, set_threads, summary, warn_if_busy
 from spatial_transformer.experiments.models.build import build_model
-from spatial_transformer.experiments.runner.run import RunConfig, open_fabric
+from spatial_transformer.experiments.runner.config import RunConfig
+from spatial_transformer.experiments.runner.run import open_fabric
 from spatial_transformer.experiments.tables.table1.config import TABLE1
 from spatial_transformer.experiments.training.loop import fit
 from spatial_transformer.experiments.training.memory import keep_freed_memory
-from spatial_transformer.experiments.training.progress import Measured
+from spatial_transformer.experiments.training.progress import EvalResult
 
 OUT = Path("results/benchmarks/step.json")
 #: the batches of 64 that we train with, the 256 of the paper, and the narrow networks of the demo,
@@ -41,7 +42,7 @@ RECIPES_MEASURED = ("default", "paper", "demo")
 
 
 class Clock:
-    """A watcher of the training loop that notes when each step ends."""
+    """A callback of the training loop that notes when each step ends."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -54,7 +55,7 @@ class Clock:
     def step(self, iteration: int, loss: float, error_percent: float) -> None:
         self.ends.append(time.perf_counter())
 
-    def evaluated(self, iteration: int, part: str, measured: Measured) -> None: ...
+    def evaluated(self, iteration: int, part: str, measured: EvalResult) -> None: ...
 
     def seconds(self) -> list[float]:
         """Of each step but the first."""
@@ -72,7 +73,7 @@ def trainer(config: RunConfig) -> Callable[[int], Clock]:
     def train(steps: int) -> Clock:
         clock = Clock()
         recipe = replace(config.recipe, iterations=steps)
-        fit(fabric, model, lambda k: (images, labels), recipe, watchers=[clock])
+        fit(fabric, model, lambda k: (images, labels), recipe, callbacks=[clock])
         return clock
 
     return train

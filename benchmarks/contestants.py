@@ -143,7 +143,7 @@ def one_step(
 def contestants(case: Case, step: str, compiled: bool = True) -> dict[str, Callable[[], object]]:
     """One call of each is one step of the same warp; ``compiled`` may leave torch.compile out."""
     image, theta, gradient = case.image(), case.theta(), case.gradient()
-    image_too, theta_too = STEPS[step]
+    needs_image_grad, theta_too = STEPS[step]
     torch_map = theta.unflatten(1, (case.dims, case.dims + 1))
     # kornia's 3-D warp normalises pixels as with align_corners=True, whatever it is told
     kornia_map = torch.linalg.inv(pixel_matrix(case, theta, align_corners=case.dims == 3))
@@ -158,7 +158,7 @@ def contestants(case: Case, step: str, compiled: bool = True) -> dict[str, Calla
         name: partial(
             one_step,
             warp,
-            image.clone().requires_grad_(image_too),
+            image.clone().requires_grad_(needs_image_grad),
             maps.clone().requires_grad_(theta_too),
             case.out_size,
             gradient,

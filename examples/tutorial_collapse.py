@@ -29,7 +29,7 @@ from spatial_transformer.experiments.data.stream import Digits, Stream, fixed_se
 from spatial_transformer.experiments.training.records import commit, hardware
 from spatial_transformer.files import write_whole
 from spatial_transformer.modules.classifier import Transformed
-from spatial_transformer.modules.predict import look
+from spatial_transformer.modules.predict import predict
 from spatial_transformer.transforms.regularisers import outside_fraction
 
 MEAN, STD = 0.1307, 0.3081
@@ -128,7 +128,7 @@ def train(setting: Setting, variant: Variant, seed: int, digits: Digits) -> nn.M
 def measure(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
     """Of test images: the error in %, by how much the transformer zooms out (the square root of the
     area that it shows, the identity being 1) and the share of its output that lies outside."""
-    seen = look(model, normalise(images))
+    seen = predict(model, normalise(images))
     assert seen.scores is not None
     assert seen.theta is not None
     matrix = seen.theta.view(-1, 2, 3)
@@ -146,7 +146,7 @@ def draw(
     """The same images through every variant: grids, outputs, predictions."""
     rows = []
     for name, model in models.items():
-        seen = look(model, normalise(images))
+        seen = predict(model, normalise(images))
         assert seen.scores is not None
         assert seen.warped is not None
         rows.append(

@@ -13,7 +13,7 @@ from spatial_transformer.experiments.training.recipe import Recipe
 from spatial_transformer.integrations.tensorboard import log_transformer
 from spatial_transformer.localisation import Localisation
 from spatial_transformer.modules.classifier import Transformed
-from spatial_transformer.modules.predict import look
+from spatial_transformer.modules.predict import predict
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.viz.stages import find_stages
 
@@ -65,7 +65,7 @@ def warm_up(model):
 
 PLACES = {
     "evaluating": lambda model: enter(model),
-    "look": lambda model: look(model, IMAGES),
+    "predict": lambda model: predict(model, IMAGES),
     "evaluate": lambda model: evaluate(model, [(IMAGES, LABELS)]),
     "find_stages": lambda model: find_stages(model, IMAGES),
     "log_transformer": lambda model: log_transformer(Writer(), model, IMAGES, 0),

@@ -8,6 +8,8 @@ from threading import Lock
 import torch
 from torch import Tensor
 
+from spatial_transformer.ops.torch_internals import suspended_tracing
+
 Entry = tuple[Tensor, ...]
 
 
@@ -15,16 +17,8 @@ Entry = tuple[Tensor, ...]
 def constants() -> Iterator[None]:
     """A context for what is kept: torch.jit.trace does not record how it is made, nor is it of
     inference mode, whose tensors are of no use to later training."""
-    tracing = torch._C._get_tracing_state()
-    set_tracing = torch._C._set_tracing_state  # type: ignore[attr-defined]
-    if tracing is not None:
-        set_tracing(None)
-    try:
-        with torch.inference_mode(False):
-            yield
-    finally:
-        if tracing is not None:
-            set_tracing(tracing)
+    with suspended_tracing(), torch.inference_mode(False):
+        yield
 
 
 class ByteCache:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.errors import DTypeError, OptionError, ShapeError
+from spatial_transformer.ops.torch_internals import in_functorch
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -232,17 +233,7 @@ def on_cpu(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def in_functorch() -> bool:
-    """Whether a transform of ``torch.func`` (vmap, grad, ...) is at work."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
-
-
-# what torch.compiler.assume_constant_result does, without importing the compiler (a second): while
-# tracing, it is asked of the transforms that are at work then, on which torch.compile guards
-in_functorch._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
-
-def can_be_looked_at(tensor: Tensor) -> bool:
+def is_concrete(tensor: Tensor) -> bool:
     """Whether a tensor's values are there: not traced, mapped over, or of the meta device."""
     there = type(tensor) is Tensor and tensor.device.type != "meta"
     return there and not torch.compiler.is_compiling() and not in_functorch()

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,12 @@ from spatial_transformer.coordinates import (
     precise_dtype,
 )
 from spatial_transformer.errors import DTypeError, ShapeError
-from spatial_transformer.ops import ops
-from spatial_transformer.ops.backend import check_backend, in_function_transform, resolve_backend
+from spatial_transformer.ops import plan
+from spatial_transformer.ops.autograd import sample_grid, warp_matrix
+from spatial_transformer.ops.backend import BACKENDS, check_backend, resolve_backend
 from spatial_transformer.ops.layout import layout_of
-from spatial_transformer.ops.plan import found, remember, what_alike_calls_share
 from spatial_transformer.ops.reference import sample_reference
+from spatial_transformer.ops.torch_internals import in_function_transform, needs_dispatcher
 from spatial_transformer.samplers import KERNELS, as_kernel
 from spatial_transformer.samplers.antialias import check_points, footprints, sample_antialiased
 from spatial_transformer.samplers.check import (
@@ -31,7 +33,7 @@ from spatial_transformer.samplers.check import (
 from spatial_transformer.samplers.eager import sample_eager
 from spatial_transformer.samplers.kernel import Kernel
 from spatial_transformer.samplers.padding import check_padding
-from spatial_transformer.transforms import SHARED, Transform, as_transform, make_shared
+from spatial_transformer.transforms import SHARED, Transform, as_transform
 from spatial_transformer.transforms.matrix import MatrixTransform
 
 KernelLike = str | Kernel | Callable[[Tensor], Tensor]
@@ -96,9 +98,9 @@ class Options:
     align_corners: bool
     backend: str
 
-    def for_kernels(self, use: str) -> tuple[Any, ...]:
-        """As the fused operators take them, to be done by backend ``use``."""
-        return (self.kernel.name, self.padding, self.fill, self.align_corners, use)
+    def for_operator(self, backend: str) -> tuple[Any, ...]:
+        """As the fused operators take them."""
+        return (self.kernel.name, self.padding, self.fill, self.align_corners, backend)
 
 
 def check_options(
@@ -120,15 +122,14 @@ def check_options(
 
 def _sample(image: Tensor, grid: Tensor, o: Options) -> Tensor:
     use = resolve_backend(o.backend, image, o.kernel, o.fill)
-    if use not in ops.KERNELS or is_empty(image, grid):
-        rest = (o.padding, o.fill, o.align_corners)
-        if use == "reference" and not is_empty(image, grid):
-            read = sample_reference(image, grid, o.kernel.name, *rest)
-        else:
-            read = sample_eager(image, grid, o.kernel, *rest)
-        return like_layout(read, image)
-    warped: Tensor = ops.sample_grid(image, grid, *o.for_kernels(use))
-    return warped
+    if use in BACKENDS and not is_empty(image, grid):
+        return sample_grid(image, grid, *o.for_operator(use))
+    options = (o.padding, o.fill, o.align_corners)
+    if use == "reference" and not is_empty(image, grid):
+        warped = sample_reference(image, grid, o.kernel.name, *options)
+    else:
+        warped = sample_eager(image, grid, o.kernel, *options)
+    return like_layout(warped, image)
 
 
 def _sample_antialiased(
@@ -188,17 +189,14 @@ def warp(
               [3., 2.]]]])
     """
     if isinstance(transform, str):
-        make_shared()
         transform = SHARED.get(transform, transform)
-    alike = None
-    if antialias is False and fill is None and not ops.watched(image, theta):
-        alike = what_alike_calls_share(
+    key = None
+    if antialias is False and fill is None and not needs_dispatcher(image, theta):
+        key, run = plan.lookup(
             image, theta, transform, size, kernel, padding, align_corners, backend
         )
-        known = found(alike, transform)
-        if known is not None:
-            operator = ops.warp_matrix_unwatched
-            return _warp_fused(operator, image, theta, transform, known.dtype, known.options)
+        if run is not None:
+            return run(image, theta)
     transform = as_transform(transform)
     options = check_options(image, kernel, padding, fill, align_corners, backend)
     check_dims(image, transform)
@@ -206,17 +204,17 @@ def warp(
     theta = transform.check_theta(theta)
     check_batch(image, theta, "theta", options.fill)
     many = theta.shape[1] if theta.dim() == 3 else None
-    fusable = isinstance(transform, MatrixTransform) and transform.is_its_matrix
     if is_empty(image, theta) or 0 in size:
-        fusable, antialias = False, False
-    if fusable and antialias is False:
+        antialias = False
+    elif is_fused(transform) and antialias is False:
         use = resolve_backend(backend, image, options.kernel, options.fill)
-        if use in ops.KERNELS:
+        if use in BACKENDS:
             # which pixel is copied does not depend on the image
             dtype = coordinate_dtype(theta if options.kernel.copies else image, theta)
-            rest = (size, *options.for_kernels(use))
-            remember(alike, transform, dtype, rest)
-            return _warp_fused(ops.warp_matrix, image, theta, transform, dtype, rest)
+            fused = FusedWarp(transform, dtype, (size, *options.for_operator(use)))
+            if key is not None:
+                plan.store(key, transform, fused.bind(image, theta))
+            return fused(image, theta)
     if options.kernel.copies:  # which pixel that is must not depend on how the grid is rounded
         theta = theta.to(precise_dtype(theta.device))
     else:  # as exactly as the image asks for
@@ -243,6 +241,11 @@ def is_empty(image: Tensor, maps: Tensor) -> bool:
     return 0 in image.shape or 0 in maps.shape
 
 
+def is_fused(transform: Transform) -> TypeGuard[MatrixTransform]:
+    """Whether the fused operators take the transform: where all of it is its matrix."""
+    return isinstance(transform, MatrixTransform) and transform.is_its_matrix
+
+
 def check_dims(image: Tensor, transform: Transform) -> None:
     """Raises: ShapeError if the transform is for images of another dimension."""
     if image.dim() - 2 != transform.dims:
@@ -267,24 +270,48 @@ def _footprints(
     return [s.unflatten(0, grid.shape[: -transform.dims - 1]) for s in steps]
 
 
-def _warp_fused(
-    operator: Any,
-    image: Tensor,
-    theta: Tensor,
-    transform: Any,
-    dtype: torch.dtype,
-    options: tuple[Any, ...],
-) -> Tensor:
-    """theta, ``(B, P)`` or ``(B, N, P)``, straight to the output."""
-    if theta.dtype is not dtype:
-        theta = theta.to(coordinate_dtype(theta)).to(dtype)
-    many = theta.shape[1] if theta.dim() == 3 else None
-    matrix = transform.matrix_for_kernels(theta)
-    if many is not None:
-        batch = max(image.shape[0], matrix.shape[0])
-        matrix = matrix.expand(batch, *matrix.shape[1:]).flatten(0, 1)
-    warped: Tensor = operator(image, matrix, *options)
-    return warped if many is None else warped.unflatten(0, (-1, many))
+class FusedWarp:
+    """theta, ``(B, P)`` or ``(B, N, P)``, straight to the output, with an operator's options."""
+
+    def __init__(
+        self, transform: MatrixTransform, dtype: torch.dtype, options: tuple[Any, ...]
+    ) -> None:
+        self.transform, self.dtype, self.options = ref(transform), dtype, options
+
+    def __call__(self, image: Tensor, theta: Tensor) -> Tensor:
+        transform = self.transform()
+        assert transform is not None
+        many = theta.shape[1] if theta.dim() == 3 else None
+        warped = warp_matrix(image, self._matrix(transform, image, theta), *self.options)
+        return warped if many is None else warped.unflatten(0, (-1, many))
+
+    def bind(self, image: Tensor, theta: Tensor) -> plan.Call:
+        """The call on these tensors, and on others of the same shapes, strides and dtypes, past
+        torch's dispatcher."""
+        transform = self.transform()
+        assert transform is not None
+        options, matrix = self.options, self._matrix(transform, image, theta)
+        launch = warp_matrix.bind(image, matrix, options)
+        if matrix is theta:
+            return lambda image, theta: warp_matrix.direct(launch, image, theta, *options)
+
+        def run(image: Tensor, theta: Tensor) -> Tensor:
+            transform = self.transform()
+            assert transform is not None
+            matrix = self._matrix(transform, image, theta)
+            warped = warp_matrix.direct(launch, image, matrix, *options)
+            return warped if theta.dim() == 2 else warped.unflatten(0, (-1, theta.shape[1]))
+
+        return run
+
+    def _matrix(self, transform: MatrixTransform, image: Tensor, theta: Tensor) -> Tensor:
+        if theta.dtype is not self.dtype:
+            theta = theta.to(coordinate_dtype(theta)).to(self.dtype)
+        matrix = transform.matrix_for_kernels(theta)
+        if theta.dim() == 3:
+            batch = max(image.shape[0], matrix.shape[0])
+            matrix = matrix.expand(batch, *matrix.shape[1:]).flatten(0, 1)
+        return matrix
 
 
 class Sampler(nn.Module):

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spatial_transformer.coordinates import full_precision, in_functorch
+from spatial_transformer.coordinates import full_precision
+from spatial_transformer.ops.torch_internals import in_forward_mode, in_functorch
 
 #: elements that a product makes at a time, which fit into a core's cache
 BLOCK = 2**18
@@ -69,7 +70,7 @@ def is_plain(x: Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and not in_functorch()
-        and torch.autograd.forward_ad._current_level < 0
+        and not in_forward_mode()
     )
 
 

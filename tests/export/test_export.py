@@ -102,9 +102,9 @@ class TestWarps:
     @pytest.mark.parametrize("built", [True, False])
     def test_bilinear_is_one_operator(self, built, digits, tmp_path, monkeypatch):
         if not built:  # a machine without a compiler exports the same
-            from spatial_transformer.ops.cpu import run
+            from spatial_transformer.ops.cpu import launch
 
-            monkeypatch.setattr(run, "available", lambda: (False, "not built"))
+            monkeypatch.setattr(launch, "available", lambda: (False, "not built"))
             monkeypatch.setattr("spatial_transformer.ops.backend._warn_once", lambda why: None)
         export_warp(Warp("affine"), tmp_path / "warp.onnx", images=digits)
         kinds = [n.op_type for n in onnx.load(tmp_path / "warp.onnx").graph.node]

@@ -147,8 +147,8 @@ def test_stacked_images_are_logged_one_by_one(tmp_path):
 
     with TensorBoard(tmp_path) as board:
         layer = stn.SpatialTransformer("fully_connected", "affine")
-        board.look(1, layer, torch.rand(2, 3, 1, 8, 8))
-        board.look(1, nn.Flatten(), torch.rand(2, 8))
+        board.see(1, layer, torch.rand(2, 3, 1, 8, 8))
+        board.see(1, nn.Flatten(), torch.rand(2, 8))
     assert picture(events(tmp_path), "transformer/input").shape == (8, 6 * 9 - 1)
 
 

@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 
 import spatial_transformer as stn
-from spatial_transformer import alike, backends, functional
+from spatial_transformer import functional
 from spatial_transformer.errors import BackendError
-from spatial_transformer.ops.cpu import load, run
+from spatial_transformer.ops import backend as backends
+from spatial_transformer.ops import plan
+from spatial_transformer.ops.cpu import launch, load
 from spatial_transformer.samplers.padding import PADDINGS
 
 pytestmark = pytest.mark.skipif(load.LIBRARY is None, reason=f"no C++ kernels: {load.WHY}")
@@ -258,7 +260,7 @@ def test_the_same_bits_from_every_instruction_set(monkeypatch, channels, size, o
     image, theta, _ = case((2, channels, size, out), dtype)
     found = []
     for level in range(load.LIBRARY.stn_level() + 1):
-        monkeypatch.setattr(run, "LEVEL", level)
+        monkeypatch.setattr(launch, "LEVEL", level)
         options = {"padding": padding, "fill": fill_for(padding, channels)}
         found.append(results(image, theta, out, "cpu", **options))
     for other in found[1:]:
@@ -345,7 +347,7 @@ def test_shapes_the_kernels_would_misread_are_refused():
         )
     for theta in (torch.rand(2, 5), torch.rand(2, 1, 6), torch.rand(2, 12)):
         with pytest.raises(ValueError, match="matrix has the shape"):
-            run.forward(image, theta, (4, 4), "bilinear", "zeros", None, False, grid=False)
+            launch.bind(image, theta, (4, 4), "bilinear", "zeros", None, False, grid=False)
     fill = torch.rand(2, 2, 1)
     with pytest.raises(ValueError, match="one value per channel"):
         torch.ops.stn.warp_matrix(image, matrix[:2], [4, 4], "bilinear", "fill", fill, False, "cpu")
@@ -537,7 +539,7 @@ class TestChoice:
         monkeypatch.setattr(load, "LIBRARY", None)
         monkeypatch.setattr(load, "WHY", "not built; do this")
         backends._warn_once.cache_clear()
-        monkeypatch.setattr(alike, "_CHECKED", {})
+        monkeypatch.setattr(plan, "_CALLS", {})
         image, theta, out = case(SHAPES[3])
         with pytest.warns(backends.EagerWarning, match="running eager: not built; do this"):
             stn.warp(image, theta, "affine", out)
@@ -557,7 +559,7 @@ def test_the_same_bits_where_a_vector_is_partly_off_a_filled_image(monkeypatch, 
     options = {"kernel": kernel, "padding": "fill", "fill": 0.1}
     found = []
     for level in range(load.LIBRARY.stn_level() + 1):
-        monkeypatch.setattr(run, "LEVEL", level)
+        monkeypatch.setattr(launch, "LEVEL", level)
         found.append(results(image, theta, (24, 24), "cpu", **options))
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 import spatial_transformer as stn
-from spatial_transformer import alike, functional
+from spatial_transformer import functional
 from spatial_transformer.errors import OptionError
+from spatial_transformer.ops import plan
 from spatial_transformer.ops.cpu import load
 
 pytestmark = pytest.mark.skipif(load.LIBRARY is None, reason=f"no C++ kernels: {load.WHY}")
@@ -17,9 +18,9 @@ pytestmark = pytest.mark.skipif(load.LIBRARY is None, reason=f"no C++ kernels: {
 
 @pytest.fixture(autouse=True)
 def nothing_known():
-    alike._CHECKED.clear()
+    plan._CALLS.clear()
     yield
-    alike._CHECKED.clear()
+    plan._CALLS.clear()
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_the_same_comes_out(changes):
     for _ in range(2):
         out = call(**{**changes, "image": image, "theta": theta})
         results.append((out, *torch.autograd.grad(out.float().square().sum(), (image, theta))))
-    assert len(alike._CHECKED) == 1
+    assert len(plan._CALLS) == 1
     for one, other in zip(*results, strict=True):
         assert one.dtype == other.dtype
         assert torch.equal(one, other)
@@ -198,6 +199,6 @@ def test_transforms_are_not_kept():
 
 
 def test_few_are_remembered():
-    for n in range(alike._MOST + 20):
+    for n in range(plan._MOST + 20):
         call(size=(1 + n, 2))
-    assert 0 < len(alike._CHECKED) <= alike._MOST
+    assert 0 < len(plan._CALLS) <= plan._MOST

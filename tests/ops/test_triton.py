@@ -47,6 +47,10 @@ if DEVICE == "cpu":  # the interpreter's programs run one after the other
     launch.ENOUGH = 1
 
 
+def forward(launch, image, maps, size, *options, grid):
+    return launch.bind(image, maps, tuple(size), *options, grid=grid)(image, maps, options[2])
+
+
 @pytest.fixture(autouse=True)
 def _interpreted(monkeypatch):
     choose(monkeypatch)
@@ -92,8 +96,8 @@ def both(image, maps, size, *options, grid=False, tolerance=1e-10):
     wanted = eager(*leaves, size, *options, grid=grid)
     weight = torch.randn(wanted.shape, dtype=torch.float64).to(wanted)
     wanted = (wanted, *gradients(wanted, weight, *leaves))
-    out = launch.forward(image, maps, size, *options, grid=grid)
-    more = {"grid": grid, "image_too": True, "maps_too": True}
+    out = forward(launch, image, maps, size, *options, grid=grid)
+    more = {"grid": grid, "needs_image_grad": True, "needs_map_grad": True}
     ours = (out, *launch.backward(weight, image, maps, *options, **more))
     for a, b in zip(ours, wanted, strict=True):
         assert a.dtype == b.dtype
@@ -168,8 +172,8 @@ def test_equals_the_oracle(padding):
     weight = torch.randn_like(wanted)
     wanted = (wanted, *gradients(wanted, weight, image, grid))
     image, grid = image.detach(), grid.detach()
-    out = launch.forward(image, grid, (3, 4), *options, grid=True)
-    more = {"grid": True, "image_too": True, "maps_too": True}
+    out = forward(launch, image, grid, (3, 4), *options, grid=True)
+    more = {"grid": True, "needs_image_grad": True, "needs_map_grad": True}
     ours = (out, *launch.backward(weight, image, grid, *options, **more))
     for a, b in zip(ours, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
@@ -206,11 +210,11 @@ def test_consecutive_outputs_share_images_maps_and_fills(counts, grid):
 def replanned(monkeypatch):
     """Patches what plans are made of; none is kept from before or for later."""
     launch.plan.cache_clear()
-    launch.blocks.cache_clear()
+    launch.tile_config.cache_clear()
     yield monkeypatch
     monkeypatch.undo()
     launch.plan.cache_clear()
-    launch.blocks.cache_clear()
+    launch.tile_config.cache_clear()
 
 
 def test_channels_are_shared_out_over_programs(replanned):
@@ -219,9 +223,9 @@ def test_channels_are_shared_out_over_programs(replanned):
     for enough, chunks in ((1, (1, 5)), (3, (3, 2)), (ENOUGH, (5, 1))):
         replanned.setattr(launch, "ENOUGH", enough)
         launch.plan.cache_clear()
-        launch.blocks.cache_clear()
+        launch.tile_config.cache_clear()
         both(image, maps, (4, 9), "bilinear", "border", None, False)
-        cut = launch.blocks(1, 5, (4, 9), 512, False, False)
+        cut = launch.tile_config(1, 5, (4, 9), 512, False, False)
         assert (cut.chunks, cut.chunk, cut.block_c) == (*chunks, 1)
 
 
@@ -230,7 +234,7 @@ def test_cuts_cover_every_pixel_and_channel(replanned):
     for channels in (1, 3, 16, 48, 100):
         for size in ((1, 1), (5, 123), (28, 28), (7, 33, 500)):
             for along in (False, True):
-                cut = launch.blocks(3, channels, size, 512, along, False)
+                cut = launch.tile_config(3, channels, size, 512, along, False)
                 tiles = cut.programs // cut.chunks
                 assert cut.chunks * cut.chunk * cut.block_c >= channels
                 assert (cut.chunks - 1) * cut.chunk * cut.block_c < channels
@@ -248,11 +252,11 @@ def test_identity_is_bit_exact(padding):
     for align_corners in (False, True):
         options = ("bilinear", padding, fill_for(padding, image), align_corners)
         for maps in (matrix[:, :2], matrix):
-            assert torch.equal(launch.forward(image, maps, size, *options, grid=False), image)
+            assert torch.equal(forward(launch, image, maps, size, *options, grid=False), image)
     grid = grid_from_matrix(matrix, size, align_corners)
-    assert torch.equal(launch.forward(image, grid, size, *options, grid=True), image)
+    assert torch.equal(forward(launch, image, grid, size, *options, grid=True), image)
     if padding != "zeros":  # that one is large
-        cubic = launch.forward(image, matrix[:, :2], size, "bicubic", *options[1:], grid=False)
+        cubic = forward(launch, image, matrix[:, :2], size, "bicubic", *options[1:], grid=False)
         assert torch.equal(cubic, image)
 
 
@@ -260,7 +264,9 @@ def test_identity_of_volumes_and_half_types_is_bit_exact():
     matrix = torch.eye(4)[None, :3].to(DEVICE)
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
         image = torch.randn(1, 2, 2, 5, 6).to(DEVICE, dtype)
-        out = launch.forward(image, matrix, (2, 5, 6), "bilinear", "zeros", None, False, grid=False)
+        out = forward(
+            launch, image, matrix, (2, 5, 6), "bilinear", "zeros", None, False, grid=False
+        )
         assert torch.equal(out, image)
 
 
@@ -284,14 +290,14 @@ def test_any_theta_whatever_is_read_in_bounds(padding):
             maps[k].view(-1)[k] = BAD[(k + PADDINGS.index(padding)) % len(BAD)]
         fill = fill_for(padding, image)
         options = (kernel, padding, fill, False)
-        out = launch.forward(image, maps, (8, 9), *options, grid=False)
+        out = forward(launch, image, maps, (8, 9), *options, grid=False)
         assert out.isfinite().all()
         level = 0.0 if fill is None else fill.item()
         lost = ~maps.isfinite().flatten(1).all(1)
         if kind == "affine":  # a projective one may be infinitely deep, which is a point
             assert lost.any()
             assert (out[lost] == level).all()
-            more = {"grid": False, "image_too": True, "maps_too": True}
+            more = {"grid": False, "needs_image_grad": True, "needs_map_grad": True}
             to_image, to_maps = launch.backward(torch.ones_like(out), image, maps, *options, **more)
             assert to_image.isfinite().all()
             assert (to_maps[lost] == 0).all()
@@ -325,7 +331,9 @@ def test_far_off_it_is_what_the_oracle_says(padding, kernel):
     grid[..., 0] = (halves - 7.5) / 8
     told = (grid[..., 0].double() * 8 + 7.5 == halves) & (halves == halves.float())
     assert told.sum() > 1000
-    read = launch.forward(image, grid.to(DEVICE), (8, 256), kernel, padding, None, False, grid=True)
+    read = forward(
+        launch, image, grid.to(DEVICE), (8, 256), kernel, padding, None, False, grid=True
+    )
     wanted = sample_reference(image.cpu().double(), grid.double(), kernel, padding, None, False)
     difference = (read.cpu().double() - wanted).abs()[:, 0][told]
     assert difference.max() < 1e-6
@@ -335,9 +343,9 @@ def test_an_infinite_fill_leaves_no_nan():
     image, grid = random(1, 2, 3, 4), torch.full((1, 3, 3, 2), torch.nan).to(DEVICE)
     fill = torch.full((1, 2, 1), torch.inf).to(image)
     options = ("bilinear", "fill", fill, False)
-    out = launch.forward(image, grid, (3, 3), *options, grid=True)
+    out = forward(launch, image, grid, (3, 3), *options, grid=True)
     assert (out == torch.inf).all()
-    more = {"grid": True, "image_too": True, "maps_too": True}
+    more = {"grid": True, "needs_image_grad": True, "needs_map_grad": True}
     for found in launch.backward(torch.ones_like(out), image, grid, *options, **more):
         assert (found == 0).all()
 
@@ -356,9 +364,9 @@ def test_float32_errs_at_most_twice_as_much_as_torch(shape, padding):
     torchs = F.grid_sample(image, grid, padding_mode=padding, align_corners=False)
     torchs = (torchs, *gradients(torchs, weight, image, matrix))
     image, matrix = image.detach(), matrix.detach()
-    more = {"grid": False, "image_too": True, "maps_too": True}
+    more = {"grid": False, "needs_image_grad": True, "needs_map_grad": True}
     ours = (
-        launch.forward(image, matrix, out, *options, grid=False),
+        forward(launch, image, matrix, out, *options, grid=False),
         *launch.backward(weight, image, matrix, *options, **more),
     )
     for a, t, e in zip(ours, torchs, exact, strict=True):
@@ -379,8 +387,8 @@ def test_half_types_err_at_most_twice_as_much_as_torch(dtype):
     grid = F.affine_grid(maps, [2, 3, 7, 7], align_corners=False)
     torchs = F.grid_sample(leaf, grid, padding_mode="reflection", align_corners=False)
     (torch_grad,) = gradients(torchs, weight.float(), leaf)
-    out = launch.forward(image, maps, (7, 7), *options, grid=False)
-    more = {"grid": False, "image_too": True, "maps_too": True}
+    out = forward(launch, image, maps, (7, 7), *options, grid=False)
+    more = {"grid": False, "needs_image_grad": True, "needs_map_grad": True}
     to_image, to_maps = launch.backward(weight, image, maps, *options, **more)
     assert (out.dtype, to_image.dtype, to_maps.dtype) == (dtype, dtype, torch.float32)
     for a, t, e in ((out, torchs, exact), (to_image, torch_grad, exact_grad)):
@@ -410,8 +418,8 @@ class TestDeterministic:
         maps = matrices(2, 2, spread=0.3, dtype=dtype)
         weight = random(2, 2, 8, 6, dtype=dtype) - 0.5
         options = ("bilinear", "border", None, False)
-        more = {"grid": False, "image_too": True, "maps_too": False}
-        real, found = launch.blocks, []
+        more = {"grid": False, "needs_image_grad": True, "needs_map_grad": False}
+        real, found = launch.tile_config, []
         for elements in (256, 16):
             cut = partial(lambda n, b, c, s, e, *rest: real(b, c, s, n, *rest), elements)
             replanned.setattr(launch, "blocks", cut)
@@ -423,7 +431,7 @@ class TestDeterministic:
     def test_small_gradients_and_ones_that_are_not_finite(self):
         image, maps = random(2, 1, 4, 4, dtype=torch.float32), matrices(2, 2, dtype=torch.float32)
         options = ("bilinear", "wrap", None, False)
-        more = {"grid": False, "image_too": True, "maps_too": False}
+        more = {"grid": False, "needs_image_grad": True, "needs_map_grad": False}
         weight = 1e-30 * torch.randn(2, 1, 4, 4).to(DEVICE)
         (small, _) = launch.backward(weight, image, maps, *options, **more)
         (large, _) = launch.backward(1e30 * weight, image, maps, *options, **more)
@@ -439,13 +447,13 @@ class TestDeterministic:
 def test_only_the_gradients_asked_for_are_computed():
     image, maps = random(2, 2, 4, 3), matrices(2, 2)
     (_, to_image, to_maps), weight = both(image, maps, (3, 3), "bilinear", "zeros", None, False)
-    for image_too, maps_too in ((True, False), (False, True), (False, False)):
+    for needs_image_grad, needs_map_grad in ((True, False), (False, True), (False, False)):
         a, b = launch.backward(
             weight, image, maps, "bilinear", "zeros", None, False,
-            grid=False, image_too=image_too, maps_too=maps_too,
+            grid=False, needs_image_grad=needs_image_grad, needs_map_grad=needs_map_grad,
         )  # fmt: skip
-        assert torch.equal(a, to_image) if image_too else a is None
-        assert torch.equal(b, to_maps) if maps_too else b is None
+        assert torch.equal(a, to_image) if needs_image_grad else a is None
+        assert torch.equal(b, to_maps) if needs_map_grad else b is None
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -454,7 +462,7 @@ def test_layouts(dims):
     image = random(1, 3, *(4, 3, 2)[:dims])
     maps, size = matrices(1, dims), (1, 2, 3)[-dims:]
     options = ("bilinear", "border", None, False)
-    out = launch.forward(image, maps, size, *options, grid=False)
+    out = forward(launch, image, maps, size, *options, grid=False)
     laid_out = image.contiguous(memory_format=last)
     (ours, to_image, _), weight = both(laid_out, maps, size, *options)
     assert torch.equal(ours, out)
@@ -466,7 +474,7 @@ def test_layouts(dims):
     if dims == 3:
         return
     both(image[:1, :1].expand(2, 3, *image.shape[2:]), maps, size, *options)
-    more = {"grid": False, "image_too": True, "maps_too": False}
+    more = {"grid": False, "needs_image_grad": True, "needs_map_grad": False}
     flat = torch.ones((), dtype=torch.float64, device=DEVICE)
     (a, _), (b, _) = (
         launch.backward(g, image, maps, *options, **more)
@@ -514,8 +522,8 @@ def test_an_affine_theta_is_its_matrix(dims):
     options = ("bilinear", "zeros", None, False)
     found = []
     for maps in (matrix, matrix.flatten(1)):
-        out = launch.forward(image, maps, size, *options, grid=False)
-        wanted = {"image_too": True, "maps_too": True}
+        out = forward(launch, image, maps, size, *options, grid=False)
+        wanted = {"needs_image_grad": True, "needs_map_grad": True}
         back = launch.backward(torch.ones_like(out), image, maps, *options, grid=False, **wanted)
         assert back[1].shape == maps.shape
         found.append((out, back[0], back[1].flatten(1)))
@@ -523,7 +531,7 @@ def test_an_affine_theta_is_its_matrix(dims):
         assert torch.equal(one, other)
     for odd in (matrix.flatten(1)[:, :-1], matrix[:, None]):
         with pytest.raises(ValueError, match="matrix has the shape"):
-            launch.forward(image, odd, size, *options, grid=False)
+            forward(launch, image, odd, size, *options, grid=False)
 
 
 def test_a_compiler_takes_it_whole():
@@ -551,18 +559,32 @@ def test_shapes_the_kernels_would_misread_are_refused():
     image, matrix = random(2, 3, 4, 4), random(3, 2, 3)
     rest = ("bilinear", "zeros", None, False)
     with pytest.raises(ValueError, match="do not divide"):
-        launch.forward(image, matrix, (4, 4), *rest, grid=False)
+        forward(launch, image, matrix, (4, 4), *rest, grid=False)
     with pytest.raises(ValueError, match="matrix has the shape"):
-        launch.forward(image, matrix[:2, :1], (4, 4), *rest, grid=False)
+        forward(launch, image, matrix[:2, :1], (4, 4), *rest, grid=False)
     with pytest.raises(ValueError, match="grid has the shape"):
-        launch.forward(image, random(2, 4, 5, 2), (4, 4), *rest, grid=True)
+        forward(launch, image, random(2, 4, 5, 2), (4, 4), *rest, grid=True)
     with pytest.raises(ValueError, match="one value per channel"):
-        launch.forward(
-            image, matrix[:2], (4, 4), "bilinear", "fill", random(2, 2, 1), False, grid=False
+        forward(
+            launch,
+            image,
+            matrix[:2],
+            (4, 4),
+            "bilinear",
+            "fill",
+            random(2, 2, 1),
+            False,
+            grid=False,
         )
     with pytest.raises(ValueError, match="grad has the shape"):
         launch.backward(
-            image[:1], image, matrix[:2], *rest, grid=False, image_too=True, maps_too=True
+            image[:1],
+            image,
+            matrix[:2],
+            *rest,
+            grid=False,
+            needs_image_grad=True,
+            needs_map_grad=True,
         )
 
 

@@ -22,7 +22,7 @@ from spatial_transformer.errors import (
 )
 from spatial_transformer.experiments.data.catalogue import make_dataset
 from spatial_transformer.experiments.models.build import ModelConfig, build_model
-from spatial_transformer.experiments.runner.run import find_model
+from spatial_transformer.experiments.runner.load import load_model
 from spatial_transformer.experiments.training.loop import evaluate
 from spatial_transformer.experiments.training.recipe import complete
 from spatial_transformer.pretrained import (
@@ -143,7 +143,7 @@ class TestBrokenFiles:
         bias = load_file(folder / "model.safetensors")[name]
         bias[1] = value
         self.change(folder, name, bias)
-        for load in (load_pretrained, from_pretrained, find_model):
+        for load in (load_pretrained, from_pretrained, load_model):
             with pytest.raises(CheckpointError, match=f"model.safetensors: not finite: {name}$"):
                 load(folder)
 

@@ -9,7 +9,7 @@ import torch
 import spatial_transformer as stn
 from spatial_transformer.coordinates import grid_from_flow, grid_from_pixels
 from spatial_transformer.errors import BackendError, DTypeError, OptionError, ShapeError
-from spatial_transformer.ops.ops import KERNELS
+from spatial_transformer.ops.backend import BACKENDS
 from spatial_transformer.samplers.bilinear import Bilinear
 
 IMAGE, GRID = torch.zeros(2, 3, 4, 5), torch.zeros(2, 6, 7, 2)
@@ -74,7 +74,7 @@ def test_options(options, error, message):
 
 
 def test_a_named_backend_that_is_not_there_says_why(monkeypatch):
-    monkeypatch.setattr(KERNELS["triton"], "available", lambda: (False, "there is no GPU"))
+    monkeypatch.setattr(BACKENDS["triton"], "available", lambda: (False, "there is no GPU"))
     with pytest.raises(BackendError, match="'triton' is not available: there is no GPU"):
         stn.sample(IMAGE, GRID, backend="triton")
 

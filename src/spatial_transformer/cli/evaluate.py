@@ -1,6 +1,6 @@
 """stn eval: measure a trained model again."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,23 +27,26 @@ def evaluate(
     """
     from spatial_transformer.errors import OptionError
     from spatial_transformer.experiments.data.catalogue import make_dataset
-    from spatial_transformer.experiments.runner.run import check_classifier, find_model, open_fabric
-    from spatial_transformer.experiments.training.loop import evaluate as measure
+    from spatial_transformer.experiments.runner.load import load_model
+    from spatial_transformer.experiments.runner.run import open_fabric
+    from spatial_transformer.experiments.runner.tasks import task_of
 
     at = open_fabric(device).device
-    trained = find_model(model, at)
-    check_classifier(trained.model)
+    trained = load_model(model, at)
     dataset = make_dataset(data or trained.dataset)
+    task = task_of(dataset)
+    task.check(trained.model, dataset, start=True)
     shape = tuple(trained.config.in_shape)
     if dataset.in_shape != shape:
         raise OptionError(
             f"{dataset.name} has images of {dataset.in_shape}, the model takes {shape}"
         )
-    measured = measure(
-        trained.model, dataset.fixed("test", seed=seed, data_root=data_root, device=at)
-    )
+    if task.measures_own_images and trained.run is not None:
+        seed = trained.run.config.seed
+    where: dict[str, Any] = {"data_root": data_root, "device": at}
+    result = task.evaluate(trained.model, dataset, "test", seed=seed, **where)
     steps = f" after {trained.run.iteration} steps" if trained.run else ""
     say(
         f"{trained.name}{steps}: {dataset.name} test error "
-        f"{measured.error_percent:.2f} %, loss {measured.loss:.4f}, on {measured.images:,} images",
+        f"{result.error_percent:.2f} %{result.loss_text}, on {result.images:,} images",
     )

@@ -62,7 +62,7 @@ def export(
 
     from spatial_transformer.errors import OptionError
     from spatial_transformer.experiments.data.catalogue import make_dataset
-    from spatial_transformer.experiments.runner.run import find_model
+    from spatial_transformer.experiments.runner.load import load_model
     from spatial_transformer.export import Warp, export_network, export_warp
     from spatial_transformer.transforms import list_transforms, make_transform
 
@@ -80,7 +80,7 @@ def export(
         if given:
             words = ", ".join("--" + p.replace("_", "-") for p in given)
             raise OptionError(f"{what} is no transform: {words} would change nothing of a network")
-        found = find_model(what)
+        found = load_model(what)
         images, _ = next(make_dataset(found.dataset).fixed("test", data_root=data_root))
         labels = [str(k) for k in range(found.config.classes)]
         about = {"name": found.name, "dataset": found.dataset, "labels": json.dumps(labels)}

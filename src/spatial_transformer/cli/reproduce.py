@@ -57,7 +57,6 @@ def reproduce(
         device=device,
         jobs=jobs,
         compiled=compiled,
-        run_one=table.run,
     )
     records = own_records(table, load_records(out, plan[0].experiment))
     print_table(table.title, *table.table(records))

@@ -45,8 +45,9 @@ def show(
         stn show runs/table1 --kind sheet,mistakes --out pictures
     """
     from spatial_transformer.errors import OptionError
+    from spatial_transformer.experiments.runner.load import find_runs
     from spatial_transformer.experiments.runner.pictures import find_kinds, open_pictures
-    from spatial_transformer.experiments.runner.run import find_runs, open_fabric
+    from spatial_transformer.experiments.runner.run import open_fabric
 
     kinds = find_kinds([k.strip() for k in kind.split(",")])
     runs = [str(run) for run in find_runs(model)]

@@ -41,8 +41,9 @@ def train(
     """
     from dataclasses import replace
 
+    from spatial_transformer.experiments.runner.run import run
     from spatial_transformer.experiments.tables.catalogue import find_experiment
-    from spatial_transformer.experiments.training.progress import ProgressBar, TensorBoard, Watcher
+    from spatial_transformer.experiments.training.progress import Callback, ProgressBar, TensorBoard
 
     table = find_experiment(experiment)
     config = table.cell(data, model, transform, recipe=recipe, seed=seed)
@@ -51,11 +52,11 @@ def train(
     config = replace(config, recipe=replace(config.recipe, **changes))  # type: ignore[arg-type]
     if parameters is not None:
         config = replace(config, model=replace(config.model, parameters=parameters))
-    watchers: list[Watcher] = [ProgressBar(config.name, config.recipe.iterations)]
+    callbacks: list[Callback] = [ProgressBar(config.name, config.recipe.iterations)]
     if tensorboard:
-        watchers.append(TensorBoard(config.folder(out) / "tensorboard"))
-    record = table.run(
-        config, out, data_root=data_root, device=device, watchers=watchers, compiled=compiled
+        callbacks.append(TensorBoard(config.folder(out) / "tensorboard"))
+    record = run(
+        config, out, data_root=data_root, device=device, callbacks=callbacks, compiled=compiled
     )
     say(
         f"{config.name}: test error {record.test_error_percent:.2f} % on {record.test_images:,} "

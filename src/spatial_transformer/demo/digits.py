@@ -15,7 +15,7 @@ from spatial_transformer.demo.scene import MOST_PATCHES, Pose, draw_canvas
 from spatial_transformer.errors import DataError, OptionError
 from spatial_transformer.experiments.data.mnist import load_mnist
 from spatial_transformer.experiments.data.stream import Digits
-from spatial_transformer.modules.predict import find_transformer, look
+from spatial_transformer.modules.predict import find_transformer, predict
 from spatial_transformer.pretrained import Pretrained
 from spatial_transformer.viz.lines import grid_lines
 
@@ -85,7 +85,7 @@ class DigitsTab:
 def see(network: Pretrained, canvas: Tensor) -> dict[str, Any]:
     """What a network makes of a canvas ``(1, 1, H, W)``: probabilities, and for each of its
     transforms the grid's lines on the canvas (in pixels) and what it passes on."""
-    seen, transformer = look(network.model, canvas), find_transformer(network.model)
+    seen, transformer = predict(network.model, canvas), find_transformer(network.model)
     views = []
     if transformer is not None and seen.theta is not None and seen.warped is not None:
         for one, output in zip(seen.theta[0], seen.warped[0], strict=True):

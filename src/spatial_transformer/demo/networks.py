@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from spatial_transformer.errors import CheckpointError, OptionError
-from spatial_transformer.experiments.runner.run import find_model
+from spatial_transformer.experiments.runner.load import load_model
 from spatial_transformer.pretrained import Pretrained, from_pretrained, list_pretrained
 
 #: what to do where there are no weights at all
@@ -25,7 +25,7 @@ def find_networks(paths: Sequence[Path] = ()) -> list[Pretrained]:
     for path in paths:
         if not path.exists():
             raise CheckpointError(f"{path}: no such folder or file")
-        network: Pretrained = find_model(path)
+        network: Pretrained = load_model(path)
         if not is_shown(network):
             raise OptionError(
                 f"{network.name}: the demo shows networks that read one digit in a square image; "

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from spatial_transformer.errors import CheckpointError, OptionError, UnknownNameError
 from spatial_transformer.experiments.data.catalogue import make_dataset
-from spatial_transformer.experiments.runner.run import RunConfig, load_trained
+from spatial_transformer.experiments.runner.config import RunConfig
+from spatial_transformer.experiments.runner.load import load_run
 from spatial_transformer.experiments.tables.catalogue import find_experiment
 from spatial_transformer.experiments.training.loop import evaluate
 from spatial_transformer.experiments.training.records import load_record
@@ -23,14 +24,14 @@ def publish(run: Path, out: Path, *, data_root: Path | None = None) -> Pretraine
     Raises: CheckpointError where the record is missing, or is not that of the checkpoint;
         OptionError for a model that is not a classifier; DataError.
     """
-    trained = load_trained(run)
+    trained = load_run(run)
     config = trained.config
     if config.model.model == "locator":
         raise OptionError(f"{config.name}: only classifiers are published, not a locator")
     folder = run if run.is_dir() else run.parent
     path = folder.parent / f"{config.name}.json"
     record = load_record(path)
-    if not config.made(record) or record.iterations != trained.iteration:
+    if not config.matches(record) or record.iterations != trained.iteration:
         raise CheckpointError(
             f"{path}: not the record of this checkpoint (another recipe or model, or the run has "
             f"not ended: {trained.iteration} of {record.iterations} steps)"

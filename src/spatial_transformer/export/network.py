@@ -9,7 +9,7 @@ from spatial_transformer.export.onnx import export_module
 from spatial_transformer.modules.classifier import Transformed
 
 
-class Seen(nn.Module):
+class Traceable(nn.Module):
     """A transformed classifier with all it has to say: (scores, warped, theta)."""
 
     def __init__(self, model: Transformed) -> None:
@@ -55,7 +55,7 @@ def export_network(
     """
     module: nn.Module
     if isinstance(model, Transformed):
-        module, names = Seen(model), ["scores", "warped", "theta"]
+        module, names = Traceable(model), ["scores", "warped", "theta"]
     else:
         module, names = Scores(model), ["scores"]
     return export_module(

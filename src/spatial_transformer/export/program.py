@@ -28,7 +28,7 @@ from spatial_transformer.export.check import (
 )
 from spatial_transformer.export.sampling import ALL_DIMS, decompositions
 from spatial_transformer.files import write_whole
-from spatial_transformer.ops.ops import TRACED_ONLY
+from spatial_transformer.ops.backend import TRACED_ONLY
 
 #: above every size; a bound, as torch 2.6 refuses what could be the largest integer
 LARGEST = 2**31 - 1

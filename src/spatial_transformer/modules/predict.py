@@ -11,7 +11,7 @@ from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 
 
 @dataclass(frozen=True)
-class Seen:
+class Prediction:
     """One entry an image; N is the number of transforms of an image.
 
     ``scores`` ``(B, classes)`` is None for a transformer without a classifier; ``warped``
@@ -31,13 +31,13 @@ def find_transformer(model: nn.Module) -> SpatialTransformer | None:
 
 
 @torch.no_grad()
-def look(model: nn.Module, images: Tensor) -> Seen:
+def predict(model: nn.Module, images: Tensor) -> Prediction:
     """Show ``images`` ``(B, C, *spatial)`` to a :class:`Transformed`, a
     :class:`SpatialTransformer` or a plain classifier, in evaluation mode.
 
     >>> layer = SpatialTransformer("fully_connected", "affine", 4)
-    >>> seen = look(layer, torch.zeros(3, 1, 8, 8))
-    >>> seen.scores is None, tuple(seen.warped.shape), tuple(seen.theta.shape)
+    >>> prediction = predict(layer, torch.zeros(3, 1, 8, 8))
+    >>> prediction.scores is None, tuple(prediction.warped.shape), tuple(prediction.theta.shape)
     (True, (3, 1, 1, 4, 4), (3, 1, 6))
     """
     images = images.to(next(model.parameters()).dtype)
@@ -50,8 +50,8 @@ def look(model: nn.Module, images: Tensor) -> Seen:
         else:
             scores = model(images)
     if warped is None or theta is None:
-        return Seen(scores, None, None)
+        return Prediction(scores, None, None)
     transforms = theta.shape[1] if theta.dim() == 3 else 1
     channels = images.shape[1]
     views = warped.reshape(len(images), transforms, channels, *warped.shape[-(images.dim() - 2) :])
-    return Seen(scores, views.float(), theta.reshape(len(images), transforms, -1).float())
+    return Prediction(scores, views.float(), theta.reshape(len(images), transforms, -1).float())

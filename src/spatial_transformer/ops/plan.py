@@ -1,5 +1,10 @@
-"""Calls alike need not be checked again, which takes longer than to warp a small image."""
+"""The cache of calls that were checked already, each with its bound launcher.
 
+Checking a call takes longer than warping a small image does. What the checks look at (shapes,
+strides, dtypes, devices, options) is the key; the values of tensors are not looked at.
+"""
+
+from collections.abc import Callable
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -10,22 +15,24 @@ from spatial_transformer.samplers.bilinear import Bilinear
 from spatial_transformer.samplers.nearest import Nearest
 from spatial_transformer.transforms import Transform
 
+#: (image, theta) -> the warped image
+Call = Callable[[Tensor, Tensor], Tensor]
 
-class Checked(NamedTuple):
-    """What the checks of a warp by fused kernels came to."""
+
+class CheckedCall(NamedTuple):
+    """A warp by a fused backend, its checks done."""
 
     transform: ref[Transform]
-    dtype: torch.dtype  # of the matrix
-    options: tuple[Any, ...]  # as the operator takes them
+    run: Call
 
 
-_CHECKED: dict[Any, Checked] = {}
+_CALLS: dict[Any, CheckedCall] = {}
 _MOST = 256
-_UNCHANGING = (Bilinear, Nearest)  # kernels without options
+_PLAIN_KERNELS = (Bilinear, Nearest)  # kernels without options
 _SIZES = (tuple, torch.Size, int, type(None))
 
 
-def what_alike_calls_share(
+def lookup(
     image: Tensor,
     theta: Tensor,
     transform: object,
@@ -34,43 +41,43 @@ def what_alike_calls_share(
     padding: object,
     align_corners: object,
     backend: object,
-) -> tuple[Any, ...] | None:
-    """All that the checks look at, of tensors in memory; None where it cannot be told."""
+) -> tuple[tuple[Any, ...] | None, Call | None]:
+    """The key of a call, and the call if there has been one of that key.
+
+    The key is None where it cannot be told from the arguments, which then are always checked.
+    """
     if type(size) is list:
         size = tuple(size)
-    if type(kernel) in _UNCHANGING:
+    if type(kernel) in _PLAIN_KERNELS:
         kernel = type(kernel)
     elif type(kernel) is not str:
-        return None
+        return None, None
     # 1 is equal to True and to 1.0, and not the same
     if type(align_corners) is not bool or type(size) not in _SIZES:
-        return None
-    if isinstance(size, tuple) and any(type(n) is not int for n in size):
-        return None  # a tensor is hashed as an object, whatever it holds
-    alike = (
-        *(image.shape, image.dtype, image.device, theta.shape, theta.dtype, theta.device),
-        *(id(transform), size, kernel, padding, align_corners, backend),
+        return None, None
+    if isinstance(size, tuple):
+        for n in size:
+            if type(n) is not int:  # a tensor is hashed as an object, whatever it holds
+                return None, None
+    key = (
+        *(image.shape, image.stride(), image.dtype, image.device),
+        *(theta.shape, theta.stride(), theta.dtype, theta.device),
+        *(id(transform), size, kernel, padding, align_corners, backend, torch.get_num_threads()),
     )
     try:
-        hash(alike)
-    except TypeError:
-        return None
-    return alike
-
-
-def found(alike: tuple[Any, ...] | None, transform: object) -> Checked | None:
-    """What the checks of such a call came to, if there has been one."""
-    checked = _CHECKED.get(alike)
+        checked = _CALLS.get(key)
+    except TypeError:  # something that is not hashed
+        return None, None
     # an identity may be that of a transform that is no more
-    return checked if checked is not None and checked.transform() is transform else None
+    if checked is None or checked.transform() is not transform:
+        return key, None
+    return key, checked.run
 
 
-def remember(
-    alike: tuple[Any, ...] | None, transform: Transform, dtype: torch.dtype, options: Any
-) -> None:
-    """That the checks of such a call came to this; but for transforms with checks of their own."""
-    if alike is None or type(transform).check_theta is not Transform.check_theta:
+def store(key: tuple[Any, ...] | None, transform: Transform, run: Call) -> None:
+    """Keep a checked call; but not of transforms with checks of their own."""
+    if key is None or type(transform).check_theta is not Transform.check_theta:
         return
-    if len(_CHECKED) >= _MOST:
-        _CHECKED.clear()
-    _CHECKED[alike] = Checked(ref(transform), dtype, options)
+    if len(_CALLS) >= _MOST:
+        _CALLS.clear()
+    _CALLS[key] = CheckedCall(ref(transform), run)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from spatial_transformer.coordinates import half_extent
 from spatial_transformer.errors import ExportError, OptionError
+from spatial_transformer.ops.torch_internals import is_batched
 from spatial_transformer.samplers.check import is_exporting
 
 #: points an axis at most: a footprint of more pixels is averaged more coarsely
@@ -55,7 +56,7 @@ def _both_sides(between: Tensor, axis: int) -> Tensor:
 def point_counts(steps: Sequence[Tensor], spatial: Sequence[int], align_corners: bool) -> Tensor:
     """How many points each axis of the output's cells needs, the longest footprint in pixels:
     ``(B, dims)``, whole numbers."""
-    hidden = steps[0].is_meta or torch._C._functorch.is_batchedtensor(steps[0])
+    hidden = steps[0].is_meta or is_batched(steps[0])
     if hidden or is_exporting():
         who = "vmap and meta tensors do not show" if hidden else "an exported graph cannot know"
         raise (OptionError if hidden else ExportError)(

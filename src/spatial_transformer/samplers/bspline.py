@@ -11,6 +11,7 @@ from torch import Tensor
 
 from spatial_transformer.coordinates import coordinate_dtype
 from spatial_transformer.errors import OptionError
+from spatial_transformer.ops.torch_internals import constant_result
 from spatial_transformer.samplers.padding import CONSTANT, Edge, edge
 from spatial_transformer.samplers.pieces import PiecewisePolynomial, Polynomial, truncated_powers
 from spatial_transformer.sums import is_plain
@@ -84,6 +85,7 @@ class BSpline(PiecewisePolynomial):
         return image
 
 
+@constant_result  # traced, its numbers would be taken for ones that may change
 def filter_steps(order: int, dtype: torch.dtype) -> tuple[tuple[tuple[int, float], ...], float]:
     """The factors (m, w) of the filter of a B-spline, and its scale; see :func:`coefficients`."""
     steps, scale = [], 1.0
@@ -94,10 +96,6 @@ def filter_steps(order: int, dtype: torch.dtype) -> tuple[tuple[tuple[int, float
             steps.append((m, w / (1 + w * w)))
             m, scale = 2 * m, scale * (1 + w * w)
     return tuple(steps), scale
-
-
-# see coordinates.in_functorch: traced, its numbers would be taken for ones that may change
-filter_steps._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def coefficients(image: Tensor, axis: int, order: int, padding: str, align_corners: bool) -> Tensor:

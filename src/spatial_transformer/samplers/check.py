@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spatial_transformer.coordinates import can_be_looked_at, shared_batch
+from spatial_transformer.coordinates import is_concrete, shared_batch
 from spatial_transformer.errors import DTypeError, OptionError, ShapeError
 
 
@@ -97,7 +97,7 @@ def _holds(dtype: torch.dtype, fill: Any) -> bool:
     if isinstance(fill, Tensor):
         if fill.is_complex():
             raise TypeError("complex numbers have no order")
-        if dtype.is_floating_point or not can_be_looked_at(fill):
+        if dtype.is_floating_point or not is_concrete(fill):
             return True
         return torch.equal(fill.to(dtype).to(fill.dtype), fill)
     if isinstance(fill, np.ndarray):

@@ -57,21 +57,12 @@ def as_transform(transform: Transform | str) -> Transform:
     return transform
 
 
+def _make_all() -> dict[str, Transform]:
+    return {name: make_transform(name) for name in list_transforms()}
+
+
 #: by name, for calls that keep none: making a module takes longer than a small warp, and bases are
-#: kept in it. Empty until a name is first asked for.
-SHARED: dict[str, Transform] = {}
-
-
-def make_shared() -> None:
-    """Fill ``SHARED``, once: in a thread of its own, which no tracing, choice of a device or
-    inference mode of the caller's reaches.
-    """
-    if not SHARED:
-        with ThreadPoolExecutor(1) as pool:
-            made = pool.submit(lambda: {name: make_transform(name) for name in list_transforms()})
-            SHARED.update(made.result())
-
-
-# torch.compile calls it while tracing and then finds what it made, as a global it can guard on (as
-# a result, a module would have no such source); see coordinates.in_functorch
-make_shared._dynamo_marked_constant = True  # type: ignore[attr-defined]
+#: kept in it. Made in a thread of its own, which no tracing, choice of a device or inference mode
+#: of the importing one reaches.
+with ThreadPoolExecutor(1) as _pool:
+    SHARED: dict[str, Transform] = _pool.submit(_make_all).result()

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from spatial_transformer.coordinates import axes, can_be_looked_at
+from spatial_transformer.coordinates import axes, is_concrete
 from spatial_transformer.errors import OptionError, TransformError
 from spatial_transformer.sums import broadcast
 from spatial_transformer.transforms.base import Transform
@@ -40,7 +40,7 @@ def invert(matrix: Tensor) -> Tensor:
 def refuse(outside: Tensor, why: str) -> None:
     """Raises: TransformError if anything is outside; not where values cannot be looked at (they are
     traced, mapped over or not there): callers make them NaN."""
-    if can_be_looked_at(outside) and bool(outside.any()):
+    if is_concrete(outside) and bool(outside.any()):
         raise TransformError(why)
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from spatial_transformer.errors import DataError
-from spatial_transformer.modules.predict import look
+from spatial_transformer.modules.predict import predict
 from spatial_transformer.transforms import Transform
 from spatial_transformer.viz.sheet import draw_sheet
 
@@ -62,7 +62,7 @@ def survey(
     kept: list[tuple[float, int, Mistake]] = []
     images_seen = wrong = 0
     for images, labels in blocks:
-        seen = look(model, images)
+        seen = predict(model, images)
         if seen.theta is not None:
             thetas.append(seen.theta.cpu())
         for k in labels.unique().tolist():

@@ -11,7 +11,9 @@ from spatial_transformer.errors import CheckpointError, DivergenceError, OptionE
 from spatial_transformer.experiments.data.stream import Stream
 from spatial_transformer.experiments.models.build import ModelConfig
 from spatial_transformer.experiments.publish import publish
-from spatial_transformer.experiments.runner.run import RunConfig, find_model, load_trained, run
+from spatial_transformer.experiments.runner.config import RunConfig
+from spatial_transformer.experiments.runner.load import load_model, load_run
+from spatial_transformer.experiments.runner.run import run
 from spatial_transformer.experiments.tables.table1.config import TABLE1
 from spatial_transformer.experiments.training.checkpoint import load_checkpoint, save_checkpoint
 from spatial_transformer.experiments.training.recipe import Recipe
@@ -46,7 +48,7 @@ def test_one_pixel_ends_a_run_by_the_papers_recipe(tiny, tmp_path, monkeypatch):
     assert "Batch 4 holds NaN or infinite pixels in images 11." in str(caught.value)
     assert str(CONFIG.checkpoint(tmp_path)) in str(caught.value)
     assert not CONFIG.record(tmp_path).exists()
-    trained = load_trained(CONFIG.folder(tmp_path))
+    trained = load_run(CONFIG.folder(tmp_path))
     assert trained.iteration == 3
     assert not_finite(trained.model.state_dict()) == []
     # and on, with the data as they should be, to what it would have come to
@@ -66,7 +68,7 @@ def test_weights_that_are_not_finite_are_not_loaded(average, value, tiny, tmp_pa
     weights = state["averaged"] if average else state["model"]
     weights[f"module.{NAME}" if average else NAME][2] = value
     save_checkpoint(file, state)
-    for load in (load_trained, find_model, lambda p: publish(p, tmp_path / "w", data_root=tiny)):
+    for load in (load_run, load_model, lambda p: publish(p, tmp_path / "w", data_root=tiny)):
         for path in (file, file.parent):
             with pytest.raises(CheckpointError, match=rf"checkpoint.pt: not finite: {NAME}$"):
                 load(path)
@@ -93,7 +95,7 @@ def test_a_checkpoint_of_what_cannot_be_is_named(change, tiny, tmp_path):
     change(state["run"])
     save_checkpoint(config.checkpoint(tmp_path), state)
     with pytest.raises(CheckpointError, match=r"checkpoint.pt: not the checkpoint of a run: "):
-        load_trained(config.folder(tmp_path))
+        load_run(config.folder(tmp_path))
 
 
 def test_seeds():
@@ -110,4 +112,4 @@ def test_a_run_of_numpys_numbers_can_be_gone_on_with(tiny, tmp_path):
     run(config, tmp_path, data_root=tiny)
     assert torch.load(config.checkpoint(tmp_path), weights_only=True)["iteration"] == 2
     assert config.is_recorded(tmp_path)
-    assert load_trained(config.folder(tmp_path)).config.recipe == Recipe(**vars(recipe))
+    assert load_run(config.folder(tmp_path)).config.recipe == Recipe(**vars(recipe))

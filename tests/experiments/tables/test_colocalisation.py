@@ -17,17 +17,19 @@ from spatial_transformer.experiments.data.stream import Digits
 from spatial_transformer.experiments.models.build import ModelConfig, build_model
 from spatial_transformer.experiments.models.cnn import CNN
 from spatial_transformer.experiments.models.locator import SIZES, Window
-from spatial_transformer.experiments.runner.pictures import open_pictures
-from spatial_transformer.experiments.runner.reproduce import reproduce
-from spatial_transformer.experiments.runner.run import find_model, run
-from spatial_transformer.experiments.tables.colocalisation.config import COLOCALISATION, colocalise
-from spatial_transformer.experiments.tables.colocalisation.locate import (
+from spatial_transformer.experiments.runner.colocalisation import (
+    OVERLAP,
+    Colocalise,
     boxes,
     features,
-    found,
     overlap,
     triplet,
 )
+from spatial_transformer.experiments.runner.load import load_model
+from spatial_transformer.experiments.runner.pictures import open_pictures
+from spatial_transformer.experiments.runner.reproduce import reproduce
+from spatial_transformer.experiments.runner.run import run
+from spatial_transformer.experiments.tables.colocalisation.config import COLOCALISATION
 from spatial_transformer.experiments.tables.table1.config import TABLE1
 from spatial_transformer.viz.theta import theta_values
 
@@ -153,10 +155,11 @@ def test_a_digit_is_found_where_boxes_overlap_by_more_than_half():
     middle = [left + (right - left) * part for part in (0.51, 0.49)]
     truth = torch.tensor([[left, left, right, end] for end in (right, *middle)])
     assert overlap(truth, truth[:1]).tolist() == pytest.approx([1, 0.51, 0.49])
-    assert found(locator, images, truth).tolist() == [True, True, False]
+    task = Colocalise()
+    assert (task.overlaps(locator, (images, truth)) > OVERLAP).tolist() == [True, True, False]
     assert float(overlap(truth[:1], truth[:1] + 50)) == 0
     with pytest.raises(OptionError, match="not Linear"):
-        found(nn.Linear(1, 1), images, truth)
+        task.overlaps(nn.Linear(1, 1), (images, truth))
 
 
 def test_a_window_keeps_its_bounds():
@@ -197,19 +200,18 @@ def test_from_set_to_record(tiny, tmp_path):
     assert [c.name for c in plan] == ["t3--locator--seed0", "tc3--locator--seed0"]
     short = replace(plan[0].recipe, iterations=3, batch_size=4)
     plan = [replace(c, recipe=short, start=encoder) for c in plan]
-    run_one = colocalise
     # one of another recipe is set aside, as a cell's is
     other = replace(encoder, recipe=replace(encoder.recipe, iterations=1))
     run(other, tmp_path, data_root=tiny)
     console = Console(file=io.StringIO())
-    records = reproduce(plan, tmp_path, data_root=tiny, console=console, run_one=run_one)
+    records = reproduce(plan, tmp_path, data_root=tiny, console=console)
     for record in records:
         assert record.experiment == "colocalisation"
         assert record.validation_error_percent is None
         assert record.test_images == 100
         assert record.test_error_percent == round(record.test_error_percent)
     assert (tmp_path / "table1-quick" / "p--cnn--seed0.json").is_file()
-    assert reproduce(plan, tmp_path, data_root=tiny, console=console, run_one=run_one) == []
+    assert reproduce(plan, tmp_path, data_root=tiny, console=console) == []
     assert encoder.checkpoint(tmp_path).with_name("checkpoint-old.pt").is_file()
 
     # features of another network, or of other data: other runs
@@ -218,22 +220,24 @@ def test_from_set_to_record(tiny, tmp_path):
     assert not replace(plan[0], start=None).is_recorded(tmp_path)
     made = records[0].config["start"]["config"]
     assert (made["dataset"], made["data_version"]) == ("p", 2)
-    loaded = find_model(plan[0].folder(tmp_path))
+    loaded = load_model(plan[0].folder(tmp_path))
     assert loaded.run.config == plan[0]
     assert loaded.test_error_percent == records[0].test_error_percent
 
     # an encoder that was killed halfway is trained to its end, whatever record there is of it
     encoder.checkpoint(tmp_path).unlink()
     with pytest.raises(KeyboardInterrupt):
-        run(encoder, tmp_path, data_root=tiny, watchers=[Killer()], checkpoint_every=1)
+        run(encoder, tmp_path, data_root=tiny, callbacks=[Killer()], checkpoint_every=1)
     assert encoder.steps_done(tmp_path) == 1
-    run_one(replace(plan[0], seed=1), tmp_path, data_root=tiny)
+    run(replace(plan[0], seed=1), tmp_path, data_root=tiny)
     assert encoder.steps_done(tmp_path) == 2
 
-    with pytest.raises(OptionError, match="not 'locator' on 'r'"):
-        colocalise(COLOCALISATION.cell("r", "locator"), tmp_path, data_root=tiny)
-    with pytest.raises(OptionError, match="not 'cnn' on 't3'"):
-        colocalise(COLOCALISATION.cell("t3", "cnn"), tmp_path, data_root=tiny)
+    with pytest.raises(OptionError, match="a Locator is no classifier"):
+        run(COLOCALISATION.cell("r", "locator"), tmp_path, data_root=tiny)
+    with pytest.raises(OptionError, match="'t3' has no labels: .* locator on it, not a CNN"):
+        run(COLOCALISATION.cell("t3", "cnn"), tmp_path, data_root=tiny)
+    with pytest.raises(OptionError, match="has to start from that of a CNN"):
+        run(replace(plan[0], start=None, seed=2), tmp_path, data_root=tiny)
 
     pictures = open_pictures(str(plan[0].folder(tmp_path)), count=3, data_root=tiny)
     assert len(list(pictures.training_film(2))) == 2

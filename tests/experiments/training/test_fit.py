@@ -358,7 +358,7 @@ def test_watchers_are_told_of_every_step_and_closed():
             raise AssertionError("nothing is evaluated here")
 
     spy = Spy()
-    trained(watchers=[spy])
+    trained(callbacks=[spy])
     assert spy.steps == list(range(1, 31))
     assert spy.closed
 

@@ -112,7 +112,7 @@ def test_bfloat16_is_taken_where_it_is_native_and_that_is_said(monkeypatch):
 
 @pytest.mark.parametrize("name", load.SETS)
 def test_the_kernels_are_held_to_an_instruction_set(name):
-    code = "from spatial_transformer.ops.cpu import load, run; print(run.LEVEL, load.WHY)"
+    code = "from spatial_transformer.ops.cpu import launch, load; print(launch.LEVEL, load.WHY)"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, load.CAPABILITY: name},

@@ -56,6 +56,7 @@ class Colocalisation(Dataset):
     """
 
     in_shape = (1, CANVAS, CANVAS)
+    task = "colocalisation"
     version = 2  # images were not moved
 
     def __init__(self, kind: str, digit: int) -> None:

@@ -31,6 +31,8 @@ class Dataset(ABC):
     #: of one image: (C, H, W) or (C, D, H, W)
     in_shape: tuple[int, ...]
     classes: int = 10
+    #: what a network is trained to do with it: a name in ``runner/tasks.py``
+    task: str = "classification"
     #: raised when its images become others: records and checkpoints of the old ones are not of it
     version: int = 1
 

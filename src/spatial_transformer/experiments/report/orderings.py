@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from spatial_transformer.experiments.report.table import alike
+from spatial_transformer.experiments.report.table import comparable
 from spatial_transformer.experiments.training.records import Record
 
 #: standard errors that a difference must exceed
@@ -76,7 +76,7 @@ def compare(
     records: Sequence[Record], claims: Sequence[tuple[str, str]], datasets: Sequence[str]
 ) -> list[Ordering]:
     """Each claim (better model, worse model) on each data set that has records of both."""
-    records = alike(records)
+    records = comparable(records)
     found = []
     for better, worse in claims:
         for dataset in datasets:

@@ -18,7 +18,7 @@ def summarise(errors: Sequence[float]) -> str:
     return f"{mean(errors):.2f} ± {stdev(errors):.2f} ({len(errors)})"
 
 
-def alike(records: Sequence[Record]) -> list[Record]:
+def comparable(records: Sequence[Record]) -> list[Record]:
     """Those of each cell (model, data set) that are seeds of one recipe and network: of the recipe
     that most of them have, of the newest where as many have another."""
     groups: dict[tuple[str, str], dict[str, list[Record]]] = {}
@@ -69,7 +69,7 @@ def comparison_table(
         models: the rows, as records name them; datasets: the columns.
         paper: its errors in percent by (model, data set).
     """
-    records = alike(records)
+    records = comparable(records)
     rows = []
     for model in models:
         row = [model]

@@ -1,6 +1,6 @@
 """An experiment: a table of the paper as cells to run, and its numbers to compare with."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,7 +9,7 @@ from spatial_transformer.experiments.data.catalogue import make_dataset
 from spatial_transformer.experiments.models.build import ModelConfig
 from spatial_transformer.experiments.report.orderings import Ordering, compare
 from spatial_transformer.experiments.report.table import comparison_table
-from spatial_transformer.experiments.runner.run import RunConfig, run
+from spatial_transformer.experiments.runner.config import RunConfig
 from spatial_transformer.experiments.training.recipe import Recipe
 from spatial_transformer.experiments.training.records import Record
 
@@ -31,7 +31,6 @@ class Experiment:
         sampled: what the transformer samples to, in pixels, by data set; else the input's size.
         parameters: of the whole network, by recipe; else 400k.
         changes: to recipes, by recipe and model; such as other ``iterations``.
-        run: runs one cell, as :func:`spatial_transformer.experiments.runner.run.run`.
         start: the run that the cells start from, such as of a network whose features they use.
     """
 
@@ -46,7 +45,6 @@ class Experiment:
     sampled: Mapping[str, int] = field(default_factory=dict)
     parameters: Mapping[str, int] = field(default_factory=dict)
     changes: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
-    run: Callable[..., Record] = run
     start: RunConfig | None = None
 
     def labels(self) -> tuple[str, ...]:
@@ -70,7 +68,7 @@ class Experiment:
         if record.dataset not in self.datasets:
             return False
         recipe, model = recipes[record.experiment], models[record.model]
-        return self.cell(record.dataset, *model, recipe=recipe, seed=record.seed).made(record)
+        return self.cell(record.dataset, *model, recipe=recipe, seed=record.seed).matches(record)
 
     def table(self, records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
         """Header and rows of paper / ours, from the records of this experiment by one recipe; by

@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 
 from spatial_transformer.errors import SpatialTransformerError
-from spatial_transformer.experiments.runner.run import RunConfig
+from spatial_transformer.experiments.runner.config import RunConfig
 from spatial_transformer.experiments.training.progress import ProgressBar
 from spatial_transformer.experiments.training.records import Record
 
@@ -103,7 +103,7 @@ def _work(
     console = Console(file=sys.stderr, force_terminal=False, width=200)
     bar = ProgressBar(config.name, config.recipe.iterations, console)
     try:
-        send.send(run_one(config, out, watchers=[bar], **options))
+        send.send(run_one(config, out, callbacks=[bar], **options))
     except Exception as error:
         send.send(_sendable(error, config))
 

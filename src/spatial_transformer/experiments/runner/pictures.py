@@ -11,24 +11,21 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
-from spatial_transformer.errors import DataError, OptionError
+from spatial_transformer.errors import OptionError
 from spatial_transformer.experiments.data.catalogue import make_dataset
-from spatial_transformer.experiments.data.colocalisation import Colocalisation
-from spatial_transformer.experiments.data.dataset import Dataset, load_digits
+from spatial_transformer.experiments.data.dataset import FIXED_SEED, Batch, Dataset, load_digits
 from spatial_transformer.experiments.data.motion import move
 from spatial_transformer.experiments.data.stream import generator
-from spatial_transformer.experiments.runner.run import find_model
-from spatial_transformer.experiments.tables.colocalisation.locate import OVERLAP, boxes, overlap
+from spatial_transformer.experiments.runner.load import load_model
+from spatial_transformer.experiments.runner.tasks import task_of
 from spatial_transformer.functional import warp
-from spatial_transformer.modules.predict import find_transformer, look
+from spatial_transformer.modules.predict import find_transformer, predict
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.viz.curves import draw_curves
 from spatial_transformer.viz.motion import film_frames
 from spatial_transformer.viz.sheet import draw_sheet
 from spatial_transformer.viz.survey import Survey, draw_means, draw_mistakes, survey
 from spatial_transformer.viz.theta import draw_theta, draw_theta_paths
-
-Batch = tuple[Tensor, Tensor]
 
 
 @dataclass
@@ -56,6 +53,7 @@ class Pictures:
     device: torch.device | str = "cpu"
 
     def __post_init__(self) -> None:
+        self.task = task_of(self.dataset)
         self.layer = find_transformer(self.model)
         self.transform = None if self.layer is None else self.layer.transform
         steps = "" if self.iteration is None else f", {self.iteration:,} steps"
@@ -74,41 +72,21 @@ class Pictures:
 
     def sheet(self) -> Figure:
         """Test images, grids, outputs, predictions."""
-        images, truth = self._fixed()
-        if isinstance(self.dataset, Colocalisation):
-            return self._located(images[: self.count], truth[: self.count], self.title)
-        source = generator("cpu", self.seed, "show")
-        order = torch.randperm(len(truth), generator=source)[: self.count].to(truth.device)
-        images, truth = images[order], truth[order]
-        seen = look(self.model, images)
-        assert seen.scores is not None
-        return draw_sheet(
-            images,
-            seen.warped,
-            seen.theta,
-            self.transform,
-            predicted=seen.scores.argmax(1).tolist(),
-            truth=truth.tolist(),
-            title=self.title,
-        )
+        return self._draw_batch(self.task.examples(self._fixed(), self.count, self.seed), "")
 
     def mistakes(self) -> Figure:
         """What it still gets wrong on the test images, the surest mistakes first."""
-        if not isinstance(self.dataset, Colocalisation):
-            found = self._survey
-            return draw_mistakes(
-                found,
-                self.transform,
-                title=f"{self.title}: {found.wrong} of {found.images:,} wrong, the surest first",
-            )
         images, truth = self._fixed()
-        overlaps = self._overlaps(images, truth)
-        missed = torch.where(overlaps <= OVERLAP)[0]
-        if not len(missed):
-            raise DataError(f"no mistakes to show: all of {len(images)} digits are found")
-        worst = missed[overlaps[missed].argsort()][: 3 * self.count]
-        title = f"{self.title}: {len(missed)} of {len(images)} not found, the furthest off first"
-        return self._located(images[worst], truth[worst], title)
+        mistakes = self.task.mistakes(self.model, (images, truth))
+        if mistakes is not None:
+            worst = mistakes.indices[: 3 * self.count]
+            return self._draw_batch((images[worst], truth[worst]), f": {mistakes.title}")
+        found = self._survey
+        return draw_mistakes(
+            found,
+            self.transform,
+            title=f"{self.title}: {found.wrong} of {found.images:,} wrong, the surest first",
+        )
 
     def means(self) -> Figure:
         """The mean image of each class before and after the transformer."""
@@ -133,9 +111,8 @@ class Pictures:
 
     def curves(self) -> Figure:
         """Training loss and error, and learning rates."""
-        locates = isinstance(self.dataset, Colocalisation)
-        error = {"error": "triplets not fulfilled, %"} if locates else {}
-        return draw_curves({self.name: self._history()}, title=self.title, **error)
+        runs = {self.name: self._history()}
+        return draw_curves(runs, title=self.title, error=self.task.error_label)
 
     def training_film(self, frames: int = 80) -> Iterator[Image.Image]:
         """A few images, their grids, outputs and predictions while the network learns.
@@ -152,22 +129,15 @@ class Pictures:
         if self.layer is not None:
             theta = history["theta"][chosen, : len(images)]
             warped = torch.stack([self._warp(self.layer, images, one) for one in theta])
-        located = isinstance(self.dataset, Colocalisation)
+        classes = history["classes"][chosen, : len(images)] if "classes" in history else None
         errors = history["error_percent"][chosen].tolist()
         return film_frames(
             images.expand(len(chosen), *images.shape),
             warped,
             theta,
             self.transform,
-            predicted=None if located else history["classes"][chosen, : len(images)].tolist(),
-            truth=None if located else truth.tolist(),
-            boxes=truth if located else None,
-            titles=[
-                # whole lines (no-break spaces), so that all frames have as many
-                f"step\xa0{step:,}"
-                + ("" if located else f"\nerror\xa0{f'{e:.1f}' if step else '-'}\xa0%")
-                for step, e in zip(steps, errors, strict=True)
-            ],
+            titles=list(map(self.task.frame_title, steps, errors)),
+            **self.task.frame_captions(classes, truth),
         )
 
     def motion_film(self, frames: int = 96) -> Iterator[Image.Image]:
@@ -178,7 +148,7 @@ class Pictures:
         digits, truth = self._movable()
         model = self.model
         images = torch.stack([move(self.dataset.name, digits, k / frames) for k in range(frames)])
-        seen = [look(model, batch.to(self.device)) for batch in images]
+        seen = [predict(model, batch.to(self.device)) for batch in images]
         scores = [s.scores for s in seen if s.scores is not None]
         return film_frames(
             images,
@@ -200,8 +170,7 @@ class Pictures:
         """Clean test digits ``(count, 1, 28, 28)`` and what the network should say of them."""
         digits = load_digits("test", self.data_root)
         order = torch.randperm(len(digits), generator=generator("cpu", self.seed, "motion"))
-        if isinstance(self.dataset, Colocalisation):
-            order = order[digits.labels[order] == self.dataset.digit]
+        order = self.task.movable(digits, order, self.dataset)
         images, labels = digits.take(order[: self.count])
         if self.dataset.name == "addition":
             labels = labels + labels.roll(1)
@@ -213,37 +182,27 @@ class Pictures:
 
     def _fixed(self) -> Batch:
         """The first block of test images."""
-        seed = self.seed
-        if isinstance(self.dataset, Colocalisation):
-            seed = self.trained_seed  # the set that it was trained on
+        seed = self.trained_seed if self.task.measures_own_images else self.seed
         return next(
             self.dataset.fixed("test", seed=seed, data_root=self.data_root, device=self.device)
         )
 
     @cached_property
     def _survey(self) -> Survey:
-        if isinstance(self.dataset, Colocalisation):
-            images, _ = self._fixed()
-            return survey(self.model, [(images, torch.full((len(images),), self.dataset.digit))])
-        blocks = self.dataset.fixed("test", data_root=self.data_root, device=self.device)
-        return survey(self.model, blocks, mistakes=3 * self.count)
+        seed = self.trained_seed if self.task.measures_own_images else FIXED_SEED
+        blocks = self.dataset.fixed("test", seed=seed, data_root=self.data_root, device=self.device)
+        batches = (self.task.survey_batch(batch, self.dataset) for batch in blocks)
+        return survey(self.model, batches, mistakes=3 * self.count)
 
-    def _overlaps(self, images: Tensor, truth: Tensor) -> Tensor:
-        theta = look(self.model, images).theta
-        assert theta is not None
-        edges = boxes(self._transformer().transform, theta[:, 0], images.shape[-1])
-        return overlap(edges, truth)
-
-    def _located(self, images: Tensor, truth: Tensor, title: str) -> Figure:
-        seen = look(self.model, images)
+    def _draw_batch(self, batch: Batch, title: str) -> Figure:
+        prediction = predict(self.model, batch[0])
         return draw_sheet(
-            images,
-            seen.warped,
-            seen.theta,
-            self._transformer().transform,
-            captions=[f"{float(o):.2f}" for o in self._overlaps(images, truth)],
-            boxes=truth,
-            title=f"{title} (below: overlap)",
+            batch[0],
+            prediction.warped,
+            prediction.theta,
+            self.transform,
+            title=f"{self.title}{title}{self.task.caption_note}",
+            **self.task.captions(prediction, self.model, batch),
         )
 
     def _transformer(self) -> SpatialTransformer:
@@ -262,11 +221,12 @@ class Pictures:
 
 def open_pictures(name: str, *, device: torch.device | str = "cpu", **options: Any) -> Pictures:
     """Pictures of a run's folder, a checkpoint file, or what
-    :func:`spatial_transformer.pretrained.from_pretrained` takes; ``options`` as for :class:`Pictures`.
+    :func:`spatial_transformer.pretrained.from_pretrained` takes; ``options`` as for
+    :class:`Pictures`.
 
     Raises: CheckpointError; as :func:`spatial_transformer.pretrained.from_pretrained`.
     """
-    found = find_model(name, device)
+    found = load_model(name, device)
     if found.run is not None:
         options |= {
             "iteration": found.run.iteration,

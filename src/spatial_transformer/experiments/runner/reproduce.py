@@ -14,8 +14,9 @@ from rich.console import Console
 from spatial_transformer.errors import CheckpointError, OptionError
 from spatial_transformer.experiments.data.catalogue import make_dataset
 from spatial_transformer.experiments.models.build import build_model
+from spatial_transformer.experiments.runner.config import RunConfig
 from spatial_transformer.experiments.runner.parallel import run_at_once
-from spatial_transformer.experiments.runner.run import RunConfig, ensure, run
+from spatial_transformer.experiments.runner.run import ensure, run
 from spatial_transformer.experiments.training.progress import ProgressBar
 from spatial_transformer.experiments.training.records import Record, load_records
 
@@ -32,14 +33,14 @@ def expected_seconds(config: RunConfig, records: Sequence[Record]) -> float | No
     Seconds are scaled by the number of steps.
     """
     label = config.model.label
-    for alike in (
+    for nearest in (
         [r for r in records if (r.model, r.dataset) == (label, config.dataset)],
         [r for r in records if r.model == label],
         [r for r in records if r.dataset == config.dataset],
         records,
     ):
-        if alike:
-            return config.recipe.iterations * mean(r.wall_seconds / r.iterations for r in alike)
+        if nearest:
+            return config.recipe.iterations * mean(r.wall_seconds / r.iterations for r in nearest)
     return None
 
 
@@ -89,7 +90,7 @@ def reproduce(
     where: dict[str, Any] = {"data_root": data_root, "device": device, "compiled": compiled}
     for config in needs.values():
         bar = ProgressBar(config.name, config.recipe.iterations, console)
-        ensure(config, out, watchers=[bar], **where)
+        ensure(config, out, callbacks=[bar], **where)
     if jobs > 1:
         ending = run_at_once(todo, out, jobs, run_one, **where)
     else:
@@ -121,7 +122,7 @@ def _one_by_one(
 ) -> Generator[Record]:
     for k, config in enumerate(todo, count - len(todo) + 1):
         bar = ProgressBar(f"[{k}/{count}] {config.name}", config.recipe.iterations, console)
-        yield run_one(config, out, watchers=[bar], **where)
+        yield run_one(config, out, callbacks=[bar], **where)
 
 
 def _left(todo: Sequence[RunConfig], out: Path, jobs: int) -> str:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spatial_transformer.errors import ShapeError
-from spatial_transformer.modules.predict import look
+from spatial_transformer.modules.predict import predict
 
 #: moments that are kept of a run
 MOMENTS = 200
@@ -51,17 +51,17 @@ class History:
         self, step: int, model: nn.Module, rates: list[float], loss: float, error_percent: float
     ) -> None:
         """Keep a moment; ``rates`` are the learning rates of the optimiser's groups."""
-        seen = look(model, self.images)
+        prediction = predict(model, self.images)
         moment = {
             "step": torch.tensor(float(step)),
             "loss": torch.tensor(loss),
             "error_percent": torch.tensor(error_percent),
             "rates": torch.tensor(rates),
         }
-        if seen.theta is not None:
-            moment["theta"] = seen.theta.cpu()
-        if seen.scores is not None:
-            moment["classes"] = seen.scores.argmax(1).cpu()
+        if prediction.theta is not None:
+            moment["theta"] = prediction.theta.cpu()
+        if prediction.scores is not None:
+            moment["classes"] = prediction.scores.argmax(1).cpu()
         for name, value in moment.items():
             self._moments.setdefault(name, []).append(value)
 

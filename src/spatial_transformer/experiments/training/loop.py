@@ -23,7 +23,7 @@ from spatial_transformer.experiments.training.checkpoint import (
 )
 from spatial_transformer.experiments.training.divergence import DivergenceGuard
 from spatial_transformer.experiments.training.history import History
-from spatial_transformer.experiments.training.progress import Measured, Onlooker, Watcher
+from spatial_transformer.experiments.training.progress import Callback, EvalResult, ModelCallback
 from spatial_transformer.experiments.training.recipe import Recipe
 from spatial_transformer.options import check_count
 
@@ -49,7 +49,7 @@ def classification(label_smoothing: float) -> Objective:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """A trained model (averaged, if the recipe averages), its last smoothed training loss, the
     seconds that training took, all stretches of a resumed run together, and in what precision."""
 
@@ -60,7 +60,7 @@ class Fitted:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, blocks: Iterable[tuple[Tensor, Tensor]]) -> Measured:
+def evaluate(model: nn.Module, blocks: Iterable[tuple[Tensor, Tensor]]) -> EvalResult:
     """Measure a classifier on blocks of images ``(B, C, H, W)`` and labels ``(B,)``."""
     loss, mistakes, count = 0.0, [], 0
     with evaluating(model):
@@ -70,7 +70,7 @@ def evaluate(model: nn.Module, blocks: Iterable[tuple[Tensor, Tensor]]) -> Measu
             wrong = (logits.argmax(1) != labels).nonzero().flatten()
             mistakes += (count + wrong).tolist()
             count += len(labels)
-    return Measured(loss / count, mistakes, count)
+    return EvalResult(loss / count, mistakes, count)
 
 
 def describe_run(recipe: Recipe, identity: dict[str, Any]) -> dict[str, Any]:
@@ -113,11 +113,11 @@ def fit(
     checkpoint: Path | None = None,
     checkpoint_every: int = 500,
     identity: dict[str, Any] | None = None,
-    watchers: Sequence[Watcher] = (),
+    callbacks: Sequence[Callback] = (),
     history: History | None = None,
     stop_after: int | None = None,
     compiled: bool = False,
-) -> Fitted:
+) -> FitResult:
     """Train ``model`` for ``recipe.iterations`` steps of ``objective`` on ``batches(k)``.
 
     If ``checkpoint`` exists, training goes on from it exactly as if it had not stopped: weights,
@@ -224,8 +224,8 @@ def fit(
     end = recipe.iterations if stop_after is None else min(stop_after, recipe.iterations)
     with ExitStack() as stack:
         stack.enter_context(reproducible(fabric.device))
-        for watcher in watchers:
-            stack.enter_context(watcher)
+        for callback in callbacks:
+            stack.enter_context(callback)
         if compiled:
             # what it keeps, such as bases, a graph would make at every step
             with torch.no_grad(), evaluating(model):
@@ -254,11 +254,11 @@ def fit(
             loss_seen += weight * (loss_now - loss_seen)
             error_seen += weight * (error_now - error_seen)
             keep(k + 1)
-            for watcher in watchers:
-                watcher.step(k + 1, loss_seen, error_seen)
-                if isinstance(watcher, Onlooker):
-                    watcher.look(k + 1, model, batch[0])
+            for callback in callbacks:
+                callback.step(k + 1, loss_seen, error_seen)
+                if isinstance(callback, ModelCallback):
+                    callback.see(k + 1, model, batch[0])
             if (k + 1) % checkpoint_every == 0 or k + 1 == end:
                 save(k + 1)
     best = model if averaged is None else averaged.module
-    return Fitted(best, loss_seen, time.perf_counter() - began, precision)
+    return FitResult(best, loss_seen, time.perf_counter() - began, precision)

@@ -1,10 +1,11 @@
 """Which arithmetic a processor has, and what is trained in where it lacks what was asked for."""
 
-import platform
 import warnings
 from functools import cache
 
 import torch
+
+from spatial_transformer.ops.torch_internals import has_native_bfloat16_cpu
 
 
 class PrecisionWarning(UserWarning):
@@ -23,12 +24,7 @@ def has_native_bfloat16(device: torch.device) -> bool:
     onednn = torch.backends.mkldnn
     if not (onednn.is_available() and onednn.enabled):
         return False
-    # of the instructions that oneDNN may use, which the environment can restrict
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return False
-    if platform.machine().lower() in ("aarch64", "arm64"):
-        return True
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return has_native_bfloat16_cpu()
 
 
 def native_precision(precision: str, device: torch.device) -> str:

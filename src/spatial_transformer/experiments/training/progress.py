@@ -15,10 +15,11 @@ from spatial_transformer.options import check_count
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Mean loss over a number of images, and which of them, by their place, are wrong."""
+class EvalResult:
+    """Mean loss over a number of images (None: the task has none), and which of them, by their
+    place, are wrong."""
 
-    loss: float
+    loss: float | None
     mistakes: list[int]
     images: int
 
@@ -26,8 +27,12 @@ class Measured:
     def error_percent(self) -> float:
         return 100 * len(self.mistakes) / self.images
 
+    @property
+    def loss_text(self) -> str:
+        return "" if self.loss is None else f", loss {self.loss:.4f}"
 
-class Watcher(Protocol):
+
+class Callback(Protocol):
     """Told of every step; context managers, so that they can open and close what they show."""
 
     def __enter__(self) -> Self: ...
@@ -40,15 +45,15 @@ class Watcher(Protocol):
     def step(self, iteration: int, loss: float, error_percent: float) -> None:
         """Training loss and error, smoothed, after ``iteration`` steps."""
 
-    def evaluated(self, iteration: int, part: str, measured: Measured) -> None:
+    def evaluated(self, iteration: int, part: str, measured: EvalResult) -> None:
         """Loss and error on the whole of ``part``."""
 
 
 @runtime_checkable
-class Onlooker(Protocol):
-    """A watcher that is shown the network and the batch as well."""
+class ModelCallback(Protocol):
+    """A callback that is shown the network and the batch as well."""
 
-    def look(self, iteration: int, model: nn.Module, images: Tensor) -> None:
+    def see(self, iteration: int, model: nn.Module, images: Tensor) -> None:
         """The network after ``iteration`` steps, and the images of the last."""
 
 
@@ -93,9 +98,9 @@ class ProgressBar:
                 highlight=False,
             )
 
-    def evaluated(self, iteration: int, part: str, measured: Measured) -> None:
+    def evaluated(self, iteration: int, part: str, measured: EvalResult) -> None:
         self.bar.console.print(
-            f"{self.label}: {part} error {measured.error_percent:.2f} %, loss {measured.loss:.4f}",
+            f"{self.label}: {part} error {measured.error_percent:.2f} %{measured.loss_text}",
             highlight=False,
         )
 
@@ -123,11 +128,13 @@ class TensorBoard:
     def step(self, iteration: int, loss: float, error_percent: float) -> None:
         log_losses(self.writer, "train", iteration, loss=loss, error_percent=error_percent)
 
-    def evaluated(self, iteration: int, part: str, measured: Measured) -> None:
-        errors = {"loss": measured.loss, "error_percent": measured.error_percent}
+    def evaluated(self, iteration: int, part: str, measured: EvalResult) -> None:
+        errors = {"error_percent": measured.error_percent}
+        if measured.loss is not None:
+            errors["loss"] = measured.loss
         log_losses(self.writer, part, iteration, **errors)
 
-    def look(self, iteration: int, model: nn.Module, images: Tensor) -> None:
+    def see(self, iteration: int, model: nn.Module, images: Tensor) -> None:
         layers = transformers(model)
         if layers and (iteration == 1 or iteration % self.every == 0):
             dims = next(iter(layers)).transform.dims

@@ -71,16 +71,14 @@ def highest_set() -> int:
 LIBRARY, WHY = _load()
 
 
+#: what a function's status other than 0 means
+OUT_OF_MEMORY = "the C++ kernels ran out of memory"
+
+
 @cache
-def function(name: str, pointers: int) -> Callable[..., None]:
-    """A C function of a plan and so many pointers."""
-    found = getattr(LIBRARY, name)
-    found.argtypes = [ctypes.POINTER(Plan), *[ctypes.c_void_p] * pointers]
-    found.restype = ctypes.c_int
-    found.errcheck = _check
-    return found  # type: ignore[no-any-return]
-
-
-def _check(status: int, *_: object) -> None:
-    if status:
-        raise MemoryError("the C++ kernels ran out of memory")
+def function(name: str, pointers: int) -> Callable[..., int]:
+    """A C function of a plan and so many pointers; it returns a status."""
+    entry: Callable[..., int] = getattr(LIBRARY, name)
+    entry.argtypes = [ctypes.POINTER(Plan), *[ctypes.c_void_p] * pointers]  # type: ignore[attr-defined]
+    entry.restype = ctypes.c_int  # type: ignore[attr-defined]
+    return entry

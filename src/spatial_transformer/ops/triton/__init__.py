@@ -7,7 +7,10 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+from spatial_transformer.ops.torch_internals import constant_result
 
+
+@constant_result
 def available() -> tuple[bool, str]:
     """Whether the Triton kernels can run here, and why (not)."""
     if find_spec("triton") is None:
@@ -21,12 +24,8 @@ def available() -> tuple[bool, str]:
     return False, f"Triton {triton.__version__} is installed, but there is no GPU"
 
 
-# see coordinates.in_functorch
-available._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
-
-def lacking(image: Tensor, kernel: str) -> str | None:
-    """What of a call the Triton kernels have not, or None."""
+def unsupported_reason(image: Tensor, kernel: str) -> str | None:
+    """What of a call the Triton backend does not have, or None."""
     if image.is_cuda or (image.device.type == "cpu" and _interpreted()):
         return None
     return f"images on {image.device.type}"

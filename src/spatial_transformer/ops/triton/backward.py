@@ -36,7 +36,7 @@ def backward_kernel(
     VALUE: tl.constexpr, SINGLE: tl.constexpr,
     INDEX: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr, BLOCK_C: tl.constexpr,
     ALONG_C: tl.constexpr,
-    IMAGE_TOO: tl.constexpr, MAPS_TOO: tl.constexpr, EXACT: tl.constexpr,
+    NEEDS_IMAGE_GRAD: tl.constexpr, NEEDS_MAP_GRAD: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip
     b, chunk, z, y, x, inside = place(OD, OH, OW, CHUNKS, DIMS, TILE_H, TILE_W)
     one_of = (b // images_for).to(tl.int64)
@@ -103,28 +103,28 @@ def backward_kernel(
                         ok = ok & on_x
                     at = iz.to(INDEX) * image_z + iy.to(INDEX) * image_y
                     at += ix.to(INDEX) * image_x
-                    if MAPS_TOO:
+                    if NEEDS_MAP_GRAD:
                         value = read(
                             image, at, ok, channels, lanes, outside,
                             VALUE, FILL and PADDING == "constant",
                         )  # fmt: skip
                         level += value * wx
                         steep += value * sx
-                    if IMAGE_TOO:
+                    if NEEDS_IMAGE_GRAD:
                         to = grad_image + (at + channels[None, :])
                         mask = ok & lanes[None, :]
                         add(to, g * (wx * wy * wz), mask, scale, EXACT)
-                if MAPS_TOO:
+                if NEEDS_MAP_GRAD:
                     dx += steep * (wy * wz)
                     dy += level * (sy * wz)
                     if DIMS == 3:
                         dz += level * (wy * sz)
-        if MAPS_TOO:
+        if NEEDS_MAP_GRAD:
             gx += tl.sum(g * dx, axis=1)[:, None]
             gy += tl.sum(g * dy, axis=1)[:, None]
             if DIMS == 3:
                 gz += tl.sum(g * dz, axis=1)[:, None]
-    if MAPS_TOO:
+    if NEEDS_MAP_GRAD:
         if MAP == "grid":
             to = grad_maps + b.to(tl.int64) * OD * OH * OW * DIMS
         else:

@@ -5,7 +5,6 @@ layouts and options is worked out once and kept. Triton itself is imported at th
 """
 
 import math
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from spatial_transformer.errors import ShapeError
 from spatial_transformer.ops.layout import layout_of
 from spatial_transformer.ops.shapes import check_shapes
 from spatial_transformer.ops.triton import available as available
-from spatial_transformer.ops.triton import lacking as lacking
+from spatial_transformer.ops.triton import unsupported_reason as unsupported_reason
 from spatial_transformer.samplers.eager import BITS
 
 TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
@@ -25,7 +24,7 @@ TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
 ENOUGH = 1024
 
 
-class Blocks(NamedTuple):
+class TileConfig(NamedTuple):
     """How one launch is cut: a program has tile_h x tile_w pixels of one output, and goes through
     ``chunk`` blocks of ``block_c`` channels."""
 
@@ -49,14 +48,14 @@ def _up(n: int, step: int) -> int:
 
 
 @lru_cache(maxsize=4096)
-def blocks(
+def tile_config(
     batch: int,
     channels: int,
     size: tuple[int, ...],
     elements: int,
     along_channels: bool,
     whole: bool,
-) -> Blocks:
+) -> TileConfig:
     """A cut into programs of about ``elements`` pixels times channels at a time; ``whole``: each
     goes through all the channels. Threads lie along channels or along pixels."""
     height, width = size[-2:]
@@ -81,10 +80,10 @@ def blocks(
     chunk = _up(most, 1 if whole else min(most, _up(ENOUGH, tiles)))
     chunks = _up(most, chunk)
     warps = max(1, min(4, pixels * block_c // 32))
-    return Blocks(tile_h, tile_w, block_c, chunk, chunks, tiles * chunks, warps)
+    return TileConfig(tile_h, tile_w, block_c, chunk, chunks, tiles * chunks, warps)
 
 
-class Form(NamedTuple):
+class TensorSpec(NamedTuple):
     """All of a tensor but its values."""
 
     shape: tuple[int, ...]
@@ -95,8 +94,8 @@ class Form(NamedTuple):
         return torch.empty_strided(self.shape, self.strides, dtype=self.dtype, device="meta")
 
 
-def _form(t: Tensor) -> Form:
-    return Form(t.shape, t.stride(), t.dtype)
+def _spec(t: Tensor) -> TensorSpec:
+    return TensorSpec(t.shape, t.stride(), t.dtype)
 
 
 class Plan(NamedTuple):
@@ -112,9 +111,9 @@ class Plan(NamedTuple):
     constants: dict[str, Any]
 
 
-def _extent(form: Form) -> int:
+def _extent(spec: TensorSpec) -> int:
     """How far apart, in entries, the entries of one item of the batch are."""
-    return sum((n - 1) * s for n, s in zip(form.shape[1:], form.strides[1:], strict=True))
+    return sum((n - 1) * s for n, s in zip(spec.shape[1:], spec.strides[1:], strict=True))
 
 
 def _spread(strides: tuple[int, ...], batch_axes: int) -> tuple[int, ...]:
@@ -124,9 +123,9 @@ def _spread(strides: tuple[int, ...], batch_axes: int) -> tuple[int, ...]:
 
 @lru_cache(maxsize=1024)
 def plan(
-    image: Form,
-    maps: Form,
-    grad: Form | None,
+    image: TensorSpec,
+    maps: TensorSpec,
+    grad: TensorSpec | None,
     fill: tuple[int, ...] | None,
     size: tuple[int, ...],
     kernel: str,
@@ -162,10 +161,10 @@ def plan(
     along = image.strides[1] == 1 and channels > 1
     # a grid's gradient has no sum over programs
     whole = grid and wanted is not None and wanted[1]
-    cut = blocks(batch, channels, size, elements, along, whole)
+    cut = tile_config(batch, channels, size, elements, along, whole)
     # the maps' parts: one grid an output, or one matrix a program; sharers are neighbours
     parts = (maps.shape[0], (batch if grid else cut.programs) // maps.shape[0], *maps.shape[1:])
-    large = [image, maps, grad or _form(out)]
+    large = [image, maps, grad or _spec(out)]
     deep = () if dims == 3 else (1,)
     constants = {
         "KERNEL": kernel,
@@ -187,7 +186,7 @@ def plan(
         "enable_fp_fusion": True,
     }
     if wanted is not None:
-        constants |= zip(("IMAGE_TOO", "MAPS_TOO", "EXACT"), wanted, strict=True)
+        constants |= zip(("NEEDS_IMAGE_GRAD", "NEEDS_MAP_GRAD", "EXACT"), wanted, strict=True)
     return Plan(
         dtype=torch.float64 if wide else torch.float32,
         layout=layout,
@@ -213,43 +212,45 @@ def _on(device: torch.device) -> AbstractContextManager[object]:
     return torch.cuda.device(device)
 
 
-def forward(
+def bind(
     image: Tensor,
     maps: Tensor,
-    size: Sequence[int],
+    size: tuple[int, ...],
     kernel: str,
     padding: str,
     fill: Tensor | None,
     align_corners: bool,
     *,
     grid: bool,
-) -> Tensor:
-    """The warped image ``(B, C, *size)``, laid out as the image is.
-
-    Args:
-        image: ``(B, C, H, W)`` or ``(B, C, D, H, W)``, of any strides.
-        maps: matrices ``(B', d, d + 1)``, as thetas ``(B', d * (d + 1))`` or, in 2-D,
-            ``(B', 3, 3)``; grids ``(B', *size, d)`` with ``grid=True``. Where there are fewer
-            images, maps or fill values than outputs, consecutive outputs share one.
-        fill: ``(F, C, 1)`` or None for zeros.
-    """
-    from spatial_transformer.ops.triton.forward import forward_kernel
-
-    result = image.dtype
-    if not image.is_floating_point():  # elements are copied as bits
-        image = image.view(BITS[image.itemsize])
-        fill = None if fill is None else fill.view(image.dtype)
-    maps = maps if grid else maps.contiguous()
+) -> Any:
+    """As :class:`spatial_transformer.ops.backend.Backend` has it; images of any strides."""
+    copied_bits = None if image.is_floating_point() else BITS[image.itemsize]
+    stored = image if copied_bits is None else image.view(copied_bits)
+    fixed = maps if grid else maps.contiguous()
     fills = None if fill is None else fill.shape
-    options = (tuple(size), kernel, padding, align_corners, grid)
-    call = plan(_form(image), _form(maps), None, fills, *options, None)
-    out = torch.empty(
-        call.out, dtype=image.dtype, device=image.device, memory_format=call.layout
-    )  # fmt: skip
-    values = image if fill is None else fill.contiguous()  # unused if None
-    with _on(image.device):
-        forward_kernel[(call.programs,)](image, maps, values, out, *call.numbers, **call.constants)
-    return out.view(result)
+    call = plan(
+        _spec(stored), _spec(fixed), None, fills, size, kernel, padding, align_corners, grid, None
+    )
+
+    def launch(image: Tensor, maps: Tensor, fill: Tensor | None) -> Tensor:
+        from spatial_transformer.ops.triton.forward import forward_kernel
+
+        dtype = image.dtype
+        if copied_bits is not None:
+            image = image.view(copied_bits)
+            fill = None if fill is None else fill.view(copied_bits)
+        maps = maps if grid else maps.contiguous()
+        out = torch.empty(
+            call.out, dtype=image.dtype, device=image.device, memory_format=call.layout
+        )
+        values = image if fill is None else fill.contiguous()  # unused if None
+        with _on(image.device):
+            forward_kernel[(call.programs,)](
+                image, maps, values, out, *call.numbers, **call.constants
+            )
+        return out.view(dtype)
+
+    return launch
 
 
 def backward(
@@ -262,10 +263,10 @@ def backward(
     align_corners: bool,
     *,
     grid: bool,
-    image_too: bool,
-    maps_too: bool,
+    needs_image_grad: bool,
+    needs_map_grad: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """The gradients to image and maps, None where not wanted; ``grad`` is the output's.
+    """As :class:`spatial_transformer.ops.backend.Backend` has it.
 
     The gradient to the maps is the same bits from run to run. That to the image is, under
     ``torch.use_deterministic_algorithms(True)``, where it is added up in whole numbers of
@@ -276,37 +277,37 @@ def backward(
     from spatial_transformer.ops.triton.backward import backward_kernel
 
     to_maps: Tensor | None = None
-    if maps_too and kernel == "nearest":
-        maps_too = False
+    if needs_map_grad and kernel == "nearest":
+        needs_map_grad = False
         to_maps = torch.zeros_like(maps, memory_format=torch.contiguous_format)
-    if not image_too and not maps_too:
+    if not needs_image_grad and not needs_map_grad:
         return None, to_maps
-    exact = image_too and torch.are_deterministic_algorithms_enabled()
+    exact = needs_image_grad and torch.are_deterministic_algorithms_enabled()
     fixed = maps if grid else maps.contiguous()
     fills = None if fill is None else fill.shape
     options = (tuple(grad.shape[2:]), kernel, padding, align_corners, grid)
-    wanted = (image_too, maps_too, exact)
-    call = plan(_form(image), _form(fixed), _form(grad), fills, *options, wanted)
-    if image_too and not call.dense:  # expanded or turned, say
+    wanted = (needs_image_grad, needs_map_grad, exact)
+    call = plan(_spec(image), _spec(fixed), _spec(grad), fills, *options, wanted)
+    if needs_image_grad and not call.dense:  # expanded or turned, say
         image = image.contiguous()
-        call = plan(_form(image), _form(fixed), _form(grad), fills, *options, wanted)
+        call = plan(_spec(image), _spec(fixed), _spec(grad), fills, *options, wanted)
     total = units = parts = image  # what is not wanted is not used
-    if image_too:
+    if needs_image_grad:
         sums = torch.int64 if exact else call.dtype
         total = torch.zeros_like(image, dtype=sums, memory_format=call.layout)
     if exact:
         units = _units(grad, image.shape[0])
-    if maps_too:
+    if needs_map_grad:
         parts = torch.empty(call.parts, dtype=call.dtype, device=image.device)
     values = image if fill is None else fill.contiguous()
     with _on(image.device):
         backward_kernel[(call.programs,)](
             image, fixed, values, grad, total, parts, units, *call.numbers, **call.constants
         )
-    if maps_too:
+    if needs_map_grad:
         # a sum along an axis has a fixed order
         to_maps = (parts.sum(dim=1) if parts.shape[1] > 1 else parts[:, 0]).to(maps.dtype)
-    if not image_too:
+    if not needs_image_grad:
         return None, to_maps
     if exact:
         total = total / units.reshape(-1, *[1] * (image.dim() - 1))

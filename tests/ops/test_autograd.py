@@ -9,13 +9,14 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import spatial_transformer as stn
-from spatial_transformer.ops import ops
+from spatial_transformer.ops.autograd import warp_matrix
 from spatial_transformer.ops.cpu import load
+from spatial_transformer.ops.torch_internals import needs_dispatcher
 
 pytestmark = pytest.mark.skipif(load.LIBRARY is None, reason=f"no C++ kernels: {load.WHY}")
 
 
-class Seen(TorchDispatchMode):
+class DispatchRecorder(TorchDispatchMode):
     """Writes down which operators are called."""
 
     def __init__(self):
@@ -45,7 +46,7 @@ def step(image, theta, grad, by=None):
 
 def test_both_ways_give_the_same_bits():
     inputs = case()
-    assert not ops.watched(*inputs)
+    assert not needs_dispatcher(*inputs)
     for one, other in zip(step(*inputs), step(*inputs, torch.ops.stn.warp_matrix), strict=True):
         assert torch.equal(one, other)
     image, theta, grad = inputs
@@ -63,7 +64,7 @@ def test_both_ways_give_the_same_bits():
 
 def test_a_mode_sees_the_operators():
     inputs = case()
-    with Seen() as seen:
+    with DispatchRecorder() as seen:
         out, *_ = step(*inputs)
     assert "stn.warp_matrix.default" in seen.names
     assert "stn.warp_matrix_backward.default" in seen.names
@@ -88,7 +89,7 @@ def test_profilers_see_of_direct_calls_what_they_see_of_operators(profiler):
         "warp_matrix": (
             matrix,
             lambda: torch.ops.stn.warp_matrix(image, matrix, [7, 6], *options),
-            lambda: ops.warp_matrix(image, matrix, (7, 6), *options),
+            lambda: warp_matrix(image, matrix, (7, 6), *options),
         ),
         "sample_grid": (
             grid,
@@ -133,9 +134,9 @@ def test_subclasses_go_by_way_of_the_dispatcher():
         pass
 
     image, theta, _ = case()
-    assert ops.watched(image.detach().as_subclass(Mine), theta)
-    assert ops.watched(image, theta.detach().as_subclass(Mine))
-    assert not ops.watched(torch.nn.Parameter(image.detach()), theta)
+    assert needs_dispatcher(image.detach().as_subclass(Mine), theta)
+    assert needs_dispatcher(image, theta.detach().as_subclass(Mine))
+    assert not needs_dispatcher(torch.nn.Parameter(image.detach()), theta)
     warped = stn.warp(image.detach().as_subclass(Mine), theta, "affine")
     assert isinstance(warped, Mine)
 
@@ -170,8 +171,8 @@ def test_batched_gradients_and_negated_images_go_by_way_of_the_dispatcher():
     assert imaginary.is_neg()
     for negated in (imaginary, torch._neg_view(image.detach())):
         assert torch.equal(stn.warp(negated, theta, "affine"), stn.warp(+negated, theta, "affine"))
-    assert ops.watched(torch._efficientzerotensor((2, 3, 9, 8)))
-    assert ops.watched(image.detach().to_mkldnn())
+    assert needs_dispatcher(torch._efficientzerotensor((2, 3, 9, 8)))
+    assert needs_dispatcher(image.detach().to_mkldnn())
 
 
 def test_a_graph_of_a_gradient_has_the_operator_and_not_its_result():

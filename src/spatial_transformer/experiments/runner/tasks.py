@@ -1,0 +1,12 @@
+"""The tasks by name, as :attr:`Dataset.task` has it."""
+
+from spatial_transformer.experiments.data.dataset import Dataset
+from spatial_transformer.experiments.runner.colocalisation import Colocalise
+from spatial_transformer.experiments.runner.task import Classification, Task
+
+TASKS: dict[str, Task] = {"classification": Classification(), "colocalisation": Colocalise()}
+
+
+def task_of(dataset: Dataset) -> Task:
+    """The task of a data set."""
+    return TASKS[dataset.task]
