@@ -32,13 +32,15 @@ help:
 
 $(CORE): $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) -e .
+	@echo "Installing torch and compiling the C++ backend (a few minutes; once)"
+	$(PIP) -e ".[experiments]"
 	touch $@
 
-$(DEV): $(SOURCES)
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) -e ".[dev]"
-	touch $(CORE) $@
+# what the package itself needs is there: nothing is compiled again
+$(DEV): $(CORE)
+	$(BIN)/python -m tools.requirements dev > $(VENV)/dev.txt
+	$(PIP) -r $(VENV)/dev.txt
+	touch $@
 
 demo: $(CORE)
 	$(TRAIN) --model st_cnn
@@ -68,7 +70,7 @@ machines: $(DEV)
 
 oldest: $(CORE)
 	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
-	$(PYTHON) tests/oldest.py > $(OLDEST)/requirements.txt
+	$(PYTHON) -m tools.requirements --oldest > $(OLDEST)/requirements.txt
 	$(OLDEST)/bin/python -m pip install -q -r $(OLDEST)/requirements.txt
 	PYTHONPATH=src OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n $(JOBS) $(FAST)
 

@@ -10,7 +10,7 @@ from tests.conformance import build, dims_of
 from torch.autograd import forward_ad
 
 import spatial_transformer as stn
-from spatial_transformer.transforms import SHARED
+from spatial_transformer.cache import BASES
 
 KERNELS = stn.list_samplers()
 
@@ -89,7 +89,7 @@ class TestCompile:
         def warp(image, theta):
             return stn.warp(image, theta, name, size)
 
-        SHARED.clear()  # as in a process that has called none by name yet
+        BASES.clear()  # as in a process that has called none by name yet
         found = self.compiled(warp)(image, theta)
         torch.testing.assert_close(found, warp(image, theta), rtol=0, atol=1e-5)
 

@@ -25,7 +25,7 @@ def test_what_is_not_there_is_named_with_its_extra():
     ("package", "extra"),
     [
         ("tensorboard", "tensorboard"),
-        ("huggingface_hub", "hub"),
+        ("huggingface_hub", "pretrained"),
         ("onnx", "export"),
         ("gradio", "demo"),
     ],

@@ -112,6 +112,19 @@ def warp_table(rows: Rows, layout: str = "all shapes") -> str:
     return markdown(header, body)
 
 
+def speed_line(rows: Rows) -> str:
+    """The means against PyTorch in a sentence, with as many threads as were measured at most."""
+    threads = max(distinct(rows, "threads"))
+    steps = [
+        f"{STEPS[step]} {mean_and_least(list(advantages(rows, 'torch', step, threads).values()))}"
+        for step in distinct(rows, "step")
+    ]
+    return (
+        f"An affine warp on {threads_of(threads)} is so many times as fast as {LABELS['torch']}: "
+        f"{', '.join(steps)}. Geometric means over all shapes, the least in brackets."
+    )
+
+
 def advantage_lines(rows: Rows) -> list[str]:
     """The means in words, by layout."""
     lines = []

@@ -59,6 +59,9 @@ TABLES: dict[str, Callable[[Path], str]] = {
     ),
     "import": lambda at: bench.import_table(bench.load_results(at / "benchmarks" / "import.json")),
     "machine": lambda at: bench.machine_line(at / "benchmarks" / "warp.json"),
+    "speed line": lambda at: "\n".join(
+        [bench.machine_line(at / "benchmarks" / "warp.json"), bench.speed_line(_speed(at))]
+    ),
     "speed": lambda at: bench.warp_table(_speed(at)),
     "machine xeon": lambda at: bench.machine_line(at / "benchmarks" / "warp-xeon.json"),
     "speed xeon": lambda at: bench.warp_table(_speed(at, "warp-xeon")),

@@ -15,9 +15,9 @@ from benchmarks.timing import THREADS, alternate, save
 
 from benchmarks import bench_sample, bench_step, bench_warp, import_time, memory
 from spatial_transformer.experiments.models.build import count_parameters
-from spatial_transformer.experiments.report import benchmarks as report
 from spatial_transformer.experiments.tables.table1.config import TABLE1
 from spatial_transformer.ops.cpu import load
+from tools import benchmarks as report
 
 TINY = [
     Case(2, 1, 9, 7),

@@ -255,7 +255,7 @@ class TestHuggingFace:
 
     def test_it_is_optional_and_says_how_to_get_it(self, monkeypatch, folder):
         monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-        with pytest.raises(OptionError, match=r'pip install "spatial-transformer\[hub\]"'):
+        with pytest.raises(OptionError, match=r'pip install "spatial-transformer\[pretrained\]"'):
             from_pretrained("a/b")
         assert from_pretrained(folder).dataset == "rts"
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 import spatial_transformer as stn
 from spatial_transformer.coordinates import base_grid
-from spatial_transformer.ops.cpu import load, run
+from spatial_transformer.ops.cpu import launch, load
 
 BACKENDS = ["auto", "eager", "reference", "triton"]
 INTEGERS = [
@@ -167,7 +167,7 @@ def test_the_bits_are_the_same_for_every_instruction_set_and_number_of_threads(d
     try:
         for level in range(3):
             for count in (1, 2, 3):
-                monkeypatch.setattr(run, "LEVEL", level)
+                monkeypatch.setattr(launch, "LEVEL", level)
                 torch.set_num_threads(count)
                 given = image.clone().requires_grad_(dtype.is_floating_point)
                 out = stn.warp(given, theta, "affine", (150, 300), kernel="nearest", padding="wrap")

@@ -288,7 +288,9 @@ class TestNotFinite:
             assert torch.equal(out[1, :, 0].flatten(1)[:, 0], value)
             out.sum().backward()
             assert torch.equal(grid.grad[0], torch.zeros_like(grid[0]))
-            assert torch.equal(grid.grad[1, 0], torch.zeros_like(grid[1, 0]))
+            # a finite one far outside is one of the oracle's dense sums, which are rounded
+            rounding = 1e-14 if backend == "reference" and math.isfinite(bad) else 0
+            assert grid.grad[1, 0].abs().max() <= rounding
             assert torch.equal(image.grad[0], torch.zeros_like(image[0]))
             assert torch.isfinite(image.grad).all()
             assert torch.isfinite(grid.grad).all()

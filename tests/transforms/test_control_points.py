@@ -11,7 +11,7 @@ from skimage.transform import PiecewiseAffineTransform
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import spatial_transformer as stn
-from spatial_transformer import transforms
+from spatial_transformer.cache import BASES
 from spatial_transformer.coordinates import base_grid
 from spatial_transformer.errors import OptionError
 from spatial_transformer.transforms import BSplineDeformation, PiecewiseAffine, ThinPlateSpline
@@ -252,7 +252,7 @@ def test_the_identity_is_float32_whatever_the_default(name):
 )
 def test_named_transforms_first_asked_for_anywhere_serve_everywhere(context):
     counts = {"thin_plate_spline": 32, "piecewise_affine": 32, "linear_basis": 6}
-    transforms.SHARED.clear()
+    BASES.clear()
     with context():
         for name, count in counts.items():
             stn.warp(torch.rand(2, 1, 8, 8), torch.zeros(2, count), name)

@@ -134,7 +134,7 @@ def test_the_runs_die_with_what_started_them(tiny, tmp_path):
     script.write_text(
         "import sys; from functools import partial; from pathlib import Path\n"
         "from spatial_transformer.experiments.runner.parallel import run_at_once\n"
-        "from tests.experiments.test_parallel import plan, run_tiny\n"
+        "from tests.experiments.runner.test_parallel import plan, run_tiny\n"
         "if __name__ == '__main__':\n"
         "    sums = eval(sys.argv[3])\n"
         "    run_one = partial(run_tiny, sums=sums, checkpoint_every=5)\n"
