@@ -1,6 +1,7 @@
 """Packages that only some features need: the extras of the package."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 from spatial_transformer.errors import OptionError
@@ -20,3 +21,22 @@ def require(module: str, extra: str) -> ModuleType:
         raise OptionError(
             f'{module} is not installed ({error}): pip install "spatial-transformer[{extra}]"'
         ) from error
+
+
+def check_installed(extra: str, *packages: str) -> None:
+    """That packages are there, without importing them.
+
+    Raises: OptionError that says how to install the extra, where one is not.
+
+    >>> check_installed("viz", "json")
+    """
+    for package in packages:
+        try:
+            there = find_spec(package) is not None
+        except ValueError:  # a module that was made by hand
+            there = True
+        if not there:
+            raise OptionError(
+                f"{package} is not installed (the extra {extra!r} needs it): "
+                f'pip install "spatial-transformer[{extra}]"'
+            )

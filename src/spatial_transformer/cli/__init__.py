@@ -3,14 +3,13 @@
 import sys
 
 from spatial_transformer.errors import OptionError
-from spatial_transformer.extras import require
+from spatial_transformer.extras import check_installed
 
 
 def main() -> None:
     """The command, or in one line what it lacks."""
     try:
-        for package in ("typer", "rich"):
-            require(package, "cli")
+        check_installed("cli", "typer", "rich")
     except OptionError as error:
         sys.exit(f"error: {error}")
     from spatial_transformer.cli.app import main

@@ -1,1 +1,5 @@
 """``stn demo``: trained networks and transforms in the browser, live."""
+
+from spatial_transformer.extras import check_installed
+
+check_installed("demo", "matplotlib", "PIL", "lightning_fabric", "rich")

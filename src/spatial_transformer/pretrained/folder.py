@@ -17,7 +17,7 @@ from spatial_transformer.errors import (
     OptionError,
     SpatialTransformerError,
 )
-from spatial_transformer.extras import require
+from spatial_transformer.extras import check_installed, require
 from spatial_transformer.files import read_json, write_whole
 from spatial_transformer.pretrained.card import model_card
 from spatial_transformer.pretrained.models import ModelConfig, build_model
@@ -103,6 +103,7 @@ def from_pretrained(name_or_folder: str | Path, device: torch.device | str = "cp
     is nothing of that name, or the hub cannot be reached; OptionError without huggingface_hub;
     BackendError where there is no such device.
     """
+    check_installed("pretrained", "safetensors")
     name = str(name_or_folder)
     if name and Path(name).is_dir():
         weights, config, name = Path(name) / WEIGHTS, Path(name) / CONFIG, Path(name).resolve().name

@@ -5,10 +5,9 @@ Everything here takes tensors and returns a matplotlib figure or frames; ``save_
 ``save_film`` write them.
 """
 
-from spatial_transformer.extras import require
+from spatial_transformer.extras import check_installed
 
-for _package in ("matplotlib", "PIL"):
-    require(_package, "viz")
+check_installed("viz", "matplotlib", "PIL")
 
 from spatial_transformer.viz.curves import draw_curves as draw_curves
 from spatial_transformer.viz.film import save_film as save_film

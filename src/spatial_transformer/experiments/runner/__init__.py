@@ -1,1 +1,5 @@
 """One run from its config to its record, and tables of runs."""
+
+from spatial_transformer.extras import check_installed
+
+check_installed("experiments", "lightning_fabric", "rich")
