@@ -13,12 +13,13 @@ import sys
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 #: extras that are for whoever works on the library
 FOR_DEVELOPMENT = ("docs", "test", "dev")
 
 
-def resolve(project: dict, extras: Iterable[str]) -> list[str]:
+def resolve(project: dict[str, Any], extras: Iterable[str]) -> list[str]:
     """The requirements of extras of a project's table, in place of its own extras theirs.
 
     >>> resolve({"name": "a", "optional-dependencies": {"x": ["b>=1"], "y": ["a[x]", "c"]}}, ["y"])
@@ -32,7 +33,7 @@ def resolve(project: dict, extras: Iterable[str]) -> list[str]:
     return list(found)
 
 
-def oldest(project: dict) -> list[str]:
+def oldest(project: dict[str, Any]) -> list[str]:
     """For the tests with the oldest versions.
 
     >>> extras = {"export": ["onnx>=1.17; os_name == 'posix'"], "docs": [], "test": ["pytest>=8"]}

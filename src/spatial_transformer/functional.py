@@ -329,7 +329,7 @@ class Sampler(nn.Module):
     ) -> None:
         super().__init__()
         self.kernel = as_kernel(kernel)
-        if isinstance(kernel, nn.Module) and self.kernel is not kernel:
+        if isinstance(kernel, nn.Module) and not isinstance(kernel, Kernel):
             self.weigher = kernel  # it learns: its parameters are this module's too
         self.padding = check_padding(padding)
         check_flag("align_corners", align_corners)

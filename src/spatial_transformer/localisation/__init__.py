@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from spatial_transformer.localisation.base import Localisation
-from spatial_transformer.localisation.convolutional import Convolutional
-from spatial_transformer.localisation.fully_connected import FullyConnected
+from spatial_transformer.localisation.base import Localisation as Localisation
+from spatial_transformer.localisation.convolutional import Convolutional as Convolutional
+from spatial_transformer.localisation.fully_connected import FullyConnected as FullyConnected
 from spatial_transformer.registry import Registry
 from spatial_transformer.transforms import Transform
 

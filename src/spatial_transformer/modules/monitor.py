@@ -62,7 +62,7 @@ class CollapseMonitor:
         if not found:
             raise OptionError("the model has no spatial transformer to watch")
         # hooks read values and count: a compiler leaves them out of its graphs
-        apart = torch.compiler.disable
+        apart: Any = torch.compiler.disable
         self._hooks = []
         self._layers = dict(found)
         for name, layer in found:

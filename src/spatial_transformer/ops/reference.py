@@ -219,4 +219,5 @@ def sample_reference(
         )
     if fill is None:
         fill = image.new_zeros(1, 1, 1)
-    return _Reference.apply(image, grid, kernel, padding, fill, align_corners)
+    apply: Any = _Reference.apply
+    return apply(image, grid, kernel, padding, fill, align_corners)

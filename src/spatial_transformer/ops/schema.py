@@ -88,13 +88,11 @@ def _fake(image: Tensor, maps: Tensor, size: Any) -> Tensor:
     )
 
 
-@torch.library.register_fake("stn::warp_matrix", lib=LIBRARY)
-def _(image: Tensor, matrix: Tensor, size: list[int], *options: Any) -> Tensor:
+def _fake_warp(image: Tensor, matrix: Tensor, size: list[int], *options: Any) -> Tensor:
     return _fake(image, matrix, size)
 
 
-@torch.library.register_fake("stn::sample_grid", lib=LIBRARY)
-def _(image: Tensor, grid: Tensor, *options: Any) -> Tensor:
+def _fake_sample(image: Tensor, grid: Tensor, *options: Any) -> Tensor:
     return _fake(image, grid, grid.shape[1:-1])
 
 
@@ -108,5 +106,7 @@ def _fake_backward(
     return to_image if needs_image_grad else none, to_maps if needs_map_grad else none
 
 
+torch.library.register_fake("stn::warp_matrix", _fake_warp, lib=LIBRARY)
+torch.library.register_fake("stn::sample_grid", _fake_sample, lib=LIBRARY)
 torch.library.register_fake("stn::warp_matrix_backward", _fake_backward, lib=LIBRARY)
 torch.library.register_fake("stn::sample_grid_backward", _fake_backward, lib=LIBRARY)

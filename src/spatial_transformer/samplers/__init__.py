@@ -7,7 +7,8 @@ from spatial_transformer.registry import Registry
 from spatial_transformer.samplers.bicubic import Bicubic
 from spatial_transformer.samplers.bilinear import Bilinear
 from spatial_transformer.samplers.bspline import BSpline
-from spatial_transformer.samplers.kernel import Kernel, from_callable
+from spatial_transformer.samplers.kernel import Kernel as Kernel
+from spatial_transformer.samplers.kernel import from_callable
 from spatial_transformer.samplers.lanczos import Lanczos
 from spatial_transformer.samplers.nearest import Nearest
 

@@ -137,7 +137,8 @@ class _Smooth(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         steps, _ = ctx.options
         lost = 2 * sum(m for m, _ in steps)
-        return _Smooth.apply(_pad(grad, lost, lost), *ctx.options), None, None
+        apply: Any = _Smooth.apply
+        return apply(_pad(grad, lost, lost), *ctx.options), None, None
 
 
 def _extended(image: Tensor, reach: int, padding: str, align_corners: bool) -> Tensor:

@@ -4,23 +4,23 @@ from concurrent.futures import ThreadPoolExecutor
 
 from spatial_transformer.errors import OptionError
 from spatial_transformer.registry import Registry
-from spatial_transformer.transforms.affine import Affine
-from spatial_transformer.transforms.attention import Attention
-from spatial_transformer.transforms.base import Transform
+from spatial_transformer.transforms.affine import Affine as Affine
+from spatial_transformer.transforms.attention import Attention as Attention
+from spatial_transformer.transforms.base import Transform as Transform
 from spatial_transformer.transforms.bounded import Bounded as Bounded
-from spatial_transformer.transforms.bspline import BSplineDeformation
+from spatial_transformer.transforms.bspline import BSplineDeformation as BSplineDeformation
 from spatial_transformer.transforms.compose import Compose as Compose
-from spatial_transformer.transforms.diffeomorphic import Diffeomorphic
-from spatial_transformer.transforms.displacement import Displacement
-from spatial_transformer.transforms.linear_basis import LinearBasis
-from spatial_transformer.transforms.log_polar import LogPolar
-from spatial_transformer.transforms.piecewise_affine import PiecewiseAffine
-from spatial_transformer.transforms.pixel_affine import PixelAffine
-from spatial_transformer.transforms.projective import Projective
-from spatial_transformer.transforms.rigid import Rigid
-from spatial_transformer.transforms.similarity import Similarity
-from spatial_transformer.transforms.thin_plate_spline import ThinPlateSpline
-from spatial_transformer.transforms.translation import Translation
+from spatial_transformer.transforms.diffeomorphic import Diffeomorphic as Diffeomorphic
+from spatial_transformer.transforms.displacement import Displacement as Displacement
+from spatial_transformer.transforms.linear_basis import LinearBasis as LinearBasis
+from spatial_transformer.transforms.log_polar import LogPolar as LogPolar
+from spatial_transformer.transforms.piecewise_affine import PiecewiseAffine as PiecewiseAffine
+from spatial_transformer.transforms.pixel_affine import PixelAffine as PixelAffine
+from spatial_transformer.transforms.projective import Projective as Projective
+from spatial_transformer.transforms.rigid import Rigid as Rigid
+from spatial_transformer.transforms.similarity import Similarity as Similarity
+from spatial_transformer.transforms.thin_plate_spline import ThinPlateSpline as ThinPlateSpline
+from spatial_transformer.transforms.translation import Translation as Translation
 
 TRANSFORMS: Registry[Transform] = Registry("transform")
 for _family in (

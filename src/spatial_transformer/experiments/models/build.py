@@ -13,7 +13,7 @@ from spatial_transformer.experiments.models.parts import Independent, Project
 from spatial_transformer.localisation import make_localisation
 from spatial_transformer.modules.classifier import Transformed
 from spatial_transformer.modules.spatial_transformer import Parallel, SpatialTransformer
-from spatial_transformer.pretrained.models import MODELS
+from spatial_transformer.pretrained.models import MODELS as MODELS
 from spatial_transformer.pretrained.models import ModelConfig as ModelConfig
 from spatial_transformer.pretrained.models import build_model as build_model
 from spatial_transformer.transforms import make_transform
