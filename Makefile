@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
-PIP := STN_REQUIRE_KERNELS=1 $(BIN)/python -m pip install -q -c constraints.txt
+export STN_BUILD := require
+PIP := $(BIN)/python -m pip -q
+INSTALL := $(PIP) install -c constraints.txt
 SOURCES := pyproject.toml setup.py constraints.txt $(wildcard src/spatial_transformer/ops/cpu/*.cpp src/spatial_transformer/ops/cpu/*.h)
 # in two processes of one thread each; JOBS= says otherwise
 JOBS ?= 2
@@ -16,7 +18,7 @@ TRAIN := $(BIN)/stn train --data rts --recipe demo --device cpu --out $(DEMO)
 OLDEST := .venv-oldest
 FAST := -m "not slow and not network"
 
-.PHONY: help demo browser test fast oldest machines check format bench docs pairs clean
+.PHONY: help demo browser test fast oldest machines shuffled check format coverage wheel bench docs pairs clean
 
 help:
 	@echo "make demo    train ST-CNN and CNN on distorted digits, show errors, write a picture"
@@ -25,7 +27,10 @@ help:
 	@echo "make fast    the tests that take no time"
 	@echo "make oldest  these with the oldest versions that pyproject.toml admits"
 	@echo "make machines these as lesser processors run them"
-	@echo "make check   format, lint, types, layers, then all tests, and make machines"
+	@echo "make shuffled these in random order, every warning an error"
+	@echo "make check   format, lint, types, layers, then all tests"
+	@echo "make coverage what of Python and C++ the fast tests run"
+	@echo "make wheel   a wheel for every Python of this platform, into dist/"
 	@echo "make pairs   every transform, sampler and padding against ONNX Runtime"
 	@echo "make bench   measure speed and memory side by side with torch, kornia and OpenCV"
 	@echo "make docs    build the documentation into site/"
@@ -33,13 +38,13 @@ help:
 $(CORE): $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing torch and compiling the C++ backend (a few minutes; once)"
-	$(PIP) -e ".[experiments]"
+	$(INSTALL) -e ".[experiments]"
 	touch $@
 
 # what the package itself needs is there: nothing is compiled again
 $(DEV): $(CORE)
 	$(BIN)/python -m tools.requirements dev > $(VENV)/dev.txt
-	$(PIP) -r $(VENV)/dev.txt
+	$(INSTALL) -r $(VENV)/dev.txt
 	touch $@
 
 demo: $(CORE)
@@ -68,6 +73,26 @@ machines: $(DEV)
 	STN_CPU_CAPABILITY=baseline $(PYTEST) $(FAST)
 	STN_CPU_CAPABILITY=avx2 $(PYTEST) $(FAST)
 
+# in random order, with one and with two threads, and every warning an error
+shuffled: $(DEV)
+	$(PYTEST) -p randomly -W error $(FAST)
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -p randomly -W error $(FAST)
+
+# dist/: for every Python of a platform, with what it links to
+wheel: $(DEV)
+	rm -rf build/wheel
+	$(PIP) wheel --no-deps -w build/wheel .
+	PATH=$(BIN):$$PATH $(BIN)/python -m auditwheel repair -w dist build/wheel/*.whl
+	@ls -l dist
+
+# branches of Python and lines of C++ that the fast tests run
+coverage: $(DEV)
+	rm -rf build/coverage
+	CFLAGS=--coverage LDFLAGS=--coverage $(BIN)/python setup.py -q build --build-base build/coverage
+	OMP_NUM_THREADS=1 PYTHONPATH=$$(echo build/coverage/lib*) $(BIN)/python -m coverage run -m pytest tests $(FAST)
+	$(BIN)/python -m coverage report --skip-covered --fail-under=90
+	$(BIN)/python -m gcovr --root . --object-directory build/coverage --fail-under-line 80
+
 oldest: $(CORE)
 	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
 	$(PYTHON) -m tools.requirements --oldest > $(OLDEST)/requirements.txt
@@ -80,7 +105,6 @@ check: $(DEV)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(PYTEST)
-	$(MAKE) machines
 
 format: $(DEV)
 	$(BIN)/ruff format .
@@ -108,4 +132,4 @@ pairs: $(DEV)
 	$(BIN)/python -m tools.tables docs/export.md
 
 clean:
-	rm -rf $(VENV) $(OLDEST) build demo site
+	rm -rf $(VENV) $(OLDEST) build dist demo site

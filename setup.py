@@ -1,7 +1,14 @@
-"""The one thing pyproject.toml cannot say: the C++ kernels, built where a compiler is.
+"""What pyproject.toml cannot say: how the C++ backend is compiled, and what its wheels are called.
 
-They are a plain shared library (no Python or torch headers), loaded with ctypes, so one wheel
-serves every torch release. Without a compiler the install still succeeds.
+It is a plain shared library without Python or torch headers, loaded with ctypes, so that one wheel of
+a platform serves every Python and every torch. ``STN_BUILD`` says what becomes of it:
+
+    auto      compile it where there is a compiler; without one the install succeeds all the same
+    require   an install without it is an error
+    none      leave it out: a wheel for any platform, on which everything runs eager
+
+Linux on x86-64 is what is tested. With Clang (macOS) there is one instruction set, and one thread
+where there is no OpenMP; MSVC lacks the vector types, so that Windows has the wheel without.
 """
 
 import os
@@ -10,19 +17,26 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
-kernels = Path("src/spatial_transformer/ops/cpu")
-flags = [
+BUILD = os.environ.get("STN_BUILD", "auto")
+if BUILD not in ("auto", "require", "none"):
+    sys.exit(f"STN_BUILD must be auto, require or none, got {BUILD!r}")
+
+SOURCES = Path("src/spatial_transformer/ops/cpu")
+OPENMP = ["-fopenmp"] if sys.platform == "linux" else []
+COMPILE = [
     # -g0: Python's own flags ask for debug information, ten times the size of the code
-    *("-O2", "-g0", "-std=c++17", "-fopenmp", "-fvisibility=hidden"),
+    *("-O2", "-g0", "-std=c++17", "-fvisibility=hidden"),
     # the same results on every machine; no errno and no traps stand in the vectors' way
     *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
 ]
+LINK = ["-s"] if sys.platform == "linux" else []
 
 
-class SideBySide(build_ext):
-    """Compiles the units of an extension at once, as many as there are processors."""
+class BuildBackend(build_ext):
+    """Compiles the units side by side, as many as there are processors, into ``_warp.so``."""
 
     def build_extensions(self):
         one_by_one = self.compiler.compile
@@ -35,21 +49,30 @@ class SideBySide(build_ext):
         self.compiler.compile = compile_all
         super().build_extensions()
 
+    def get_ext_filename(self, name):
+        return f"{name.replace('.', os.sep)}.so"  # for every version of Python
 
+
+class PlatformWheel(bdist_wheel):
+    """A wheel for every Python of a platform."""
+
+    def get_tag(self):
+        _, _, platform = super().get_tag()
+        return "py3", "none", platform
+
+
+backend = Extension(
+    "spatial_transformer.ops.cpu._warp",
+    # the longest first, so that they do not end alone
+    sources=[str(unit) for unit in sorted(SOURCES.glob("*.cpp"), reverse=True)],
+    depends=[str(header) for header in sorted(SOURCES.glob("*.h"))],
+    extra_compile_args=COMPILE + OPENMP,
+    extra_link_args=LINK + OPENMP,
+    language="c++",
+    optional=BUILD == "auto",
+)
+with_backend = BUILD != "none" and sys.platform != "win32"
 setup(
-    cmdclass={"build_ext": SideBySide},
-    ext_modules=[
-        Extension(
-            "spatial_transformer.ops.cpu._warp",
-            # the longest first, so that they do not end alone
-            sources=[str(unit) for unit in sorted(kernels.glob("*.cpp"), reverse=True)],
-            depends=[str(header) for header in sorted(kernels.glob("*.h"))],
-            extra_compile_args=flags if sys.platform != "win32" else ["/O2", "/std:c++17"],
-            extra_link_args=["-fopenmp", "-s"] if sys.platform == "linux" else [],
-            language="c++",
-            optional=os.environ.get("STN_REQUIRE_KERNELS") != "1",
-        )
-    ]
-    if sys.platform == "linux"
-    else [],
+    cmdclass={"build_ext": BuildBackend, "bdist_wheel": PlatformWheel},
+    ext_modules=[backend] if with_backend else [],
 )

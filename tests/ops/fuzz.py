@@ -1,4 +1,4 @@
-"""Random calls of the C++ kernels under AddressSanitizer and UndefinedBehaviorSanitizer, and of the
+"""Random calls of the C++ backend under AddressSanitizer and UndefinedBehaviorSanitizer, and of the
 installed ones between memory that must not be touched.
 
     python tests/ops/fuzz.py 20000 [seed]

@@ -13,7 +13,7 @@ from spatial_transformer.ops.autograd import warp_matrix
 from spatial_transformer.ops.cpu import load
 from spatial_transformer.ops.torch_internals import needs_dispatcher
 
-pytestmark = pytest.mark.skipif(load.LIBRARY is None, reason=f"no C++ kernels: {load.WHY}")
+pytestmark = pytest.mark.skipif(load.LIBRARY is None, reason=f"no C++ backend: {load.WHY}")
 
 
 class DispatchRecorder(TorchDispatchMode):

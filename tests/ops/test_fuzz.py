@@ -24,7 +24,7 @@ def test_a_few_random_calls_stay_in_bounds():
     assert "300 calls" in done.stdout
 
 
-@pytest.mark.skipif(load.LIBRARY is None, reason=f"no C++ kernels: {load.WHY}")
+@pytest.mark.skipif(load.LIBRARY is None, reason=f"no C++ backend: {load.WHY}")
 def test_so_do_those_of_every_instruction_set():
     done = fuzz.run_fenced(count=1000, seed=9_000_000, quiet=True)
     assert done.returncode == 0, done.stderr[-4000:]

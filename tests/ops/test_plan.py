@@ -13,7 +13,7 @@ from spatial_transformer.errors import OptionError
 from spatial_transformer.ops import plan
 from spatial_transformer.ops.cpu import load
 
-pytestmark = pytest.mark.skipif(load.LIBRARY is None, reason=f"no C++ kernels: {load.WHY}")
+pytestmark = pytest.mark.skipif(load.LIBRARY is None, reason=f"no C++ backend: {load.WHY}")
 
 
 @pytest.fixture(autouse=True)

@@ -158,7 +158,7 @@ def test_a_float64_image_meets_a_float32_grid(backend):
             assert torch.equal(read, image[..., 1::2]), n
 
 
-@pytest.mark.skipif(load.LIBRARY is None, reason=f"no C++ kernels: {load.WHY}")
+@pytest.mark.skipif(load.LIBRARY is None, reason=f"no C++ backend: {load.WHY}")
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16, torch.float64])
 def test_the_bits_are_the_same_for_every_instruction_set_and_number_of_threads(dtype, monkeypatch):
     image = (torch.rand(2, 3, 200, 301) * 200).to(dtype)

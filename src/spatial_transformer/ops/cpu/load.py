@@ -32,28 +32,23 @@ class Plan(ctypes.Structure):
 
 
 def _load() -> tuple[ctypes.CDLL | None, str]:
-    found = sorted(Path(__file__).parent.glob("_warp*.so"))
-    if not found:
+    path = Path(__file__).parent / "_warp.so"
+    if not path.is_file():
         return None, (
-            "the C++ kernels were not built; install a C++ compiler with OpenMP and reinstall "
+            "the C++ backend was not built; install a C++ compiler with OpenMP and reinstall "
             "(pip install --force-reinstall --no-deps spatial-transformer)"
         )
-    why = ""
-    for path in found:  # an older build may lie beside the one of this version
-        try:
-            library = ctypes.CDLL(str(path))
-            abi = library.stn_abi()
-        except (OSError, AttributeError) as error:
-            why = f"the C++ kernels could not be loaded: {error}"
-            continue
-        if abi == ABI:
-            level = min(library.stn_level(), highest_set())
-            held = f", held by {CAPABILITY}" if level < library.stn_level() else ""
-            found_set = f"{SETS[level]}{held}"
-            gathers = ", gathering" if level == 2 and library.stn_gathers() else ""
-            return library, f"C++ kernels, {path.name} ({found_set}{gathers})"
-        why = f"the C++ kernels are of interface {abi}, this version needs {ABI}: reinstall"
-    return None, why
+    try:
+        library = ctypes.CDLL(str(path))
+        abi = library.stn_abi()
+    except (OSError, AttributeError) as error:
+        return None, f"the C++ backend could not be loaded: {error}"
+    if abi != ABI:
+        return None, f"the C++ backend is of interface {abi}, this version needs {ABI}: reinstall"
+    level = min(library.stn_level(), highest_set())
+    held = f", held by {CAPABILITY}" if level < library.stn_level() else ""
+    gathers = ", gathering" if level == 2 and library.stn_gathers() else ""
+    return library, f"C++ backend, {path.name} ({SETS[level]}{held}{gathers})"
 
 
 def highest_set() -> int:
@@ -72,7 +67,7 @@ LIBRARY, WHY = _load()
 
 
 #: what a function's status other than 0 means
-OUT_OF_MEMORY = "the C++ kernels ran out of memory"
+OUT_OF_MEMORY = "the C++ backend ran out of memory"
 
 
 @cache
