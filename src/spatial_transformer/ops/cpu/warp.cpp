@@ -77,7 +77,6 @@ NearestPasses<T> nearest_passes_for(const Plan& p) {
 }
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // How the work is cut; `scatter`: for the gradient to the image.
 template <class T>
@@ -89,30 +88,30 @@ void cut(Call<T>& call, bool scatter) {
   const int64_t bytes = call.copied() * int64_t(sizeof(T));
   // A copy pays where the plane is small against the output and the cache. It needs no bounds tests.
   const bool pays = call.plane() <= 8 * call.out_plane(), needed = !call.as_stored();
-  call.interleaved = p.channels >= kSide &&
+  call.interleaved = p.channels >= kChannelGroup &&
                      (p.channels_last || (scatter && (needed || (pays && bytes <= 8 * kInterleaved))));
   const int64_t fitting = (call.interleaved ? kInterleaved : kPlanar) / bytes;
-  if (p.channels_last && p.storage == kPlain && p.channels % kSide == 0) {
+  if (p.channels_last && p.storage == kPlain && p.channels % kChannelGroup == 0) {
     call.pad = 0;  // pixels are as interleaved copies have them
     call.block = p.channels;
   } else if (call.interleaved) {
     // few planes at a time: their rows are read and written here and there
-    const int64_t most = p.channels_last ? kMostChannels : 2 * kSide;
-    const int64_t groups = ceil_div(p.channels, kSide);
-    call.block = kSide * least(groups, fitting < kSide ? 1 : fitting / kSide);
+    const int64_t most = p.channels_last ? kMostChannels : 2 * kChannelGroup;
+    const int64_t groups = ceil_div(p.channels, kChannelGroup);
+    call.block = kChannelGroup * least(groups, fitting < kChannelGroup ? 1 : fitting / kChannelGroup);
     call.block = least(call.block, most);
   } else if (needed || (pays && fitting)) {
-    call.block = least(p.channels, fitting < kSide ? kSide : least(fitting, kMostPlanes));
-    call.alone = !p.channels_last && !scatter && p.padding == kConstant && !p.grid && !p.projective &&
+    call.block = least(p.channels, fitting < kChannelGroup ? kChannelGroup : least(fitting, kMostPlanes));
+    call.plane_by_plane = !p.channels_last && !scatter && p.padding == kConstant && !p.grid && !p.projective &&
                  call.out_plane() <= kRun;
-    if (call.alone) call.block = 1;
+    if (call.plane_by_plane) call.block = 1;
   } else {
     call.pad = 0;
-    call.block = least(p.channels, kSide);
+    call.block = least(p.channels, kChannelGroup);
   }
   // What an affine map reads in place is known before, and may be far from the cache. That all of
   // its rows are fetched pays where most of their pixels are read.
-  call.foreseen = !call.pad && !p.grid && !p.projective &&
+  call.prefetches = !call.pad && !p.grid && !p.projective &&
                   call.plane() <= (call.interleaved ? 12 : 24) * call.out_plane();
   // Every tile of copied planes copies again what it reads.
   int64_t tile = kTile;
@@ -183,7 +182,7 @@ void image_gradient(Call<T> call) {
   const auto run = passes_for(call).image_gradient;
   // enough tasks that threads finish together
   int64_t step = ceil_div(p.images * p.channels, 16);
-  if (call.interleaved) step = kSide * ceil_div(step, kSide);
+  if (call.interleaved) step = kChannelGroup * ceil_div(step, kChannelGroup);
   if (!call.interleaved || call.pad) call.block = least(step, call.block);
   const int64_t blocks = ceil_div(p.channels, call.block), tasks = p.images * blocks;
   // one plane, not copied: its outputs are cut too

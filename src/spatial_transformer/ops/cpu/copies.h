@@ -1,4 +1,10 @@
 // Between memory, in the layout and the type it is stored with, and extended copies as T.
+#pragma once
+
+#include "locate.h"
+
+namespace stn::STN_SET {
+namespace {
 
 // ---- Half precision: by bits, so that every machine can, and rounds to nearest even -------------
 
@@ -73,7 +79,7 @@ struct Steps {
 // `m` rows of `n` numbers become columns. What is far apart, the rows or else the columns, is gone
 // along one after the other: its cache lines may exclude each other.
 template <class T, bool RowsApart>
-void transpose(const T* from, int64_t stride, T* to, int64_t to_stride, int64_t n, int64_t m) {
+STN_NOINLINE void transpose(const T* from, int64_t stride, T* to, int64_t to_stride, int64_t n, int64_t m) {
   const int64_t whole_n = n / 4 * 4, whole_m = m / 4 * 4;
   for (int64_t a = 0; a < (RowsApart ? whole_m : whole_n); a += 4) {
     for (int64_t b = 0; b < (RowsApart ? whole_n : whole_m); b += 4) {
@@ -100,7 +106,7 @@ STN_INLINE void copy_row(const T* from, T* to, int64_t n) {
 
 // `n` pixels of `m` channels from one buffer to another.
 template <class T>
-STN_INLINE void copy_pixels(const T* from, Steps f, T* to, Steps t, int64_t n, int64_t m) {
+STN_NOINLINE void copy_pixels(const T* from, Steps f, T* to, Steps t, int64_t n, int64_t m) {
   if (f.pixel == 1 && t.pixel == 1) {
     for (int64_t c = 0; c < m; ++c) {
       const T* source = from + c * f.channel;
@@ -135,7 +141,7 @@ STN_INLINE Steps stored_steps(const Call<T>& call, int64_t plane) {
 // Of half precision, a piece at a time through numbers of type T, laid out as they are stored:
 // `n` pixels of `m` channels, from element `start` on.
 template <class T, bool Put>
-void half_pixels(int64_t storage, void* tensor, int64_t start, Steps own, int64_t channels,
+STN_NOINLINE void half_pixels(int64_t storage, void* tensor, int64_t start, Steps own, int64_t channels,
                  int64_t n, int64_t m, T* buffer, Steps steps) {
   constexpr int64_t room = 2 * kMostChannels;
   T piece[room];
@@ -165,11 +171,11 @@ void half_pixels(int64_t storage, void* tensor, int64_t start, Steps own, int64_
 // `n` pixels from `pixel` on, channels [low, high), of batch element b of a stored tensor. `Put`
 // is false: from the tensor to the buffer, or true: the other way.
 template <class T, bool Put>
-STN_INLINE void stored_pixels(const Call<T>& call, const void* tensor, int64_t plane, int64_t b,
+STN_NOINLINE void stored_pixels(const Call<T>& call, const void* tensor, int64_t plane, int64_t b,
                               int64_t pixel, int64_t n, int64_t low, int64_t high, T* buffer,
                               Steps steps) {
   const int64_t channels = call.p.channels;
-  const Steps own = call.p.channels_last ? Steps{channels, 1} : Steps{1, plane};
+  const Steps own = stored_steps(call, plane);
   const int64_t start = b * channels * plane + pixel * own.pixel + low * own.channel;
   void* memory = const_cast<void*>(tensor);
   if (call.p.storage != kPlain) {
@@ -189,7 +195,7 @@ STN_INLINE void stored_pixels(const Call<T>& call, const void* tensor, int64_t p
 // How the copy of `m` channels has them; interleaved ones are rounded up to whole vectors.
 template <class T>
 STN_INLINE int64_t copy_channels(int64_t m) {
-  return (m + kSide - 1) / kSide * kSide;
+  return (m + kChannelGroup - 1) / kChannelGroup * kChannelGroup;
 }
 template <class T>
 STN_INLINE Steps copy_steps(const Call<T>& call, int64_t m) {
@@ -221,7 +227,7 @@ STN_INLINE void for_rows(const Call<T>& call, int64_t first, int64_t last, const
 
 // `extend` of planes that are read as they are stored, with a constant around them.
 template <class T>
-void surround(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t first,
+STN_NOINLINE void surround(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t first,
               int64_t last, T* copy) {
   const int64_t nx = call.p.size[0], pad = call.pad, stride = call.stride();
   const T* source = static_cast<const T*>(call.image) +
@@ -245,7 +251,7 @@ void surround(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t
 // A copy of channels [low, high) of the image of output b, extended as the padding says; of the
 // slowest axis only what lies in [first, last).
 template <class T>
-void extend(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t first, int64_t last,
+STN_NOINLINE void extend(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t first, int64_t last,
             T* copy) {
   const Plan& p = call.p;
   if (call.as_stored() && !call.interleaved && p.padding == kConstant) {
@@ -288,7 +294,7 @@ void extend(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t f
 
 // The transpose: what was added to a copy, added up on the image's gradient.
 template <class T>
-void fold(const Call<T>& call, int64_t image, int64_t low, int64_t high, T* copy) {
+STN_NOINLINE void fold(const Call<T>& call, int64_t image, int64_t low, int64_t high, T* copy) {
   const Plan& p = call.p;
   const int64_t nx = p.size[0], pad = call.pad, m = high - low;
   const Steps steps = copy_steps(call, m);
@@ -317,29 +323,33 @@ void fold(const Call<T>& call, int64_t image, int64_t low, int64_t high, T* copy
 
 // What part of the slowest axis the rows [first, last) of an output read, extensions included.
 template <class T, int D>
-void rows_read(Points<T, D>& points, int64_t first, int64_t last, int64_t& from, int64_t& to) {
-  const Call<T>& call = points.call;
+STN_NOINLINE void rows_read(Coordinates<T, D>& coordinates, int64_t first, int64_t last, int64_t& from, int64_t& to) {
+  const Call<T>& call = coordinates.call;
   const Plan& p = call.p;
   from = -call.pad, to = p.size[D - 1] + call.pad;
   if (p.grid || p.projective || (p.padding != kConstant && p.padding != kBorder)) return;
-  double least = 1e300, most = -1e300;
+  double first_read = 1e300, last_read = -1e300;
   const int64_t ny = p.out_size[1];
   for (int corner = 0; corner < 1 << D; ++corner) {
     const int64_t y = D == 3 ? (corner & 2 ? ny - 1 : 0) : corner & 2 ? last - 1 : first;
     const int64_t z = D == 3 ? (corner & 4 ? (last - 1) / ny : first / ny) : 0;
-    points.row(z * ny + y);
+    coordinates.row(z * ny + y);
     const double end = corner & 1 ? p.out_size[0] - 1 : 0;
     double v = 0;
     for (int k = 0; k < D; ++k) {  // the slowest axis last
-      v = double(points.slope[k]) * (end - call.axis(0).out_centre) + double(points.start[k]);
+      v = double(coordinates.slope[k]) * (end - call.axis(0).out_centre) + double(coordinates.start[k]);
       if (!(v > -1e9 && v < 1e9)) return;  // not finite on one axis, it reads the first row
     }
-    least = v < least ? v : least, most = v > most ? v : most;
+    first_read = v < first_read ? v : first_read;
+    last_read = v > last_read ? v : last_read;
   }
   const int64_t lowest = from, highest = to;
-  from = int64_t(least) - 4, to = int64_t(most) + 6;
+  from = int64_t(first_read) - 4, to = int64_t(last_read) + 6;
   from = from < lowest ? lowest : from > highest - 8 ? highest - 8 : from;
   to = to > highest ? highest : to < lowest + 8 ? lowest + 8 : to;
   if (from < lowest) from = lowest;
   if (to > highest) to = highest;
 }
+
+}  // namespace
+}  // namespace stn::STN_SET
