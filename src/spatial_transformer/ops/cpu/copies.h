@@ -190,6 +190,21 @@ STN_NOINLINE void stored_pixels(const Call<T>& call, const void* tensor, int64_t
   }
 }
 
+// The same of a row of the image or its gradient; rows are many, and short.
+template <class T, bool Put>
+STN_INLINE void stored_row(const Call<T>& call, const void* tensor, int64_t image, int64_t row,
+                           int64_t low, int64_t high, T* buffer, Steps steps) {
+  const int64_t n = call.p.size[0], plane = call.plane();
+  if (!call.as_stored() || call.interleaved) {
+    return stored_pixels<T, Put>(call, tensor, plane, image, row * n, n, low, high, buffer, steps);
+  }
+  T* stored = static_cast<T*>(const_cast<void*>(tensor)) +
+              (image * call.p.channels + low) * plane + row * n;
+  for (int64_t c = low; c < high; ++c, stored += plane, buffer += steps.channel) {
+    copy_row<T>(Put ? buffer : stored, Put ? stored : buffer, n);
+  }
+}
+
 // ---- Extended copies ----------------------------------------------------------------------------
 
 // How the copy of `m` channels has them; interleaved ones are rounded up to whole vectors.
@@ -276,8 +291,7 @@ STN_NOINLINE void extend(const Call<T>& call, int64_t b, int64_t low, int64_t hi
       }
       return;
     }
-    stored_pixels<T, false>(call, call.image, call.plane(), call.image_of(b), on * nx, nx, low,
-                            high, start, steps);
+    stored_row<T, false>(call, call.image, call.image_of(b), on, low, high, start, steps);
     if (p.padding == kConstant && !call.interleaved) {
       for (int64_t c = 0; c < m; ++c) {
         T* at = start + c * steps.channel;
@@ -316,8 +330,8 @@ STN_NOINLINE void fold(const Call<T>& call, int64_t image, int64_t low, int64_t 
     });
   }
   for (int64_t row = 0; row < p.size[1] * p.size[2]; ++row) {
-    stored_pixels<T, true>(call, call.grad_image, call.plane(), image, row * nx, nx, low, high,
-                           start(row / p.size[1], row % p.size[1]), steps);
+    stored_row<T, true>(call, call.grad_image, image, row, low, high,
+                        start(row / p.size[1], row % p.size[1]), steps);
   }
 }
 

@@ -136,8 +136,8 @@ struct BoundaryTaps {
       : paired(W == 2 && call.p.padding == kConstant && call.p.size[0] > 1) {}
 
   // Whether there is any but the fill value.
-  STN_NOINLINE bool find(const Call<T>& call, Taps<T, D>& taps) {
-    if (!paired) return tap_indices<T, D>(call, taps, at);
+  STN_INLINE bool find(const Call<T>& call, Taps<T, D>& taps) {
+    if (W != 2 || !paired) return tap_indices<T, D>(call, taps, at);
     if (!any_on<T, D>(call, taps)) return false;
     const auto within = [](const Int<T>& i, int64_t last) STN_LAMBDA {
       const Int<T> high = i < int32_t(last) ? i : Int<T>{} + int32_t(last);
@@ -145,8 +145,10 @@ struct BoundaryTaps {
     };
     const Int<T> x = within(taps.base[0], call.p.size[0] - 2);
     left = to_mask<T>(Int<T>(taps.base[0] < x)), right = to_mask<T>(Int<T>(taps.base[0] > x));
+    STN_UNROLL
     for (int n = 0; n < kPairs; ++n) {
       Int<T> index = x, off = Int<T>{};
+      STN_UNROLL
       for (int k = 1; k < D; ++k) {
         const Int<T> place = taps.base[k] + (k == 1 ? n % 2 : n / 2);
         const Int<T> row = within(place, call.p.size[k] - 1);
@@ -158,12 +160,13 @@ struct BoundaryTaps {
     }
     return true;
   }
-  STN_NOINLINE void load(const T* plane, T fill, Vec<T>* values) const {
-    if (!paired) {
+  STN_INLINE void load(const T* plane, T fill, Vec<T>* values) const {
+    if (W != 2 || !paired) {
       for (int n = 0; n < kTaps<D, W>; ++n) values[n] = load_known(plane, at[n], fill);
       return;
     }
     const Vec<T> none = splat(fill);
+    STN_UNROLL
     for (int n = 0; n < kPairs; ++n) {
       Vec<T> read[2];
       load_pairs<false, 1>(&plane, pair[n], read);

@@ -43,6 +43,28 @@ struct Run {
   }
 };
 
+// What interior pixels are read with; copied into the functions that do, where nothing that is stored
+// can change it, so that it stays in registers.
+template <class T, int D>
+struct Reading {
+  Strides strides;
+  Prefetcher<T, D> prefetcher;
+  const T* planes;
+  int64_t step, count;  // from plane to plane, planes
+  const int32_t* index;
+  const T (*t)[Run<T, D>::kRoom];
+
+  STN_INLINE void fractions(int n, Vec<T>* at) const {
+    STN_UNROLL
+    for (int k = 0; k < D; ++k) at[k] = load<Vec<T>>(t[k] + n);
+  }
+  // With pixel n of the run.
+  template <bool Write = false>
+  STN_INLINE void prefetch(const T* plane, int n, int pixels = kLanes<T>) const {
+    prefetcher.template some<Write>(plane - planes, n / kLanes<T>, pixels / kLanes<T>);
+  }
+};
+
 // What pixels are read with: the rows' state, and the planes of a block of channels.
 template <class T, int D>
 struct Planar {
@@ -96,12 +118,6 @@ struct Planar {
     for (int64_t c = 0; c < count; ++c) fills[c] = call.fill_of(b, low + c);
   }
 
-  // With pixel n of the run.
-  template <bool Write = false>
-  STN_INLINE void prefetch(const T* plane, int n, int pixels = kLanes<T>) const {
-    prefetcher.template some<Write>(plane - planes, n / kLanes<T>, pixels / kLanes<T>);
-  }
-
   // Calls work() for the runs of rows [first, last).
   template <class F>
   STN_INLINE void for_runs(int64_t first, int64_t last, const F& work) {
@@ -113,6 +129,9 @@ struct Planar {
     }
   }
 
+  STN_INLINE Reading<T, D> reading() const {
+    return {strides, prefetcher, planes, step, count, run.index, run.t};
+  }
   // Where the run is in channel c of a tensor like the output, as_stored.
   STN_INLINE int64_t place(int64_t c) const {
     return (b * call.p.channels + c) * call.out_plane() + run.first;
@@ -279,14 +298,15 @@ STN_INLINE void read_boundary(const Planar<T, D>& p, const Vec<T>* u, bool slope
 template <class T, int D, int W, bool Gather>
 STN_NOINLINE void forward_interior(const Planar<T, D>& p, int first, int last, T* to,
                                    int64_t step) {
-  const T* plane = p.planes;
-  for (int64_t c = 0; c < p.count; ++c, plane += p.step, to += step) {
+  const Reading<T, D> reading = p.reading();
+  const T* plane = reading.planes;
+  for (int64_t c = 0; c < reading.count; ++c, plane += reading.step, to += step) {
     for (int n = first; n < last; n += kLanes<T>) {
       Vec<T> t[D], values[kTaps<D, W>];
-      for (int k = 0; k < D; ++k) t[k] = load<Vec<T>>(p.run.t[k] + n);
+      reading.fractions(n, t);
       const Weights<T, D, W> weights(t, false);
-      p.prefetch(plane, n);
-      load_taps<T, D, W, Gather>(p.strides, p.run.index + n, plane, values);
+      reading.prefetch(plane, n);
+      load_taps<T, D, W, Gather>(reading.strides, reading.index + n, plane, values);
       __builtin_prefetch(to + n + kPrefetchDistance<T>, 1, 2);
       store_some(to + n, weighted<Vec<T>, D, W>(values, weights.w), last - n);
     }
@@ -327,17 +347,18 @@ STN_INLINE void add_slopes(const Vec<T>* values, const Weights<T, D, W>& weights
 template <class T, int D, int W, bool Gather>
 STN_NOINLINE void slopes_interior(const Planar<T, D>& p, int first, int last, const T* grad,
                                   int64_t step, bool add, Slopes<T, D>& slopes) {
-  const T* plane = p.planes;
-  for (int64_t c = 0; c < p.count; ++c, plane += p.step, grad += step, add = true) {
+  const Reading<T, D> reading = p.reading();
+  const T* plane = reading.planes;
+  for (int64_t c = 0; c < reading.count; ++c, plane += reading.step, grad += step, add = true) {
     for (int n = first; n < last; n += kLanes<T>) {
       Vec<T> t[D], values[kTaps<D, W>], slope[D];
+      reading.fractions(n, t);
       for (int k = 0; k < D; ++k) {
-        t[k] = load<Vec<T>>(p.run.t[k] + n);
         if (add) slope[k] = load<Vec<T>>(slopes[k] + n);
       }
       const Weights<T, D, W> weights(t, true);
-      p.prefetch(plane, n);
-      load_taps<T, D, W, Gather>(p.strides, p.run.index + n, plane, values);
+      reading.prefetch(plane, n);
+      load_taps<T, D, W, Gather>(reading.strides, reading.index + n, plane, values);
       __builtin_prefetch(grad + n + kPrefetchDistance<T>, 0, 2);
       add_slopes<T, D, W>(values, weights, load_some(grad + n, last - n), add, slope);
       for (int k = 0; k < D; ++k) store_some(slopes[k] + n, slope[k], last - n);

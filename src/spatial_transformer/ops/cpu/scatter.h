@@ -47,22 +47,24 @@ template <class T, int D, int W>
 STN_NOINLINE void scatter_interior(const Planar<T, D>& p, int from, int to, const T* grad,
                                    int64_t grad_step, T* plane, int64_t step) {
   constexpr int taps = kTaps<D, W>, wide = kLanes<T>;
+  const Reading<T, D> reading = p.reading();
   int64_t offsets[taps];
-  for (int n = 0; n < taps; ++n) offsets[n] = tap_offset<D, W>(p.strides, n);
-  for (int64_t c = 0; c < p.count; ++c, grad += grad_step, plane += step) {
+  STN_UNROLL
+  for (int n = 0; n < taps; ++n) offsets[n] = tap_offset<D, W>(reading.strides, n);
+  for (int64_t c = 0; c < reading.count; ++c, grad += grad_step, plane += step) {
     for (int first = from; first < to; first += kGroup) {
       T amount[taps][kGroup];
       STN_UNROLL
       for (int v = 0; v < kGroup; v += wide) {
         Vec<T> t[D];
-        for (int k = 0; k < D; ++k) t[k] = load<Vec<T>>(p.run.t[k] + first + v);
+        reading.fractions(first + v, t);
         const Weights<T, D, W> weights(t, false);
         const Vec<T> g = load_some(grad + first + v, to - first - v);
         STN_UNROLL
         for (int n = 0; n < taps; ++n) store(amount[n] + v, g * weights.product(n));
       }
-      const int32_t* index = p.run.index + first;
-      p.template prefetch<true>(plane, first, kGroup);
+      const int32_t* index = reading.index + first;
+      reading.template prefetch<true>(plane, first, kGroup);
       __builtin_prefetch(grad + first + kPrefetchDistance<T>, 0, 2);
       const auto add = [&](int k) STN_LAMBDA {
         T* at = plane + index[k];

@@ -47,43 +47,19 @@ using Mask = typename Lanes<T>::M;  // what comparing them gives: all bits, or n
 template <class T>
 using Int = typename Lanes<T>::I;   // as many 32-bit integers
 
+// Anywhere in memory, whatever is there.
+template <class V>
+struct __attribute__((packed, may_alias)) Unaligned {
+  V v;
+};
 template <class V, class T>
 STN_INLINE V load(const T* p) {
-  V v;
-  memcpy(&v, p, sizeof v);
-  return v;
+  return reinterpret_cast<const Unaligned<V>*>(p)->v;
 }
 template <class V, class T>
 STN_INLINE void store(T* p, const V& v) {
-  memcpy(p, &v, sizeof v);
+  reinterpret_cast<Unaligned<V>*>(p)->v = v;
 }
-// The first `remaining` lanes (all, if there are that many; none, if that is negative); the others
-// are zero, or not written.
-template <class T>
-STN_INLINE Vec<T> load_some(const T* p, int remaining) {
-  if (remaining >= kLanes<T>) return load<Vec<T>>(p);
-#if defined(STN_X86) && STN_BYTES == 64
-  const unsigned first = remaining > 0 ? (1u << remaining) - 1 : 0;
-  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_maskz_loadu_ps(__mmask16(first), p);
-  if constexpr (sizeof(T) == 8) return (Vec<T>)_mm512_maskz_loadu_pd(__mmask8(first), p);
-#endif
-  T some[kLanes<T>] = {};
-  for (int k = 0; k < remaining; ++k) some[k] = p[k];
-  return load<Vec<T>>(some);
-}
-template <class T>
-STN_INLINE void store_some(T* p, const Vec<T>& v, int remaining) {
-  if (remaining >= kLanes<T>) return store(p, v);
-#if defined(STN_X86) && STN_BYTES == 64
-  const unsigned first = remaining > 0 ? (1u << remaining) - 1 : 0;
-  if constexpr (sizeof(T) == 4) return _mm512_mask_storeu_ps(p, __mmask16(first), (__m512)v);
-  if constexpr (sizeof(T) == 8) return _mm512_mask_storeu_pd(p, __mmask8(first), (__m512d)v);
-#endif
-  T some[kLanes<T>];
-  store(some, v);
-  for (int k = 0; k < remaining; ++k) p[k] = some[k];
-}
-
 template <class T>
 STN_INLINE Vec<T> splat(T x) {
   return x - Vec<T>{};  // and not x + 0, which is not x for -0
@@ -138,6 +114,42 @@ STN_INLINE Int<T> count_up() {
   STN_UNROLL
   for (int k = 0; k < kLanes<T>; ++k) lane[k] = k;
   return lane;
+}
+// The first `remaining` lanes (all, if there are that many; none, if that is negative); the others
+// are zero, or not written.
+template <class T>
+STN_INLINE Vec<T> load_some(const T* p, int remaining) {
+  if (remaining >= kLanes<T>) return load<Vec<T>>(p);
+#if defined(STN_X86) && STN_BYTES == 64
+  const unsigned first = remaining > 0 ? (1u << remaining) - 1 : 0;
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_maskz_loadu_ps(__mmask16(first), p);
+  if constexpr (sizeof(T) == 8) return (Vec<T>)_mm512_maskz_loadu_pd(__mmask8(first), p);
+#endif
+#if defined(STN_X86) && STN_BYTES == 32
+  const Mask<T> first = to_mask<T>(count_up<T>() < remaining);
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm256_maskload_ps(p, (__m256i)first);
+  if constexpr (sizeof(T) == 8) return (Vec<T>)_mm256_maskload_pd(p, (__m256i)first);
+#endif
+  T some[kLanes<T>] = {};
+  for (int k = 0; k < remaining; ++k) some[k] = p[k];
+  return load<Vec<T>>(some);
+}
+template <class T>
+STN_INLINE void store_some(T* p, const Vec<T>& v, int remaining) {
+  if (remaining >= kLanes<T>) return store(p, v);
+#if defined(STN_X86) && STN_BYTES == 64
+  const unsigned first = remaining > 0 ? (1u << remaining) - 1 : 0;
+  if constexpr (sizeof(T) == 4) return _mm512_mask_storeu_ps(p, __mmask16(first), (__m512)v);
+  if constexpr (sizeof(T) == 8) return _mm512_mask_storeu_pd(p, __mmask8(first), (__m512d)v);
+#endif
+#if defined(STN_X86) && STN_BYTES == 32
+  const Mask<T> first = to_mask<T>(count_up<T>() < remaining);
+  if constexpr (sizeof(T) == 4) return _mm256_maskstore_ps(p, (__m256i)first, (__m256)v);
+  if constexpr (sizeof(T) == 8) return _mm256_maskstore_pd(p, (__m256i)first, (__m256d)v);
+#endif
+  T some[kLanes<T>];
+  store(some, v);
+  for (int k = 0; k < remaining; ++k) p[k] = some[k];
 }
 // The first `remaining` lanes; the others are zero, whatever they were.
 template <class T>
