@@ -43,7 +43,7 @@ STN_INLINE uint16_t to_float16(float x) {
 
 // `n` numbers that lie side by side, from or to element `at` of a tensor.
 template <class T>
-STN_INLINE void read_run(int64_t storage, const void* from, int64_t at, int64_t n, T* to) {
+STN_NOINLINE void read_run(int64_t storage, const void* from, int64_t at, int64_t n, T* to) {
   if (storage == kPlain) {
     memcpy(to, static_cast<const T*>(from) + at, size_t(n) * sizeof(T));
     return;
@@ -56,7 +56,7 @@ STN_INLINE void read_run(int64_t storage, const void* from, int64_t at, int64_t 
   }
 }
 template <class T>
-STN_INLINE void write_run(int64_t storage, void* to, int64_t at, int64_t n, const T* from) {
+STN_NOINLINE void write_run(int64_t storage, void* to, int64_t at, int64_t n, const T* from) {
   if (storage == kPlain) {
     memcpy(static_cast<T*>(to) + at, from, size_t(n) * sizeof(T));
     return;
@@ -138,14 +138,30 @@ STN_INLINE Steps stored_steps(const Call<T>& call, int64_t plane) {
   return call.p.channels_last ? Steps{call.p.channels, 1} : Steps{1, plane};
 }
 
-// Of half precision, a piece at a time through numbers of type T, laid out as they are stored:
-// `n` pixels of `m` channels, from element `start` on.
+// Of half precision, if buffers are laid out differently a piece at a time: `n` pixels of `m`
+// channels, from element `start` on.
 template <class T, bool Put>
 STN_NOINLINE void half_pixels(int64_t storage, void* tensor, int64_t start, Steps own, int64_t channels,
                  int64_t n, int64_t m, T* buffer, Steps steps) {
   constexpr int64_t room = 2 * kMostChannels;
   T piece[room];
   const bool planar = own.pixel == 1;
+  const auto exchange = [&](int64_t at, int64_t count, T* run) {
+    if (Put) {
+      write_run(storage, tensor, at, count, run);
+    } else {
+      read_run(storage, tensor, at, count, run);
+    }
+  };
+  if (planar && steps.pixel == 1) {
+    for (int64_t c = 0; c < m; ++c) exchange(start + c * own.channel, n, buffer + c * steps.channel);
+    return;
+  }
+  if (!planar && steps.channel == 1) {
+    if (m == channels && steps.pixel == m) return exchange(start, n * m, buffer);
+    for (int64_t j = 0; j < n; ++j) exchange(start + j * own.pixel, m, buffer + j * steps.pixel);
+    return;
+  }
   const int64_t few = planar ? 1 : m, some = room / few;  // channels and pixels of a piece
   const Steps inside = planar ? Steps{1, 0} : Steps{m, 1};
   for (int64_t c = 0; c < m; c += few) {
@@ -156,12 +172,7 @@ STN_NOINLINE void half_pixels(int64_t storage, void* tensor, int64_t start, Step
       T* at = buffer + j * steps.pixel + c * steps.channel;
       if (Put) copy_pixels<T>(at, steps, piece, inside, count, few);
       for (int64_t k = 0; k < runs; ++k) {
-        T* run = piece + k * length;
-        if (Put) {
-          write_run(storage, tensor, from + k * own.pixel, length, run);
-        } else {
-          read_run(storage, tensor, from + k * own.pixel, length, run);
-        }
+        exchange(from + k * own.pixel, length, piece + k * length);
       }
       if (!Put) copy_pixels<T>(piece, inside, at, steps, count, few);
     }

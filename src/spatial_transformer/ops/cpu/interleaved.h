@@ -90,7 +90,6 @@ struct Interleaved {
   Chunk<T, D> chunk;
   Prefetcher<T, D> prefetcher;              // a step is a pixel
   int64_t low = 0, high = 0, m = 0;         // the channels, and their number in whole groups
-  int64_t offsets[Chunk<T, D>::kPlaces];    // from the base to each tap
   T *base, *buffer;  // the image (or its gradient) and a chunk of the output (or its gradient)
   T* spare;          // one pixel: the fill values, or what is added to nothing
 
@@ -104,16 +103,8 @@ struct Interleaved {
     memset(buffer, 0, (room + size_t(channels)) * sizeof(T));  // channels that are not there
   }
 
-  STN_NOINLINE void block(int64_t from, int64_t to) {
+  STN_INLINE void block(int64_t from, int64_t to) {
     low = from, high = to, m = copy_channels<T>(to - from);
-    const Strides strides{call.stride(), call.slice()};
-    if constexpr (D == 2) {
-      if (call.p.kernel == kCubic) {
-        for (int n = 0; n < 16; ++n) offsets[n] = tap_offset<D, 4>(strides, n) * m;
-        return;
-      }
-    }
-    for (int n = 0; n < kTaps<D, 2>; ++n) offsets[n] = tap_offset<D, 2>(strides, n) * m;
   }
   // Channels [from, to) for output rows [first, last).
   STN_NOINLINE void open(int64_t from, int64_t to, int64_t first, int64_t last) {
@@ -158,25 +149,51 @@ struct Interleaved {
     stored_pixels<T, Put>(call, tensor, call.out_plane(), b, r * call.p.out_size[0] + j, count, low,
                           high, buffer, Steps{m, 1});
   }
+};
+
+// ---- What knows of the kernel: W taps along an axis ---------------------------------------------
+
+// What pixels of a chunk are read with; copied into the functions that do, where nothing that is
+// stored can change it, so that it stays in registers.
+template <class T, int D, int W>
+struct ChunkReading {
+  const Chunk<T, D>& chunk;
+  const bool copied;
+  T *const base, *const spare;
+  const int64_t m;
+  int64_t offsets[kTaps<D, W>];  // from the base to each tap
+  const bool prefetches;
+  const Prefetcher<T, D> prefetcher;
+
+  STN_INLINE explicit ChunkReading(const Interleaved<T, D>& p)
+      : chunk(p.chunk),
+        copied(p.call.pad > 0),
+        base(p.base),
+        spare(p.spare),
+        m(p.m),
+        prefetches(p.call.prefetches),
+        prefetcher(p.prefetcher) {
+    const Strides strides{p.call.stride(), p.call.slice()};
+    STN_UNROLL
+    for (int n = 0; n < kTaps<D, W>; ++n) offsets[n] = tap_offset<D, W>(strides, n) * m;
+  }
 
   // Where the taps of pixel k are.
-  template <int W>
-  STN_INLINE void taps_of_pixel(int k, T** at) const {
+  STN_INLINE void taps(int k, T** at) const {
     T* first = base + int64_t(chunk.index[k]) * m;
-    const bool scattered = chunk.scattered[k];
     STN_UNROLL
     for (int n = 0; n < kTaps<D, W>; ++n) at[n] = first + offsets[n];
-    for (int n = 0; scattered && n < kTaps<D, W>; ++n) {
+    if (!chunk.scattered[k]) return;
+    for (int n = 0; n < kTaps<D, W>; ++n) {
       const int32_t place = chunk.place[n][k];
       at[n] = place < 0 ? spare : base + place * m;
     }
   }
   // A share of the rows, if these are prefetched, or else what a pixel soon after pixel k reads.
-  template <int W>
   STN_INLINE void prefetch(int k, int count) const {
     constexpr int distance = 3, line = 64 / sizeof(T);
-    if (call.prefetches) return prefetcher.template some<false>(0, k, 1);
-    if (call.pad || k + distance >= count) return;
+    if (prefetches) return prefetcher.template some<false>(0, k, 1);
+    if (copied || k + distance >= count) return;
     const T* first = base + int64_t(chunk.index[k + distance]) * m;
     STN_UNROLL
     for (int n = 0; n < kTaps<D, W>; n += W) {
@@ -184,8 +201,7 @@ struct Interleaved {
     }
   }
   // The weights of pixel k, each in all lanes.
-  template <int W>
-  STN_INLINE void weights_of(int k, Vec<T> (*w)[W], Vec<T> (*slope)[W]) const {
+  STN_INLINE void weights(int k, Vec<T> (*w)[W], Vec<T> (*slope)[W]) const {
     STN_UNROLL
     for (int a = 0; a < D; ++a) {
       STN_UNROLL
@@ -197,21 +213,20 @@ struct Interleaved {
   }
 };
 
-// ---- What knows of the kernel: W taps along an axis ---------------------------------------------
-
 template <class T, int D, int W>
 STN_NOINLINE void forward_chunk(const Interleaved<T, D>& p, int count, T* out) {
-  const int64_t m = p.m;
+  const ChunkReading<T, D, W> reading(p);
+  const int64_t m = reading.m;
   for (int k = 0; k < count; ++k, out += m) {
-    if (p.chunk.invalid[k]) {
-      memcpy(out, p.spare, size_t(m) * sizeof(T));
+    if (reading.chunk.invalid[k]) {
+      memcpy(out, reading.spare, size_t(m) * sizeof(T));
       continue;
     }
     T* at[kTaps<D, W>];
     Vec<T> w[D][W];
-    p.template prefetch<W>(k, count);
-    p.template taps_of_pixel<W>(k, at);
-    p.template weights_of<W>(k, w, nullptr);
+    reading.prefetch(k, count);
+    reading.taps(k, at);
+    reading.weights(k, w, nullptr);
     prefetch_lines<true>(out + kPrefetchDistance<T>, m);
     for (int64_t c = 0; c < m; c += kLanes<T>) {
       Vec<T> values[kTaps<D, W>];
@@ -230,15 +245,16 @@ template <class T, int D, int W>
 STN_NOINLINE void slopes_chunk(const Interleaved<T, D>& p, int count, const T* grad,
                                ChunkSlopes<T, D>& slopes) {
   constexpr int wide = kLanes<T>, vectors = kChannelGroup / wide;
-  const int64_t m = p.m;
+  const ChunkReading<T, D, W> reading(p);
+  const int64_t m = reading.m;
   for (int k = 0; k < count; ++k, grad += m) {
     for (int a = 0; a < D; ++a) slopes[a][k] = 0;
-    if (p.chunk.invalid[k]) continue;
+    if (reading.chunk.invalid[k]) continue;
     T* from[kTaps<D, W>];
-    p.template prefetch<W>(k, count);
-    p.template taps_of_pixel<W>(k, from);
+    reading.prefetch(k, count);
+    reading.taps(k, from);
     Vec<T> sum[D][vectors] = {}, w[D][W], slope[D][W];
-    p.template weights_of<W>(k, w, slope);
+    reading.weights(k, w, slope);
     prefetch_lines<false>(grad + kPrefetchDistance<T>, m);
     for (int64_t c = 0; c < m; c += kChannelGroup) {
       STN_UNROLL
@@ -258,7 +274,7 @@ STN_NOINLINE void slopes_chunk(const Interleaved<T, D>& p, int count, const T* g
       T side[kChannelGroup];
       STN_UNROLL
       for (int v = 0; v < vectors; ++v) store(side + v * wide, sum[a][v]);
-      slopes[a][k] = p.chunk.sign[a][k] * (((side[0] + side[4]) + (side[1] + side[5])) +
+      slopes[a][k] = reading.chunk.sign[a][k] * (((side[0] + side[4]) + (side[1] + side[5])) +
                                            ((side[2] + side[6]) + (side[3] + side[7])));
     }
   }
@@ -267,16 +283,17 @@ STN_NOINLINE void slopes_chunk(const Interleaved<T, D>& p, int count, const T* g
 // Equation (6), added to p.base.
 template <class T, int D, int W>
 STN_NOINLINE void scatter_chunk(const Interleaved<T, D>& p, int count, const T* grad) {
-  const int64_t m = p.m;
+  const ChunkReading<T, D, W> reading(p);
+  const int64_t m = reading.m;
   for (int k = 0; k < count; ++k, grad += m) {
-    if (p.chunk.invalid[k]) continue;
+    if (reading.chunk.invalid[k]) continue;
     T* at[kTaps<D, W>];
     T weights[kTaps<D, W>];
-    p.template taps_of_pixel<W>(k, at);
+    reading.taps(k, at);
     STN_UNROLL
     for (int n = 0; n < kTaps<D, W>; ++n) {
-      const T on = p.chunk.w[0][n % W][k] * p.chunk.w[1][n / W % W][k];
-      weights[n] = D == 3 ? on * p.chunk.w[D - 1][n / (W * W)][k] : on;
+      const T on = reading.chunk.w[0][n % W][k] * reading.chunk.w[1][n / W % W][k];
+      weights[n] = D == 3 ? on * reading.chunk.w[D - 1][n / (W * W)][k] : on;
     }
     prefetch_lines<false>(grad + kPrefetchDistance<T>, m);
     for (int64_t c = 0; c < m; c += kLanes<T>) {

@@ -106,14 +106,10 @@ struct Coordinates {
   }
   STN_NOINLINE void general(int64_t j, int remaining, Vec<T>* u) const {
     if (call.p.grid) {
-      const T* g = grid + j * D;
-      T value[D][kLanes<T>];
-      for (int n = 0; n < kLanes<T>; ++n) {
-        for (int k = 0; k < D; ++k) value[k][n] = n < remaining ? g[n * D + k] : T(0);
-      }
+      numbers(grid + j * D, remaining, u);
       for (int k = 0; k < D; ++k) {
         const Axis axis = call.axis(k);
-        u[k] = load<Vec<T>>(value[k]) * T(axis.half) + T(axis.centre);
+        u[k] = u[k] * T(axis.half) + T(axis.centre);
       }
       return;
     }
@@ -123,6 +119,20 @@ struct Coordinates {
     for (int k = 0; k < D; ++k) {
       u[k] = depth > kEpsilon<T> ? u[k] / depth + T(middle[k]) : splat<T>(T(NAN));
     }
+  }
+  // A grid's numbers from g on; behind the last pixel, zeros.
+  static STN_INLINE void numbers(const T* g, int remaining, Vec<T>* x) {
+    if (D == 2 && remaining >= kLanes<T>) {
+      const Vec<T> low = load<Vec<T>>(g), high = load<Vec<T>>(g + kLanes<T>);
+      const Mask<T> even = to_mask<T>(2 * count_up<T>());
+      x[0] = __builtin_shuffle(low, high, even), x[1] = __builtin_shuffle(low, high, even + 1);
+      return;
+    }
+    T value[D][kLanes<T>];
+    for (int n = 0; n < kLanes<T>; ++n) {
+      for (int k = 0; k < D; ++k) value[k][n] = n < remaining ? g[n * D + k] : T(0);
+    }
+    for (int k = 0; k < D; ++k) x[k] = load<Vec<T>>(value[k]);
   }
 };
 

@@ -17,11 +17,17 @@ struct NearestLocator {
   Coordinates<T, D> coordinates;
   Vec<double> lanes;
   const Axis axes[3];
+  double size[D], close[D];  // of the image; what is rounding error there
 
   NearestLocator(const Call<T>& call, int64_t b)
       : call(call), coordinates(call, b),
         lanes(__builtin_convertvector(count_up<double>(), Vec<double>) - call.axis(0).out_centre),
-        axes{call.axis(0), call.axis(1), call.axis(2)} {}
+        axes{call.axis(0), call.axis(1), call.axis(2)} {
+    for (int k = 0; k < D; ++k) {
+      size[k] = double(call.p.size[k]);
+      close[k] = size[k] * double(kEpsilon<T>);
+    }
+  }
 
   // Of `count` pixels of row r from column j on, to a whole vector. Whether they are all on the image.
   STN_NOINLINE bool find(int64_t r, int64_t j, int count, int32_t* index) {
@@ -65,7 +71,7 @@ struct NearestLocator {
     int32_t step = 1;
     STN_UNROLL
     for (int k = 0; k < D; ++k) {
-      const double n = double(call.p.size[k]), close = n * double(kEpsilon<T>);
+      const double n = size[k], close = this->close[k];
       Vec<double> at = u[k];
       if (padding == kConstant) outside |= (at < -0.5 - close) | (at > n - 0.5 + close);
       if (padding == kBorder) {
