@@ -35,7 +35,8 @@ struct Chunk {
         for (int n = 0; n < kLanes<T>; ++n) invalid[k + n] = scattered[k + n] = false;
         for (int a = 0; a < D; ++a) store(sign[a] + k, splat<T>(1));
       } else {
-        boundary(coordinates.call, locator, k, u, base, t);
+        base = boundary(coordinates.call, locator, k, u);
+        for (int a = 0; a < D; ++a) t[a] = load<Vec<T>>(fractions[a]);
       }
       store(index + k, base);
       if (Chunk::kMost == 2 || coordinates.call.p.kernel != kCubic) {
@@ -47,11 +48,15 @@ struct Chunk {
   }
 
  private:
-  STN_NOINLINE void boundary(const Call<T>& call, const TapLocator<T, D>& locator, int k,
-                             const Vec<T>* u, Int<T>& base, Vec<T>* t) {
+  T fractions[D][kLanes<T>];  // of boundary pixels
+
+  // The base of those from pixel k on.
+  STN_INLINE Int<T> boundary(const Call<T>& call, const TapLocator<T, D>& locator, int k,
+                             const Vec<T>* u) {
+    Vec<T> at[D];  // what a call is given the address of is not kept in registers
+    for (int a = 0; a < D; ++a) at[a] = u[a];
     Taps<T, D> taps;
-    locator.boundary(u, taps);
-    base = taps.index;
+    locator.boundary(at, taps);
     if (call.pad == 0) {
       int32_t at[kPlaces][kLanes<T>] = {};
       tap_indices<T, D>(call, taps, at);
@@ -62,9 +67,10 @@ struct Chunk {
       scattered[k + n] = call.pad == 0;
     }
     for (int a = 0; a < D; ++a) {
-      t[a] = taps.t[a];
+      store(fractions[a], taps.t[a]);
       store(sign[a] + k, taps.sign[a]);
     }
+    return taps.index;
   }
   template <int W>
   STN_INLINE void keep_weights(int k, const Vec<T>* t, bool slopes) {

@@ -91,11 +91,10 @@ struct Coordinates {
 
   // From column j on, `remaining` of them; others are anything.
   STN_INLINE void at(int64_t j, int remaining, Vec<T>* u) const {
-    if (call.affine()) {
-      affine(j, u);
-    } else {
-      general(j, remaining, u);
-    }
+    if (call.affine()) return affine(j, u);
+    Vec<T> found[D];  // what a call is given the address of is not kept in registers
+    general(j, remaining, found);
+    for (int k = 0; k < D; ++k) u[k] = found[k];
   }
 
  private:

@@ -42,7 +42,9 @@ struct NearestLocator {
     for (int n = 0; n < count; n += kLanes<double>) {
       Vec<double> u[D], x[D] = {};
       if (call.p.grid) {
-        read_grid(j + n, count - n, x, u);
+        Vec<double> number[D], at[D];
+        read_grid(j + n, count - n, number, at);
+        for (int k = 0; k < D; ++k) x[k] = number[k], u[k] = at[k];
       } else {
         const Vec<double> across = lanes + double(j + n);
         for (int k = 0; k < D; ++k) u[k] = across * coordinates.matrix[k][0] + start[k];
@@ -54,7 +56,13 @@ struct NearestLocator {
         }
       }
       Int<double> place, off;
-      if (!interior(u, place, off)) boundary(u, x, place, off);
+      if (!interior(u, place, off)) {
+        Vec<double> at[D], number[D];  // what a call is given the address of is not in registers
+        for (int k = 0; k < D; ++k) at[k] = u[k], number[k] = x[k];
+        Int<double> found, outside;
+        boundary(at, number, found, outside);
+        place = found, off = outside;
+      }
       if (any_of(off)) all_on = false;
       store(index + n, off ? Int<double>{} - 1 : place);
     }
