@@ -1,4 +1,4 @@
-"""The one thing pyproject.toml cannot say: the C++ kernels, built where a compiler is.
+"""The one thing pyproject.toml cannot say: the C++ library, built where a compiler is.
 
 They are a plain shared library (no Python or torch headers), loaded with ctypes, so one wheel
 serves every torch release. Without a compiler the install still succeeds.
@@ -12,7 +12,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-kernels = Path("src/spatial_transformer/ops/cpu")
+folder = Path("src/spatial_transformer/ops/cpu")
 flags = [
     # -g0: Python's own flags ask for debug information, ten times the size of the code
     *("-O2", "-g0", "-std=c++17", "-fopenmp", "-fvisibility=hidden"),
@@ -42,8 +42,8 @@ setup(
         Extension(
             "spatial_transformer.ops.cpu._warp",
             # the longest first, so that they do not end alone
-            sources=[str(unit) for unit in sorted(kernels.glob("*.cpp"), reverse=True)],
-            depends=[str(header) for header in sorted(kernels.glob("*.h"))],
+            sources=[str(unit) for unit in sorted(folder.glob("*.cpp"), reverse=True)],
+            depends=[str(header) for header in sorted(folder.glob("*.h"))],
             extra_compile_args=flags if sys.platform != "win32" else ["/O2", "/std:c++17"],
             extra_link_args=["-fopenmp", "-s"] if sys.platform == "linux" else [],
             language="c++",

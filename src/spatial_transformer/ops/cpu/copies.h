@@ -79,7 +79,8 @@ struct Steps {
 // `m` rows of `n` numbers become columns. What is far apart, the rows or else the columns, is gone
 // along one after the other: its cache lines may exclude each other.
 template <class T, bool RowsApart>
-STN_NOINLINE void transpose(const T* from, int64_t stride, T* to, int64_t to_stride, int64_t n, int64_t m) {
+STN_NOINLINE void transpose(const T* from, int64_t stride, T* to, int64_t to_stride, int64_t n,
+                            int64_t m) {
   const int64_t whole_n = n / 4 * 4, whole_m = m / 4 * 4;
   for (int64_t a = 0; a < (RowsApart ? whole_m : whole_n); a += 4) {
     for (int64_t b = 0; b < (RowsApart ? whole_n : whole_m); b += 4) {
@@ -88,7 +89,9 @@ STN_NOINLINE void transpose(const T* from, int64_t stride, T* to, int64_t to_str
     }
   }
   for (int64_t i = 0; i < m; ++i) {
-    for (int64_t j = i < whole_m ? whole_n : 0; j < n; ++j) to[j * to_stride + i] = from[i * stride + j];
+    for (int64_t j = i < whole_m ? whole_n : 0; j < n; ++j) {
+      to[j * to_stride + i] = from[i * stride + j];
+    }
   }
 }
 
@@ -141,8 +144,8 @@ STN_INLINE Steps stored_steps(const Call<T>& call, int64_t plane) {
 // Of half precision, if buffers are laid out differently a piece at a time: `n` pixels of `m`
 // channels, from element `start` on.
 template <class T, bool Put>
-STN_NOINLINE void half_pixels(int64_t storage, void* tensor, int64_t start, Steps own, int64_t channels,
-                 int64_t n, int64_t m, T* buffer, Steps steps) {
+STN_NOINLINE void half_pixels(int64_t storage, void* tensor, int64_t start, Steps own,
+                              int64_t channels, int64_t n, int64_t m, T* buffer, Steps steps) {
   constexpr int64_t room = 2 * kMostChannels;
   T piece[room];
   const bool planar = own.pixel == 1;
@@ -154,7 +157,9 @@ STN_NOINLINE void half_pixels(int64_t storage, void* tensor, int64_t start, Step
     }
   };
   if (planar && steps.pixel == 1) {
-    for (int64_t c = 0; c < m; ++c) exchange(start + c * own.channel, n, buffer + c * steps.channel);
+    for (int64_t c = 0; c < m; ++c) {
+      exchange(start + c * own.channel, n, buffer + c * steps.channel);
+    }
     return;
   }
   if (!planar && steps.channel == 1) {
@@ -183,8 +188,8 @@ STN_NOINLINE void half_pixels(int64_t storage, void* tensor, int64_t start, Step
 // is false: from the tensor to the buffer, or true: the other way.
 template <class T, bool Put>
 STN_NOINLINE void stored_pixels(const Call<T>& call, const void* tensor, int64_t plane, int64_t b,
-                              int64_t pixel, int64_t n, int64_t low, int64_t high, T* buffer,
-                              Steps steps) {
+                                int64_t pixel, int64_t n, int64_t low, int64_t high, T* buffer,
+                                Steps steps) {
   const int64_t channels = call.p.channels;
   const Steps own = stored_steps(call, plane);
   const int64_t start = b * channels * plane + pixel * own.pixel + low * own.channel;
@@ -209,8 +214,8 @@ STN_INLINE void stored_row(const Call<T>& call, const void* tensor, int64_t imag
   if (!call.as_stored() || call.interleaved) {
     return stored_pixels<T, Put>(call, tensor, plane, image, row * n, n, low, high, buffer, steps);
   }
-  T* stored = static_cast<T*>(const_cast<void*>(tensor)) +
-              (image * call.p.channels + low) * plane + row * n;
+  T* stored = static_cast<T*>(const_cast<void*>(tensor)) + (image * call.p.channels + low) * plane +
+              row * n;
   for (int64_t c = low; c < high; ++c, stored += plane, buffer += steps.channel) {
     copy_row<T>(Put ? buffer : stored, Put ? stored : buffer, n);
   }
@@ -254,14 +259,14 @@ STN_INLINE void for_rows(const Call<T>& call, int64_t first, int64_t last, const
 // `extend` of planes that are read as they are stored, with a constant around them.
 template <class T>
 STN_NOINLINE void surround(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t first,
-              int64_t last, T* copy) {
+                           int64_t last, T* copy) {
   const int64_t nx = call.p.size[0], pad = call.pad, stride = call.stride();
-  const T* source = static_cast<const T*>(call.image) +
-                    (call.image_of(b) * call.p.channels + low) * call.plane();
+  const T* source =
+      static_cast<const T*>(call.image) + (call.image_of(b) * call.p.channels + low) * call.plane();
   for (int64_t c = low; c < high; ++c, source += call.plane(), copy += call.copied()) {
     T sides[kMostPad];  // as wide as a pad, or wider: then what is behind it is written later
     for (T& side : sides) side = call.fill_of(b, c);
-    for_rows(call, first, last, [&](int64_t row, int64_t on) STN_LAMBDA {
+    for_rows(call, first, last, [&](int64_t row, int64_t on) {
       T* to = copy + row * stride;
       if (on < 0) {
         for (int64_t i = 0; i < stride; ++i) to[i] = sides[0];
@@ -277,8 +282,8 @@ STN_NOINLINE void surround(const Call<T>& call, int64_t b, int64_t low, int64_t 
 // A copy of channels [low, high) of the image of output b, extended as the padding says; of the
 // slowest axis only what lies in [first, last).
 template <class T>
-STN_NOINLINE void extend(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t first, int64_t last,
-            T* copy) {
+STN_NOINLINE void extend(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t first,
+                         int64_t last, T* copy) {
   const Plan& p = call.p;
   if (call.as_stored() && !call.interleaved && p.padding == kConstant) {
     return surround(call, b, low, high, first, last, copy);
@@ -293,7 +298,7 @@ STN_NOINLINE void extend(const Call<T>& call, int64_t b, int64_t low, int64_t hi
     from[k] = pixel_at(to[k], nx, p.padding) * steps.pixel;
     to[k] *= steps.pixel;
   }
-  for_rows(call, first, last, [&](int64_t row, int64_t on) STN_LAMBDA {
+  for_rows(call, first, last, [&](int64_t row, int64_t on) {
     T* start = copy + (row * call.stride() + pad) * steps.pixel;
     if (on < 0) {
       for (int64_t c = 0; c < m; ++c) {
@@ -324,14 +329,14 @@ STN_NOINLINE void fold(const Call<T>& call, int64_t image, int64_t low, int64_t 
   const int64_t nx = p.size[0], pad = call.pad, m = high - low;
   const Steps steps = copy_steps(call, m);
   const auto start = [&](int64_t z, int64_t y) {
-    return copy + (((p.dims == 3 ? z + pad : 0) * (p.size[1] + 2 * pad) + y + pad) *
-                       call.stride() + pad) * steps.pixel;
+    const int64_t row = (p.dims == 3 ? z + pad : 0) * (p.size[1] + 2 * pad) + y + pad;
+    return copy + (row * call.stride() + pad) * steps.pixel;
   };
   const auto add = [&](T* to, const T* from) {
     for (int64_t c = 0; c < m; ++c) to[c * steps.channel] += from[c * steps.channel];
   };
   if (p.padding != kConstant) {
-    for_rows(call, -pad, p.size[p.dims - 1] + pad, [&](int64_t row, int64_t on) STN_LAMBDA {
+    for_rows(call, -pad, p.size[p.dims - 1] + pad, [&](int64_t row, int64_t on) {
       T* from = copy + (row * call.stride() + pad) * steps.pixel;
       T* to = start(on / p.size[1], on % p.size[1]);
       for (int64_t i = -pad; i < nx + pad; ++i) {
@@ -348,7 +353,8 @@ STN_NOINLINE void fold(const Call<T>& call, int64_t image, int64_t low, int64_t 
 
 // What part of the slowest axis the rows [first, last) of an output read, extensions included.
 template <class T, int D>
-STN_NOINLINE void rows_read(Coordinates<T, D>& coordinates, int64_t first, int64_t last, int64_t& from, int64_t& to) {
+STN_NOINLINE void rows_read(Coordinates<T, D>& coordinates, int64_t first, int64_t last,
+                            int64_t& from, int64_t& to) {
   const Call<T>& call = coordinates.call;
   const Plan& p = call.p;
   from = -call.pad, to = p.size[D - 1] + call.pad;
@@ -362,7 +368,8 @@ STN_NOINLINE void rows_read(Coordinates<T, D>& coordinates, int64_t first, int64
     const double end = corner & 1 ? p.out_size[0] - 1 : 0;
     double v = 0;
     for (int k = 0; k < D; ++k) {  // the slowest axis last
-      v = double(coordinates.slope[k]) * (end - call.axis(0).out_centre) + double(coordinates.start[k]);
+      v = double(coordinates.slope[k]) * (end - call.axis(0).out_centre) +
+          double(coordinates.start[k]);
       if (!(v > -1e9 && v < 1e9)) return;  // not finite on one axis, it reads the first row
     }
     first_read = v < first_read ? v : first_read;

@@ -1,6 +1,6 @@
-// The passes where a pixel's channels are side by side, in the tensor or in copies: vectors go along
-// these, which is faster from some eight channels on. Rows are handled in chunks of at most kChunk
-// pixels.
+// The passes where a pixel's channels are side by side, in the tensor or in copies: vectors go
+// along these, which is faster from some eight channels on. Rows are handled in chunks of at most
+// kChunk pixels.
 #pragma once
 
 #include "copies.h"
@@ -21,8 +21,8 @@ struct Chunk {
   bool invalid[kChunk];
   T w[D][kMost][kChunk], slope[D][kMost][kChunk];
   T sign[D][kChunk];
-  bool scattered[kChunk];           // taps are not all in memory: each is where `place` says
-  int32_t place[kPlaces][kChunk];   // -1: the fill value
+  bool scattered[kChunk];          // taps are not all in memory: each is where `place` says
+  int32_t place[kPlaces][kChunk];  // -1: the fill value
 
   // Of columns [j, j + count) of the row at which `coordinates` is.
   STN_NOINLINE void locate(const Coordinates<T, D>& coordinates, const TapLocator<T, D>& locator,
@@ -94,8 +94,8 @@ struct Interleaved {
   const TapLocator<T, D> locator;
   Coordinates<T, D> coordinates;
   Chunk<T, D> chunk;
-  Prefetcher<T, D> prefetcher;              // a step is a pixel
-  int64_t low = 0, high = 0, m = 0;         // the channels, and their number in whole groups
+  Prefetcher<T, D> prefetcher;       // a step is a pixel
+  int64_t low = 0, high = 0, m = 0;  // the channels, and their number in whole groups
   T *base, *buffer;  // the image (or its gradient) and a chunk of the output (or its gradient)
   T* spare;          // one pixel: the fill values, or what is added to nothing
 
@@ -281,7 +281,7 @@ STN_NOINLINE void slopes_chunk(const Interleaved<T, D>& p, int count, const T* g
       STN_UNROLL
       for (int v = 0; v < vectors; ++v) store(side + v * wide, sum[a][v]);
       slopes[a][k] = reading.chunk.sign[a][k] * (((side[0] + side[4]) + (side[1] + side[5])) +
-                                           ((side[2] + side[6]) + (side[3] + side[7])));
+                                                 ((side[2] + side[6]) + (side[3] + side[7])));
     }
   }
 }
@@ -324,7 +324,7 @@ void interleaved_forward(const Call<T>& call, int64_t b, int64_t first, int64_t 
   Interleaved<T, D> p(call, b);
   for (int64_t block = low; block < high; block += call.block) {
     p.open(block, least(block + call.block, high), first, last);
-    p.for_chunks(first, last, false, [&](int64_t r, int64_t j, int count) STN_LAMBDA {
+    p.for_chunks(first, last, false, [&](int64_t r, int64_t j, int count) {
       forward(p, count, p.chunk_of(call.out, r, j));
       p.template exchange<true>(call.out, r, j, count);
     });
@@ -344,7 +344,7 @@ void interleaved_map_gradient(const Call<T>& call, int64_t b, int64_t first, int
   for (int64_t block = 0; block < call.p.channels; block += call.block) {
     p.open(block, least(block + call.block, call.p.channels), first, last);
     gradient.add = block > 0;
-    p.for_chunks(first, last, true, [&](int64_t r, int64_t j, int count) STN_LAMBDA {
+    p.for_chunks(first, last, true, [&](int64_t r, int64_t j, int count) {
       p.template exchange<false>(call.grad, r, j, count);
       find_slopes(p, count, p.chunk_of(call.grad, r, j), slopes);
       gradient.pixels(r, j, count, slopes[0], kChunk + kGroup);
@@ -360,7 +360,7 @@ STN_NOINLINE void interleaved_scatter(Interleaved<T, D>& p, int64_t first, int64
   if constexpr (D == 2) {
     if (p.call.p.kernel == kCubic) scatter = scatter_chunk<T, D, 4>;
   }
-  p.for_chunks(first, last, false, [&](int64_t r, int64_t j, int count) STN_LAMBDA {
+  p.for_chunks(first, last, false, [&](int64_t r, int64_t j, int count) {
     p.template exchange<false>(p.call.grad, r, j, count);
     scatter(p, count, p.chunk_of(p.call.grad, r, j));
   });

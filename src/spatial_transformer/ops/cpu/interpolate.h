@@ -93,7 +93,8 @@ STN_INLINE V sloped(int axis, const V* values, const V (*w)[W], const V (*slope)
     STN_UNROLL
     for (int k = 0; k < D - 1; ++k) {
       const V* from = values + (k ? steps[v] : 0);
-      along[k] = (from[step] - from[0]) * w[u][0] + (from[steps[u] + step] - from[steps[u]]) * w[u][1];
+      along[k] =
+          (from[step] - from[0]) * w[u][0] + (from[steps[u] + step] - from[steps[u]]) * w[u][1];
     }
     return D == 2 ? along[0] : along[0] * w[v % D][0] + along[D - 2] * w[v % D][1];
   }

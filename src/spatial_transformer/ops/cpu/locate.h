@@ -1,4 +1,5 @@
-// Where output pixels read: their coordinates on the image, then a pixel and the fraction from there.
+// Where output pixels read: their coordinates on the image, then a pixel and the fraction from
+// there.
 //
 // The arithmetic is that of samplers/eager.py, see there and coordinates.py for why. What differs:
 // taps are always neighbours in the image's order. Beyond a reflecting edge, where the right
@@ -157,8 +158,8 @@ struct AxisPadding {
   int64_t padding;
   // `low` and `high`: the first and the last base that reads pixels or the fill value
   T epsilon, tolerance, low, high;
-  T origin, from_origin;          // of the copy; what moves a coordinate there to be truncated
-  T inside_from, inside_to;       // interior coordinates
+  T origin, from_origin;     // of the copy; what moves a coordinate there to be truncated
+  T inside_from, inside_to;  // interior coordinates
   int64_t pad, step;
   // in copies with a constant around them whatever is far away reads as what is near
   bool clamps;
@@ -189,9 +190,7 @@ struct AxisPadding {
     inside_to = inside_to < to - 2 * tolerance ? inside_to : to - 2 * tolerance;
   }
 
-  STN_INLINE Mask<T> inside(const Vec<T>& u) const {
-    return (u >= inside_from) & (u < inside_to);
-  }
+  STN_INLINE Mask<T> inside(const Vec<T>& u) const { return (u >= inside_from) & (u < inside_to); }
   // Not where its taps are surely off the image. NaN reads the fill value, too.
   STN_INLINE Mask<T> may_read(const Vec<T>& u) const { return (u >= low - 1) & (u <= high + 1); }
   STN_INLINE Vec<T> clamped(Vec<T> u) const {
@@ -257,8 +256,8 @@ struct TapLocator {
   }
 
   // The base's place in memory and the fractions, if all lanes are interior. In copies with a
-  // constant around them all finite coordinates are: what is far away reads that. (So would NaN, but
-  // an infinite gradient must not spoil theta's there.)
+  // constant around them all finite coordinates are: what is far away reads that. (So would NaN,
+  // but an infinite gradient must not spoil theta's there.)
   STN_INLINE bool interior(const Vec<T>* u, Int<T>& index, Vec<T>* t) const {
     if (axes[0].clamps) {
       Vec<T> nothing = u[0] - u[0];

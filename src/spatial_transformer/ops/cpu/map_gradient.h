@@ -13,14 +13,14 @@ struct MapGradient {
   const Call<T>& call;
   const Coordinates<T, D>& coordinates;
   const int64_t b;
-  bool add = false;                         // to what other channels have left in a grid's gradient
+  bool add = false;  // to what other channels have left in a grid's gradient
   double total[D + 1][(D + 1) * kGroup] = {};  // row of the matrix by column
 
   STN_INLINE MapGradient(const Call<T>& call, const Coordinates<T, D>& coordinates, int64_t b)
       : call(call), coordinates(coordinates), b(b) {}
 
-  // dL/du, in pixels of the image, of `count` pixels of row r from column j on. `coordinates` is at that
-  // row; what lies behind the pixels, to a whole group, is anything.
+  // dL/du, in pixels of the image, of `count` pixels of row r from column j on. `coordinates` is at
+  // that row; what lies behind the pixels, to a whole group, is anything.
   STN_NOINLINE void pixels(int64_t r, int64_t j, int count, const T* slopes, int64_t step) {
     if (call.p.grid) {
       T* grid = call.grad_map + (b * call.out_plane() + r * call.p.out_size[0] + j) * D;
@@ -92,8 +92,8 @@ struct MapGradient {
     }
   }
 
-  // The same of a run of pixels of an affine map that are `at` these places in the output, about its
-  // centre. Behind them, to a whole group, slopes are zero.
+  // The same of a run of pixels of an affine map that are `at` these places in the output, about
+  // its centre. Behind them, to a whole group, slopes are zero.
   STN_NOINLINE void run(int count, const T* slopes, const T* at, int64_t step) {
     constexpr int wide = kLanes<T>, vectors = kGroup / wide;
     STN_UNROLL

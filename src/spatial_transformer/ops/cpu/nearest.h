@@ -1,8 +1,8 @@
 // Nearest: every output pixel is a copy of one image pixel, of any type, or of the fill value.
 //
 // Which pixel it is, is decided in double, whatever the image and the maps are, by the rule of
-// samplers/eager.py: floor(u + 1/2), where a grid's number that is the nearest to a half (in its own
-// precision) is that half, and a matrix's coordinate within rounding error of one is.
+// samplers/eager.py: floor(u + 1/2), where a grid's number that is the nearest to a half (in its
+// own precision) is that half, and a matrix's coordinate within rounding error of one is.
 #pragma once
 
 #include "copies.h"
@@ -20,7 +20,8 @@ struct NearestLocator {
   double size[D], close[D];  // of the image; what is rounding error there
 
   NearestLocator(const Call<T>& call, int64_t b)
-      : call(call), coordinates(call, b),
+      : call(call),
+        coordinates(call, b),
         lanes(__builtin_convertvector(count_up<double>(), Vec<double>) - call.axis(0).out_centre),
         axes{call.axis(0), call.axis(1), call.axis(2)} {
     for (int k = 0; k < D; ++k) {
@@ -29,7 +30,8 @@ struct NearestLocator {
     }
   }
 
-  // Of `count` pixels of row r from column j on, to a whole vector. Whether they are all on the image.
+  // Of `count` pixels of row r from column j on, to a whole vector. Whether they are all on the
+  // image.
   STN_NOINLINE bool find(int64_t r, int64_t j, int count, int32_t* index) {
     coordinates.row(r);
     const double y = coordinates.y_of(r), z = coordinates.z_of(r);
@@ -51,7 +53,8 @@ struct NearestLocator {
         if (call.p.projective) {
           const Vec<double> depth = across * coordinates.matrix[D][0] + start[D];
           for (int k = 0; k < D; ++k) {
-            u[k] = depth > double(kEpsilon<T>) ? u[k] / depth + coordinates.middle[k] : splat<double>(NAN);
+            u[k] = depth > double(kEpsilon<T>) ? u[k] / depth + coordinates.middle[k]
+                                               : splat<double>(NAN);
           }
         }
       }
@@ -70,8 +73,8 @@ struct NearestLocator {
   }
 
  private:
-  // Places where all lanes are clearly on one pixel or, with a constant around the image, clearly off
-  // it; otherwise false.
+  // Places where all lanes are clearly on one pixel or, with a constant around the image, clearly
+  // off it; otherwise false.
   STN_INLINE bool interior(const Vec<double>* u, Int<double>& place, Int<double>& off) const {
     const int64_t padding = call.p.padding;
     Mask<double> clear = (u[0] - u[0]) == 0, outside = {};
@@ -133,7 +136,8 @@ struct NearestLocator {
   }
 
   // The pixel of an axis; -1 in `off` where that is off the image.
-  STN_NOINLINE Int<double> on_axis(int k, Vec<double> u, const Vec<double>& x, Int<double>& off) const {
+  STN_NOINLINE Int<double> on_axis(int k, Vec<double> u, const Vec<double>& x,
+                                   Int<double>& off) const {
     const int64_t n = call.p.size[k], padding = call.p.padding;
     const bool repeats = padding != kConstant && padding != kBorder;
     const double far = double(1 << 30);
@@ -141,8 +145,10 @@ struct NearestLocator {
       u = u > -2.0 ? u : splat(-2.0);
       u = u < double(n + 1) ? u : splat(double(n + 1));
     } else if (any((u > far) | (u < -far))) {  // exact however large, and slow
-      const double period = double(padding == kWrap ? n : padding == kReflection ? 2 * n
-                                                      : n > 1 ? 2 * n - 2 : 1);
+      const int64_t mirrored = n > 1 ? 2 * n - 2 : 1;
+      const double period = double(padding == kWrap         ? n
+                                   : padding == kReflection ? 2 * n
+                                                            : mirrored);
       for (int i = 0; i < kLanes<double>; ++i) u[i] = fmod(u[i], period);
     }
     Vec<double> base = floor_small<double>(u);
@@ -159,12 +165,16 @@ struct NearestLocator {
     if (padding == kConstant) {
       off |= outside;
     } else if (any_of(outside)) {
-      for (int lane = 0; lane < kLanes<double>; ++lane) i[lane] = int32_t(pixel_at(i[lane], n, padding));
+      for (int lane = 0; lane < kLanes<double>; ++lane) {
+        i[lane] = int32_t(pixel_at(i[lane], n, padding));
+      }
     }
     return i;
   }
-  // Whether a grid's number is that of pixel coordinate `half`, as coordinates.to_normalised has it.
-  STN_INLINE Mask<double> is_nearest_to(int k, const Vec<double>& half, const Vec<double>& x) const {
+  // Whether a grid's number is that of pixel coordinate `half`, as coordinates.to_normalised has
+  // it.
+  STN_INLINE Mask<double> is_nearest_to(int k, const Vec<double>& half,
+                                        const Vec<double>& x) const {
     const int64_t n = call.p.size[k], extent = call.p.align_corners ? n - 1 : n;
     Mask<double> same = {};
     for (int i = 0; i < kLanes<double> && extent; ++i) {
@@ -263,8 +273,8 @@ STN_NOINLINE void add_nearest(const typename S::E* row, Steps in, const int32_t*
   }
 }
 
-// The gradient of channels [low, high) of one image: each pixel's is the sum of what was copied from
-// it, in the order of the outputs.
+// The gradient of channels [low, high) of one image: each pixel's is the sum of what was copied
+// from it, in the order of the outputs.
 template <class T, int D, int64_t Kind, class A>
 void nearest_gradient(const Call<T>& call, int64_t image, int64_t low, int64_t high) {
   typedef Stored<Kind, A> S;

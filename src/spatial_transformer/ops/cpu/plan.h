@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
-// Small functions, and everything that is shared by instruction sets: a copy left standing by itself
-// might be compiled for AVX-512 and then be the one that the linker keeps for all.
+// Small functions, and everything that is shared by instruction sets: a copy left standing by
+// itself might be compiled for AVX-512 and then be the one that the linker keeps for all.
 #define STN_INLINE inline __attribute__((always_inline))
 // Functions compiled once and called: what is not in an inner loop, or is one.
 #define STN_NOINLINE __attribute__((noinline))
@@ -91,9 +91,7 @@ struct Call {
   // of a copy: from row to row, from slice to slice, and in all
   STN_INLINE int64_t stride() const { return p.size[0] + 2 * pad; }
   STN_INLINE int64_t slice() const { return stride() * (p.size[1] + 2 * pad); }
-  STN_INLINE int64_t copied() const {
-    return slice() * (p.dims == 3 ? p.size[2] + 2 * pad : 1);
-  }
+  STN_INLINE int64_t copied() const { return slice() * (p.dims == 3 ? p.size[2] + 2 * pad : 1); }
   STN_INLINE int64_t matrix_rows() const { return p.dims + p.projective; }
   STN_INLINE int64_t matrix_size() const { return matrix_rows() * (p.dims + 1); }
 

@@ -43,8 +43,8 @@ struct Run {
   }
 };
 
-// What interior pixels are read with; copied into the functions that do, where nothing that is stored
-// can change it, so that it stays in registers.
+// What interior pixels are read with; copied into the functions that do, where nothing that is
+// stored can change it, so that it stays in registers.
 template <class T, int D>
 struct Reading {
   Strides strides;
@@ -76,8 +76,8 @@ struct Planar {
   Run<T, D> run;
   const T* planes = nullptr;  // the tensor's own, or copies
   int64_t step = 0, count = 0;
-  int64_t from = 0, to = 0;   // what is copied of the slowest axis
-  const bool all_interior;    // whatever the row
+  int64_t from = 0, to = 0;  // what is copied of the slowest axis
+  const bool all_interior;   // whatever the row
   // a step is a vector of pixels; of the next plane, if planes are copied one by one
   Prefetcher<T, D> prefetcher;
   T fills[kMostPlanes];
@@ -319,12 +319,12 @@ STN_NOINLINE void forward_boundary(const Planar<T, D>& p, const Vec<T>* u, T* to
   read_boundary<T, D, W>(
       p, u, false,
       [&](int64_t c, const Taps<T, D>& taps, const Weights<T, D, W>& weights,
-          const Vec<T>* values) STN_LAMBDA {
+          const Vec<T>* values) {
         const Vec<T> value = weighted<Vec<T>, D, W>(values, weights.w);
         store_some(to + c * step, to_mask<T>(taps.invalid) ? splat<T>(p.fills[c]) : value,
                    remaining);
       },
-      [&]() STN_LAMBDA {
+      [&]() {
         for (int64_t c = 0; c < p.count; ++c) {
           store_some(to + c * step, splat<T>(p.fills[c]), remaining);
         }
@@ -372,13 +372,13 @@ STN_NOINLINE void slopes_boundary(const Planar<T, D>& p, const Vec<T>* u, const 
   read_boundary<T, D, W>(
       p, u, true,
       [&](int64_t c, const Taps<T, D>& taps, const Weights<T, D, W>& weights,
-          const Vec<T>* values) STN_LAMBDA {
+          const Vec<T>* values) {
         const Vec<T> g = load_some(grad + c * step, remaining);
         add_slopes<T, D, W>(values, weights, g, c > 0, slopes);
         if (c + 1 < p.count) return;
         for (int k = 0; k < D; ++k) slopes[k] = taps.reflected(k, slopes[k]);
       },
-      []() STN_LAMBDA {});
+      []() {});
 }
 
 // ---- The passes ---------------------------------------------------------------------------------
@@ -433,22 +433,18 @@ void planar_forward(const Call<T>& call, int64_t b, int64_t first, int64_t last,
   for (int64_t block = low; block < high; block += call.block) {
     const int64_t end = least(block + call.block, high);
     p.open(block, end, first, last);
-    p.for_runs(first, last, [&]() STN_LAMBDA {
+    p.for_runs(first, last, [&]() {
       const bool in_place = call.as_stored();
       const int64_t step = in_place ? call.out_plane() : kRun + kGroup;
       T* to = in_place ? static_cast<T*>(call.out) + p.place(block) : p.rows;
-      p.run.for_interior([&](int from, int end) STN_LAMBDA {
-        read.interior(p, from, end, to, step);
-      });
-      p.for_boundary(
-          [&](int n, const Vec<T>* u, int remaining) STN_LAMBDA {
-            read.boundary(p, u, to + n, step, remaining);
-          },
-          [&](int n, int count) STN_LAMBDA {
-            for (int64_t c = 0; c < p.count; ++c) {
-              for (int k = 0; k < count; ++k) to[c * step + n + k] = p.fills[c];
-            }
-          });
+      p.run.for_interior([&](int from, int end) { read.interior(p, from, end, to, step); });
+      p.for_boundary([&](int n, const Vec<T>* u,
+                         int remaining) { read.boundary(p, u, to + n, step, remaining); },
+                     [&](int n, int count) {
+                       for (int64_t c = 0; c < p.count; ++c) {
+                         for (int k = 0; k < count; ++k) to[c * step + n + k] = p.fills[c];
+                       }
+                     });
       if (in_place) return;
       stored_pixels<T, true>(call, call.out, call.out_plane(), b, p.run.first, p.run.count, block,
                              end, to, Steps{1, step});
@@ -469,14 +465,13 @@ void planar_map_gradient(const Call<T>& call, int64_t b, int64_t first, int64_t 
     p.open(block, least(block + call.block, call.p.channels), first, last);
     gradient.add = block > 0;
     const bool add = call.plane_by_plane && block > 0;
-    p.for_runs(first, last, [&]() STN_LAMBDA {
+    p.for_runs(first, last, [&]() {
       int64_t grad_step;
       const T* grad = p.run_of(call.grad, block, grad_step);
-      p.run.for_interior([&](int from, int end) STN_LAMBDA {
-        read.interior(p, from, end, grad, grad_step, add, slopes);
-      });
+      p.run.for_interior(
+          [&](int from, int end) { read.interior(p, from, end, grad, grad_step, add, slopes); });
       p.for_boundary(
-          [&](int n, const Vec<T>* u, int remaining) STN_LAMBDA {
+          [&](int n, const Vec<T>* u, int remaining) {
             Vec<T> slope[D];
             read.boundary(p, u, grad + n, grad_step, remaining, slope);
             for (int k = 0; k < D; ++k) {
@@ -484,7 +479,7 @@ void planar_map_gradient(const Call<T>& call, int64_t b, int64_t first, int64_t 
               store_some(slopes[k] + n, slope[k], remaining);
             }
           },
-          [&](int n, int count) STN_LAMBDA {
+          [&](int n, int count) {
             for (int k = 0; k < D; ++k) {
               for (int i = 0; i < count; ++i) slopes[k][n + i] = 0;
             }

@@ -28,7 +28,8 @@ struct Prefetcher {
   STN_NOINLINE void begin(const Coordinates<T, D>& coordinates, int64_t first) {
     reached = front(coordinates, first, first ? 1 : -1);
   }
-  // What output rows up to r read of planes whose pixels are `pixel` numbers apart, in so many steps.
+  // What output rows up to r read of planes whose pixels are `pixel` numbers apart, in so many
+  // steps.
   STN_NOINLINE void advance(const Coordinates<T, D>& coordinates, int64_t r, const T* plane,
                             int64_t pixel, int64_t steps) {
     const Call<T>& call = coordinates.call;

@@ -95,12 +95,11 @@ STN_NOINLINE void planar_scatter(Planar<T, D>& p, int64_t first, int64_t last, i
   }
   p.planes = planes;
   if (p.call.prefetches) p.prefetcher.begin(p.coordinates, first);
-  p.for_runs(first, last, [&]() STN_LAMBDA {
+  p.for_runs(first, last, [&]() {
     int64_t grad_step;
     const T* grad = p.run_of(p.call.grad, low, grad_step);
-    p.run.for_interior([&](int from, int end) STN_LAMBDA {
-      interior(p, from, end, grad, grad_step, planes, step);
-    });
+    p.run.for_interior(
+        [&](int from, int end) { interior(p, from, end, grad, grad_step, planes, step); });
     for (int k = 0; k < p.run.boundaries; ++k) {
       const auto& group = p.run.groups[k];
       if (group.off) continue;

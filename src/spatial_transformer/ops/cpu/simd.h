@@ -41,11 +41,11 @@ struct Lanes<double> {
   typedef int32_t I __attribute__((vector_size(STN_BYTES / 2)));
 };
 template <class T>
-using Vec = typename Lanes<T>::V;   // numbers
+using Vec = typename Lanes<T>::V;  // numbers
 template <class T>
 using Mask = typename Lanes<T>::M;  // what comparing them gives: all bits, or none
 template <class T>
-using Int = typename Lanes<T>::I;   // as many 32-bit integers
+using Int = typename Lanes<T>::I;  // as many 32-bit integers
 
 // Anywhere in memory, whatever is there.
 template <class V>
@@ -157,8 +157,8 @@ STN_INLINE Vec<T> first_lanes(const Vec<T>& v, int remaining) {
   return to_mask<T>(count_up<T>() < remaining) ? v : Vec<T>{};
 }
 
-// Four or eight pairs of floats, each as a double. Taking them into their lanes while they are being
-// loaded leaves the processor's one port for shuffles free.
+// Four or eight pairs of floats, each as a double. Taking them into their lanes while they are
+// being loaded leaves the processor's one port for shuffles free.
 #if defined(STN_X86) && STN_BYTES >= 32
 STN_INLINE __m256d take_pairs(const float* source, int64_t a, int64_t b, int64_t c, int64_t d) {
   const auto at = [&](int64_t k) STN_LAMBDA {
@@ -215,9 +215,9 @@ template <class T>
 constexpr bool kMayGather = false;
 #endif
 
-// From each of N sources the neighbours source[index] and source[index + 1], in turn: two neighbours
-// are one load of twice the width. Few pixels are read from all sources before the next few, so that
-// their indices stay in registers.
+// From each of N sources the neighbours source[index] and source[index + 1], in turn: two
+// neighbours are one load of twice the width. Few pixels are read from all sources before the next
+// few, so that their indices stay in registers.
 template <bool Gather, int N>
 STN_INLINE void load_pairs(const float* const* sources, const int32_t* index, Vec<float>* out) {
 #if STN_BYTES == 64
@@ -234,8 +234,8 @@ STN_INLINE void load_pairs(const float* const* sources, const int32_t* index, Ve
     }
     STN_UNROLL
     for (int n = 0; n < N; ++n) {
-      halves[n][h] = (Vec<float>)(Gather ? gather_pairs(sources[n], i)
-                                         : join(quarters[n][0], quarters[n][1]));
+      halves[n][h] =
+          (Vec<float>)(Gather ? gather_pairs(sources[n], i) : join(quarters[n][0], quarters[n][1]));
     }
   }
   STN_UNROLL

@@ -1,6 +1,6 @@
 // What each unit has: one an instruction set and type of numbers, compiled apart, so that compilers
-// work side by side. A unit includes this before it asks for its instruction set, so that nothing of
-// the system's headers is compiled for that.
+// work side by side. A unit includes this before it asks for its instruction set, so that nothing
+// of the system's headers is compiled for that.
 #pragma once
 
 #include <math.h>
