@@ -73,13 +73,15 @@ struct NearestLocator {
   }
 
  private:
+  typedef uint32_t Wrapping __attribute__((vector_size(sizeof(Int<double>))));
+
   // Places where all lanes are clearly on one pixel or, with a constant around the image, clearly
   // off it; otherwise false.
   STN_INLINE bool interior(const Vec<double>* u, Int<double>& place, Int<double>& off) const {
     const int64_t padding = call.p.padding;
     Mask<double> clear = (u[0] - u[0]) == 0, outside = {};
     place = Int<double>{};
-    int32_t step = 1;
+    uint32_t step = 1;
     STN_UNROLL
     for (int k = 0; k < D; ++k) {
       const double n = size[k], close = this->close[k];
@@ -94,8 +96,9 @@ struct NearestLocator {
       const Vec<double> part = at - __builtin_convertvector(whole, Vec<double>);
       const Mask<double> up = part >= 0.5;
       clear &= (at > close - 0.5) & (at < n - 0.5 - close) & (up | (part < 0.5 - close));
-      place += (whole - to_int_mask<double>(up)) * step;
-      step *= int32_t(call.p.size[k]);
+      // what is off the image may overflow, and is not used
+      place = Int<double>(Wrapping(place) + Wrapping(whole - to_int_mask<double>(up)) * step);
+      step *= uint32_t(call.p.size[k]);
     }
     off = to_int_mask<double>(outside);
     return !any(~(clear | outside));
