@@ -1,7 +1,7 @@
-"""What pyproject.toml cannot say: how the C++ backend is compiled, and what its wheels are called.
+"""What pyproject.toml cannot say: how the C++ backend is compiled, and its wheels' names.
 
-It is a plain shared library without Python or torch headers, loaded with ctypes, so that one wheel of
-a platform serves every Python and every torch. ``STN_BUILD`` says what becomes of it:
+It is a plain shared library without Python or torch headers, loaded with ctypes, so that one wheel
+of a platform serves every Python and every torch. ``STN_BUILD`` says what becomes of it:
 
     auto      compile it where there is a compiler; without one the install succeeds all the same
     require   an install without it is an error

@@ -52,9 +52,8 @@ def axes(dims):
 @pytest.mark.parametrize(
     ("kernel", "padding", "dims"),
     [
-        ("nearest", "reflection", 2), ("bilinear", "zeros", 2), ("bicubic", "reflection", 2),
-        ("bicubic", "wrap", 2), ("nearest", "border", 3), ("bilinear", "zeros", 3),
-        ("bilinear", "reflection", 3), ("bicubic", "border", 3),
+        ("nearest", "reflection", 2), ("bicubic", "wrap", 2),
+        ("nearest", "border", 3), ("bilinear", "zeros", 3),
     ],
 )  # fmt: skip
 def test_warps_become_gathers(kernel, padding, dims, tmp_path):
@@ -85,7 +84,7 @@ def test_warps_become_gathers(kernel, padding, dims, tmp_path):
 class TestOpsetsBefore20:
     """They have GridSample in 2-D alone."""
 
-    @pytest.mark.parametrize("opset", [18, 19, 20])
+    @pytest.mark.parametrize("opset", [19, 20])
     def test_volumes_become_gathers_by_themselves(self, opset, tmp_path):
         file = tmp_path / "warp.onnx"
         export_warp(Warp(stn.Affine(dims=3)), file, opset=opset)
@@ -108,9 +107,8 @@ class TestOpsetsBefore20:
 @pytest.mark.parametrize(
     ("mode", "padding", "corners", "dims"),
     [
-        ("nearest", "zeros", False, 2), ("bilinear", "border", True, 2),
-        ("bicubic", "reflection", False, 2), ("nearest", "reflection", True, 3),
-        ("bilinear", "zeros", False, 3), ("bilinear", "reflection", True, 3),
+        ("nearest", "zeros", False, 2), ("bicubic", "reflection", False, 2),
+        ("bilinear", "reflection", True, 3),
     ],
 )  # fmt: skip
 def test_a_modules_own_grid_sample_becomes_gathers(mode, padding, corners, dims, tmp_path):

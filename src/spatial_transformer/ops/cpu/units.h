@@ -1,17 +1,15 @@
-// The passes, one unit an instruction set and type of numbers: declared for all, compiled apart, so that
-// compilers work side by side.
+// What each unit has: one an instruction set and type of numbers, compiled apart, so that compilers
+// work side by side. A unit includes this before it asks for its instruction set, so that nothing
+// of the system's headers is compiled for that.
 #pragma once
 
 #include <math.h>
 
-#include <utility>
+#include "plan.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(STN_BASELINE_ONLY)
 #define STN_X86 1
-#include <immintrin.h>
 #endif
-
-#include "plan.h"
 
 namespace stn {
 
@@ -37,13 +35,13 @@ struct NearestPasses {
 };
 
 // The number says which type is meant.
-#define STN_DECLARE(Set)                                                          \
-  namespace Set {                                                                 \
+#define STN_DECLARE(Set)                                                            \
+  namespace Set {                                                                   \
   Passes<float> planar(const Plan& p, float), interleaved(const Plan& p, float);    \
   Passes<double> planar(const Plan& p, double), interleaved(const Plan& p, double); \
-  NearestPasses<float> nearest(const Plan& p, float);                             \
-  NearestPasses<double> nearest(const Plan& p, double);                           \
-  bool gathers();                                                                 \
+  NearestPasses<float> nearest(const Plan& p, float);                               \
+  NearestPasses<double> nearest(const Plan& p, double);                             \
+  bool gathers();                                                                   \
   }
 STN_DECLARE(baseline)
 STN_DECLARE(avx2)

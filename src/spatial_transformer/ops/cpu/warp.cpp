@@ -77,7 +77,6 @@ NearestPasses<T> nearest_passes_for(const Plan& p) {
 }
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // How the work is cut; `scatter`: for the gradient to the image.
 template <class T>
@@ -87,33 +86,37 @@ void cut(Call<T>& call, bool scatter) {
   const Plan& p = call.p;
   call.pad = p.kernel == kCubic ? 4 : 2;
   const int64_t bytes = call.copied() * int64_t(sizeof(T));
-  // A copy pays where the plane is small against the output and the cache. It needs no bounds tests.
+  // A copy pays where the plane is small against the output and the cache. It needs no bounds
+  // tests.
   const bool pays = call.plane() <= 8 * call.out_plane(), needed = !call.as_stored();
-  call.interleaved = p.channels >= kSide &&
-                     (p.channels_last || (scatter && (needed || (pays && bytes <= 8 * kInterleaved))));
+  call.interleaved =
+      p.channels >= kChannelGroup &&
+      (p.channels_last || (scatter && (needed || (pays && bytes <= 8 * kInterleaved))));
   const int64_t fitting = (call.interleaved ? kInterleaved : kPlanar) / bytes;
-  if (p.channels_last && p.storage == kPlain && p.channels % kSide == 0) {
+  if (p.channels_last && p.storage == kPlain && p.channels % kChannelGroup == 0) {
     call.pad = 0;  // pixels are as interleaved copies have them
     call.block = p.channels;
   } else if (call.interleaved) {
     // few planes at a time: their rows are read and written here and there
-    const int64_t most = p.channels_last ? kMostChannels : 2 * kSide;
-    const int64_t groups = ceil_div(p.channels, kSide);
-    call.block = kSide * least(groups, fitting < kSide ? 1 : fitting / kSide);
+    const int64_t most = p.channels_last ? kMostChannels : 2 * kChannelGroup;
+    const int64_t groups = ceil_div(p.channels, kChannelGroup);
+    call.block =
+        kChannelGroup * least(groups, fitting < kChannelGroup ? 1 : fitting / kChannelGroup);
     call.block = least(call.block, most);
   } else if (needed || (pays && fitting)) {
-    call.block = least(p.channels, fitting < kSide ? kSide : least(fitting, kMostPlanes));
-    call.alone = !p.channels_last && !scatter && p.padding == kConstant && !p.grid && !p.projective &&
-                 call.out_plane() <= kRun;
-    if (call.alone) call.block = 1;
+    call.block =
+        least(p.channels, fitting < kChannelGroup ? kChannelGroup : least(fitting, kMostPlanes));
+    call.plane_by_plane = !p.channels_last && !scatter && p.padding == kConstant && !p.grid &&
+                          !p.projective && call.out_plane() <= kRun;
+    if (call.plane_by_plane) call.block = 1;
   } else {
     call.pad = 0;
-    call.block = least(p.channels, kSide);
+    call.block = least(p.channels, kChannelGroup);
   }
   // What an affine map reads in place is known before, and may be far from the cache. That all of
-  // its rows are fetched pays where most of their pixels are read.
-  call.foreseen = !call.pad && !p.grid && !p.projective &&
-                  call.plane() <= (call.interleaved ? 12 : 24) * call.out_plane();
+  // its rows are prefetched pays where most of their pixels are read.
+  call.prefetches = !call.pad && !p.grid && !p.projective &&
+                    call.plane() <= (call.interleaved ? 12 : 24) * call.out_plane();
   // Every tile of copied planes copies again what it reads.
   int64_t tile = kTile;
   if (call.pad) {
@@ -161,9 +164,7 @@ void forward(Call<T> call) {
   prepare(call.out, stored_bytes(call, p.batch * p.channels * call.out_plane()));
   const auto run = passes_for(call).forward;
   // few outputs: their channels are tasks too
-  const int64_t step = p.batch * call.tiles >= 8 ? p.channels
-                       : call.interleaved        ? call.block
-                                                 : 1;
+  const int64_t step = p.batch * call.tiles >= 8 ? p.channels : call.interleaved ? call.block : 1;
   const int64_t blocks = ceil_div(p.channels, step);
   in_parallel(call, p.batch * call.tiles * blocks, [&](int64_t task) {
     const int64_t low = task % blocks * step, first = task / blocks % call.tiles * call.tile_rows;
@@ -183,7 +184,7 @@ void image_gradient(Call<T> call) {
   const auto run = passes_for(call).image_gradient;
   // enough tasks that threads finish together
   int64_t step = ceil_div(p.images * p.channels, 16);
-  if (call.interleaved) step = kSide * ceil_div(step, kSide);
+  if (call.interleaved) step = kChannelGroup * ceil_div(step, kChannelGroup);
   if (!call.interleaved || call.pad) call.block = least(step, call.block);
   const int64_t blocks = ceil_div(p.channels, call.block), tasks = p.images * blocks;
   // one plane, not copied: its outputs are cut too
@@ -193,9 +194,9 @@ void image_gradient(Call<T> call) {
     const int64_t strip = task % call.strips, image = task / call.strips / blocks;
     const int64_t low = task / call.strips % blocks * call.block;
     const int64_t numbers[] = {image, low, least(low + call.block, p.channels), strip};
-    T* planes = strip ? others.get() + (strip - 1) * size +
-                            (image * p.channels + low) * call.plane()
-                      : nullptr;
+    T* planes = strip
+                    ? others.get() + (strip - 1) * size + (image * p.channels + low) * call.plane()
+                    : nullptr;
     run(call, numbers, planes);
   });
   if (call.strips == 1) return;
@@ -251,8 +252,8 @@ void nearest_forward(Call<T> call) {
   call.tiles = ceil_div(call.rows(), call.tile_rows);
   in_parallel(call, p.batch * call.tiles, [&](int64_t task) {
     const int64_t first = task % call.tiles * call.tile_rows;
-    const int64_t numbers[] = {task / call.tiles, first, least(first + call.tile_rows, call.rows()), 0,
-                               p.channels};
+    const int64_t numbers[] = {task / call.tiles, first, least(first + call.tile_rows, call.rows()),
+                               0, p.channels};
     run(call, numbers);
   });
 }
@@ -303,29 +304,30 @@ STN_EXPORT int stn_gathers() {
 
 // `map` is the matrices (maps, rows, dims + 1) or grids (maps, *out_size, dims), fill (fills,
 // channels) or null. The gradient to grids has the output's batch. A null gradient is not computed.
-// All arrays are contiguous, or channels_last where the plan says so. Nearest has functions of its own:
-// images, fill values and outputs are elements of `item` bytes. Returns 0, or 1 when there is no memory.
-#define STN_DEFINE(T, suffix)                                                                     \
-  STN_EXPORT int stn_forward_##suffix(const Plan* p, const void* image, const T* map,             \
-                                      const T* fill, void* out) {                                 \
-    return stn::guarded(stn::forward<T>,                                                          \
-                        Call<T>{*p, image, nullptr, map, fill, out, nullptr, nullptr});           \
-  }                                                                                               \
-  STN_EXPORT int stn_backward_##suffix(const Plan* p, const void* image, const T* map,            \
-                                       const T* fill, const void* grad, void* grad_image,         \
-                                       T* grad_map) {                                             \
-    return stn::guarded(stn::backward<T>,                                                         \
-                        Call<T>{*p, image, grad, map, fill, nullptr, grad_image, grad_map});      \
-  }                                                                                               \
-  STN_EXPORT int stn_nearest_##suffix(const Plan* p, const void* image, const T* map,             \
-                                      const void* fill, void* out) {                              \
-    return stn::guarded(stn::nearest_forward<T>, Call<T>{*p, image, nullptr, map, nullptr, out,    \
-                                                         nullptr, nullptr, fill});                \
-  }                                                                                               \
-  STN_EXPORT int stn_nearest_backward_##suffix(const Plan* p, const T* map, const void* grad,     \
-                                               void* grad_image) {                                \
-    return stn::guarded(stn::nearest_backward<T>,                                                 \
-                        Call<T>{*p, nullptr, grad, map, nullptr, nullptr, grad_image, nullptr});  \
+// All arrays are contiguous, or channels_last where the plan says so. Nearest has functions of its
+// own: images, fill values and outputs are elements of `item` bytes. Returns 0, or 1 when there is
+// no memory.
+#define STN_DEFINE(T, suffix)                                                                    \
+  STN_EXPORT int stn_forward_##suffix(const Plan* p, const void* image, const T* map,            \
+                                      const T* fill, void* out) {                                \
+    return stn::guarded(stn::forward<T>,                                                         \
+                        Call<T>{*p, image, nullptr, map, fill, out, nullptr, nullptr});          \
+  }                                                                                              \
+  STN_EXPORT int stn_backward_##suffix(const Plan* p, const void* image, const T* map,           \
+                                       const T* fill, const void* grad, void* grad_image,        \
+                                       T* grad_map) {                                            \
+    return stn::guarded(stn::backward<T>,                                                        \
+                        Call<T>{*p, image, grad, map, fill, nullptr, grad_image, grad_map});     \
+  }                                                                                              \
+  STN_EXPORT int stn_nearest_##suffix(const Plan* p, const void* image, const T* map,            \
+                                      const void* fill, void* out) {                             \
+    return stn::guarded(stn::nearest_forward<T>,                                                 \
+                        Call<T>{*p, image, nullptr, map, nullptr, out, nullptr, nullptr, fill}); \
+  }                                                                                              \
+  STN_EXPORT int stn_nearest_backward_##suffix(const Plan* p, const T* map, const void* grad,    \
+                                               void* grad_image) {                               \
+    return stn::guarded(stn::nearest_backward<T>,                                                \
+                        Call<T>{*p, nullptr, grad, map, nullptr, nullptr, grad_image, nullptr}); \
   }
 STN_DEFINE(float, f32)
 STN_DEFINE(double, f64)

@@ -1,6 +1,27 @@
 // Vectors of STN_BYTES in the compiler's own vector types: SSE2, AVX2, AVX-512 or NEON, whichever
 // this is being compiled for. Without contraction to fused multiply-add (a compiler flag) all of
 // them give the same bits.
+//
+// A unit says for which instruction set it is (STN_SET) and how wide its vectors are (STN_BYTES).
+// From here on all is in an unnamed namespace of that set: what is compiled for one processor must
+// not be linked in place of what is for another.
+#pragma once
+
+#include "units.h"
+
+#ifndef STN_SET
+#define STN_SET baseline
+#define STN_BYTES 16
+#endif
+
+#if defined(STN_X86) && STN_BYTES > 16
+#include <immintrin.h>
+#endif
+
+#pragma GCC diagnostic ignored "-Wpsabi"  // vectors never cross from unit to unit
+
+namespace stn::STN_SET {
+namespace {
 
 template <class T>
 constexpr int kLanes = STN_BYTES / sizeof(T);
@@ -20,49 +41,25 @@ struct Lanes<double> {
   typedef int32_t I __attribute__((vector_size(STN_BYTES / 2)));
 };
 template <class T>
-using Vec = typename Lanes<T>::V;   // numbers
+using Vec = typename Lanes<T>::V;  // numbers
 template <class T>
 using Mask = typename Lanes<T>::M;  // what comparing them gives: all bits, or none
 template <class T>
-using Int = typename Lanes<T>::I;   // as many 32-bit integers
+using Int = typename Lanes<T>::I;  // as many 32-bit integers
 
+// Anywhere in memory, whatever is there.
+template <class V>
+struct __attribute__((packed, may_alias)) Unaligned {
+  V v;
+};
 template <class V, class T>
 STN_INLINE V load(const T* p) {
-  V v;
-  memcpy(&v, p, sizeof v);
-  return v;
+  return reinterpret_cast<const Unaligned<V>*>(p)->v;
 }
 template <class V, class T>
 STN_INLINE void store(T* p, const V& v) {
-  memcpy(p, &v, sizeof v);
+  reinterpret_cast<Unaligned<V>*>(p)->v = v;
 }
-// The first `left` lanes (all, if there are that many; none, if that is negative); the others are
-// zero, or left alone.
-template <class T>
-STN_INLINE Vec<T> load_some(const T* p, int left) {
-  if (left >= kLanes<T>) return load<Vec<T>>(p);
-#if defined(STN_X86) && STN_BYTES == 64
-  const unsigned first = left > 0 ? (1u << left) - 1 : 0;
-  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_maskz_loadu_ps(__mmask16(first), p);
-  if constexpr (sizeof(T) == 8) return (Vec<T>)_mm512_maskz_loadu_pd(__mmask8(first), p);
-#endif
-  T some[kLanes<T>] = {};
-  for (int k = 0; k < left; ++k) some[k] = p[k];
-  return load<Vec<T>>(some);
-}
-template <class T>
-STN_INLINE void store_some(T* p, const Vec<T>& v, int left) {
-  if (left >= kLanes<T>) return store(p, v);
-#if defined(STN_X86) && STN_BYTES == 64
-  const unsigned first = left > 0 ? (1u << left) - 1 : 0;
-  if constexpr (sizeof(T) == 4) return _mm512_mask_storeu_ps(p, __mmask16(first), (__m512)v);
-  if constexpr (sizeof(T) == 8) return _mm512_mask_storeu_pd(p, __mmask8(first), (__m512d)v);
-#endif
-  T some[kLanes<T>];
-  store(some, v);
-  for (int k = 0; k < left; ++k) p[k] = some[k];
-}
-
 template <class T>
 STN_INLINE Vec<T> splat(T x) {
   return x - Vec<T>{};  // and not x + 0, which is not x for -0
@@ -91,7 +88,7 @@ STN_INLINE Vec<T> floor_small(const Vec<T>& v) {
 // than all the comparisons.
 template <class M>
 STN_INLINE bool any(const M& m) {
-#ifdef STN_X86
+#if defined(STN_X86) && STN_BYTES == 64
   if constexpr (sizeof(M) == 64) return _mm512_movepi32_mask((__m512i)m) != 0;
 #endif
 #if STN_BYTES == 32
@@ -118,14 +115,50 @@ STN_INLINE Int<T> count_up() {
   for (int k = 0; k < kLanes<T>; ++k) lane[k] = k;
   return lane;
 }
-// The first `left` lanes; the others are zero, whatever they were.
+// The first `remaining` lanes (all, if there are that many; none, if that is negative); the others
+// are zero, or not written.
 template <class T>
-STN_INLINE Vec<T> first_lanes(const Vec<T>& v, int left) {
-  return to_mask<T>(count_up<T>() < left) ? v : Vec<T>{};
+STN_INLINE Vec<T> load_some(const T* p, int remaining) {
+  if (remaining >= kLanes<T>) return load<Vec<T>>(p);
+#if defined(STN_X86) && STN_BYTES == 64
+  const unsigned first = remaining > 0 ? (1u << remaining) - 1 : 0;
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_maskz_loadu_ps(__mmask16(first), p);
+  if constexpr (sizeof(T) == 8) return (Vec<T>)_mm512_maskz_loadu_pd(__mmask8(first), p);
+#endif
+#if defined(STN_X86) && STN_BYTES == 32
+  const Mask<T> first = to_mask<T>(count_up<T>() < remaining);
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm256_maskload_ps(p, (__m256i)first);
+  if constexpr (sizeof(T) == 8) return (Vec<T>)_mm256_maskload_pd(p, (__m256i)first);
+#endif
+  T some[kLanes<T>] = {};
+  for (int k = 0; k < remaining; ++k) some[k] = p[k];
+  return load<Vec<T>>(some);
+}
+template <class T>
+STN_INLINE void store_some(T* p, const Vec<T>& v, int remaining) {
+  if (remaining >= kLanes<T>) return store(p, v);
+#if defined(STN_X86) && STN_BYTES == 64
+  const unsigned first = remaining > 0 ? (1u << remaining) - 1 : 0;
+  if constexpr (sizeof(T) == 4) return _mm512_mask_storeu_ps(p, __mmask16(first), (__m512)v);
+  if constexpr (sizeof(T) == 8) return _mm512_mask_storeu_pd(p, __mmask8(first), (__m512d)v);
+#endif
+#if defined(STN_X86) && STN_BYTES == 32
+  const Mask<T> first = to_mask<T>(count_up<T>() < remaining);
+  if constexpr (sizeof(T) == 4) return _mm256_maskstore_ps(p, (__m256i)first, (__m256)v);
+  if constexpr (sizeof(T) == 8) return _mm256_maskstore_pd(p, (__m256i)first, (__m256d)v);
+#endif
+  T some[kLanes<T>];
+  store(some, v);
+  for (int k = 0; k < remaining; ++k) p[k] = some[k];
+}
+// The first `remaining` lanes; the others are zero, whatever they were.
+template <class T>
+STN_INLINE Vec<T> first_lanes(const Vec<T>& v, int remaining) {
+  return to_mask<T>(count_up<T>() < remaining) ? v : Vec<T>{};
 }
 
-// Four or eight pairs of floats, each as a double. Taking them into their lanes while they are being
-// loaded leaves the processor's one port for shuffles free.
+// Four or eight pairs of floats, each as a double. Taking them into their lanes while they are
+// being loaded leaves the processor's one port for shuffles free.
 #if defined(STN_X86) && STN_BYTES >= 32
 STN_INLINE __m256d take_pairs(const float* source, int64_t a, int64_t b, int64_t c, int64_t d) {
   const auto at = [&](int64_t k) STN_LAMBDA {
@@ -175,14 +208,16 @@ inline bool gathering_pays() {
   asm volatile("" ::"v"(sum));
   return best[1] < best[0];
 }
-constexpr bool kMayGather = true;
+template <class T>
+constexpr bool kMayGather = sizeof(T) == 4;
 #else
+template <class T>
 constexpr bool kMayGather = false;
 #endif
 
-// From each of N sources the neighbours source[index] and source[index + 1], in turn: two neighbours
-// are one load of twice the width. Few pixels are read from all sources before the next few, so that
-// their indices stay in registers.
+// From each of N sources the neighbours source[index] and source[index + 1], in turn: two
+// neighbours are one load of twice the width. Few pixels are read from all sources before the next
+// few, so that their indices stay in registers.
 template <bool Gather, int N>
 STN_INLINE void load_pairs(const float* const* sources, const int32_t* index, Vec<float>* out) {
 #if STN_BYTES == 64
@@ -199,8 +234,8 @@ STN_INLINE void load_pairs(const float* const* sources, const int32_t* index, Ve
     }
     STN_UNROLL
     for (int n = 0; n < N; ++n) {
-      halves[n][h] = (Vec<float>)(Gather ? gather_pairs(sources[n], i)
-                                         : join(quarters[n][0], quarters[n][1]));
+      halves[n][h] =
+          (Vec<float>)(Gather ? gather_pairs(sources[n], i) : join(quarters[n][0], quarters[n][1]));
     }
   }
   STN_UNROLL
@@ -295,3 +330,6 @@ STN_INLINE void transpose4(const double* from, int64_t stride, double* to, int64
     for (int j = 0; j < 4; ++j) to[j * to_stride + i] = from[i * stride + j];
   }
 }
+
+}  // namespace
+}  // namespace stn::STN_SET

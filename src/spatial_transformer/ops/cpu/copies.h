@@ -1,4 +1,10 @@
 // Between memory, in the layout and the type it is stored with, and extended copies as T.
+#pragma once
+
+#include "locate.h"
+
+namespace stn::STN_SET {
+namespace {
 
 // ---- Half precision: by bits, so that every machine can, and rounds to nearest even -------------
 
@@ -37,7 +43,7 @@ STN_INLINE uint16_t to_float16(float x) {
 
 // `n` numbers that lie side by side, from or to element `at` of a tensor.
 template <class T>
-STN_INLINE void read_run(int64_t storage, const void* from, int64_t at, int64_t n, T* to) {
+STN_NOINLINE void read_run(int64_t storage, const void* from, int64_t at, int64_t n, T* to) {
   if (storage == kPlain) {
     memcpy(to, static_cast<const T*>(from) + at, size_t(n) * sizeof(T));
     return;
@@ -50,7 +56,7 @@ STN_INLINE void read_run(int64_t storage, const void* from, int64_t at, int64_t 
   }
 }
 template <class T>
-STN_INLINE void write_run(int64_t storage, void* to, int64_t at, int64_t n, const T* from) {
+STN_NOINLINE void write_run(int64_t storage, void* to, int64_t at, int64_t n, const T* from) {
   if (storage == kPlain) {
     memcpy(static_cast<T*>(to) + at, from, size_t(n) * sizeof(T));
     return;
@@ -73,7 +79,8 @@ struct Steps {
 // `m` rows of `n` numbers become columns. What is far apart, the rows or else the columns, is gone
 // along one after the other: its cache lines may exclude each other.
 template <class T, bool RowsApart>
-void transpose(const T* from, int64_t stride, T* to, int64_t to_stride, int64_t n, int64_t m) {
+STN_NOINLINE void transpose(const T* from, int64_t stride, T* to, int64_t to_stride, int64_t n,
+                            int64_t m) {
   const int64_t whole_n = n / 4 * 4, whole_m = m / 4 * 4;
   for (int64_t a = 0; a < (RowsApart ? whole_m : whole_n); a += 4) {
     for (int64_t b = 0; b < (RowsApart ? whole_n : whole_m); b += 4) {
@@ -82,7 +89,9 @@ void transpose(const T* from, int64_t stride, T* to, int64_t to_stride, int64_t 
     }
   }
   for (int64_t i = 0; i < m; ++i) {
-    for (int64_t j = i < whole_m ? whole_n : 0; j < n; ++j) to[j * to_stride + i] = from[i * stride + j];
+    for (int64_t j = i < whole_m ? whole_n : 0; j < n; ++j) {
+      to[j * to_stride + i] = from[i * stride + j];
+    }
   }
 }
 
@@ -100,7 +109,7 @@ STN_INLINE void copy_row(const T* from, T* to, int64_t n) {
 
 // `n` pixels of `m` channels from one buffer to another.
 template <class T>
-STN_INLINE void copy_pixels(const T* from, Steps f, T* to, Steps t, int64_t n, int64_t m) {
+STN_NOINLINE void copy_pixels(const T* from, Steps f, T* to, Steps t, int64_t n, int64_t m) {
   if (f.pixel == 1 && t.pixel == 1) {
     for (int64_t c = 0; c < m; ++c) {
       const T* source = from + c * f.channel;
@@ -132,14 +141,32 @@ STN_INLINE Steps stored_steps(const Call<T>& call, int64_t plane) {
   return call.p.channels_last ? Steps{call.p.channels, 1} : Steps{1, plane};
 }
 
-// Of half precision, a piece at a time through numbers of type T, laid out as they are stored:
-// `n` pixels of `m` channels, from element `start` on.
+// Of half precision, if buffers are laid out differently a piece at a time: `n` pixels of `m`
+// channels, from element `start` on.
 template <class T, bool Put>
-void half_pixels(int64_t storage, void* tensor, int64_t start, Steps own, int64_t channels,
-                 int64_t n, int64_t m, T* buffer, Steps steps) {
+STN_NOINLINE void half_pixels(int64_t storage, void* tensor, int64_t start, Steps own,
+                              int64_t channels, int64_t n, int64_t m, T* buffer, Steps steps) {
   constexpr int64_t room = 2 * kMostChannels;
   T piece[room];
   const bool planar = own.pixel == 1;
+  const auto exchange = [&](int64_t at, int64_t count, T* run) {
+    if (Put) {
+      write_run(storage, tensor, at, count, run);
+    } else {
+      read_run(storage, tensor, at, count, run);
+    }
+  };
+  if (planar && steps.pixel == 1) {
+    for (int64_t c = 0; c < m; ++c) {
+      exchange(start + c * own.channel, n, buffer + c * steps.channel);
+    }
+    return;
+  }
+  if (!planar && steps.channel == 1) {
+    if (m == channels && steps.pixel == m) return exchange(start, n * m, buffer);
+    for (int64_t j = 0; j < n; ++j) exchange(start + j * own.pixel, m, buffer + j * steps.pixel);
+    return;
+  }
   const int64_t few = planar ? 1 : m, some = room / few;  // channels and pixels of a piece
   const Steps inside = planar ? Steps{1, 0} : Steps{m, 1};
   for (int64_t c = 0; c < m; c += few) {
@@ -150,12 +177,7 @@ void half_pixels(int64_t storage, void* tensor, int64_t start, Steps own, int64_
       T* at = buffer + j * steps.pixel + c * steps.channel;
       if (Put) copy_pixels<T>(at, steps, piece, inside, count, few);
       for (int64_t k = 0; k < runs; ++k) {
-        T* run = piece + k * length;
-        if (Put) {
-          write_run(storage, tensor, from + k * own.pixel, length, run);
-        } else {
-          read_run(storage, tensor, from + k * own.pixel, length, run);
-        }
+        exchange(from + k * own.pixel, length, piece + k * length);
       }
       if (!Put) copy_pixels<T>(piece, inside, at, steps, count, few);
     }
@@ -165,11 +187,11 @@ void half_pixels(int64_t storage, void* tensor, int64_t start, Steps own, int64_
 // `n` pixels from `pixel` on, channels [low, high), of batch element b of a stored tensor. `Put`
 // is false: from the tensor to the buffer, or true: the other way.
 template <class T, bool Put>
-STN_INLINE void stored_pixels(const Call<T>& call, const void* tensor, int64_t plane, int64_t b,
-                              int64_t pixel, int64_t n, int64_t low, int64_t high, T* buffer,
-                              Steps steps) {
+STN_NOINLINE void stored_pixels(const Call<T>& call, const void* tensor, int64_t plane, int64_t b,
+                                int64_t pixel, int64_t n, int64_t low, int64_t high, T* buffer,
+                                Steps steps) {
   const int64_t channels = call.p.channels;
-  const Steps own = call.p.channels_last ? Steps{channels, 1} : Steps{1, plane};
+  const Steps own = stored_steps(call, plane);
   const int64_t start = b * channels * plane + pixel * own.pixel + low * own.channel;
   void* memory = const_cast<void*>(tensor);
   if (call.p.storage != kPlain) {
@@ -184,12 +206,27 @@ STN_INLINE void stored_pixels(const Call<T>& call, const void* tensor, int64_t p
   }
 }
 
+// The same of a row of the image or its gradient; rows are many, and short.
+template <class T, bool Put>
+STN_INLINE void stored_row(const Call<T>& call, const void* tensor, int64_t image, int64_t row,
+                           int64_t low, int64_t high, T* buffer, Steps steps) {
+  const int64_t n = call.p.size[0], plane = call.plane();
+  if (!call.as_stored() || call.interleaved) {
+    return stored_pixels<T, Put>(call, tensor, plane, image, row * n, n, low, high, buffer, steps);
+  }
+  T* stored = static_cast<T*>(const_cast<void*>(tensor)) + (image * call.p.channels + low) * plane +
+              row * n;
+  for (int64_t c = low; c < high; ++c, stored += plane, buffer += steps.channel) {
+    copy_row<T>(Put ? buffer : stored, Put ? stored : buffer, n);
+  }
+}
+
 // ---- Extended copies ----------------------------------------------------------------------------
 
 // How the copy of `m` channels has them; interleaved ones are rounded up to whole vectors.
 template <class T>
 STN_INLINE int64_t copy_channels(int64_t m) {
-  return (m + kSide - 1) / kSide * kSide;
+  return (m + kChannelGroup - 1) / kChannelGroup * kChannelGroup;
 }
 template <class T>
 STN_INLINE Steps copy_steps(const Call<T>& call, int64_t m) {
@@ -221,15 +258,15 @@ STN_INLINE void for_rows(const Call<T>& call, int64_t first, int64_t last, const
 
 // `extend` of planes that are read as they are stored, with a constant around them.
 template <class T>
-void surround(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t first,
-              int64_t last, T* copy) {
+STN_NOINLINE void surround(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t first,
+                           int64_t last, T* copy) {
   const int64_t nx = call.p.size[0], pad = call.pad, stride = call.stride();
-  const T* source = static_cast<const T*>(call.image) +
-                    (call.image_of(b) * call.p.channels + low) * call.plane();
+  const T* source =
+      static_cast<const T*>(call.image) + (call.image_of(b) * call.p.channels + low) * call.plane();
   for (int64_t c = low; c < high; ++c, source += call.plane(), copy += call.copied()) {
     T sides[kMostPad];  // as wide as a pad, or wider: then what is behind it is written later
     for (T& side : sides) side = call.fill_of(b, c);
-    for_rows(call, first, last, [&](int64_t row, int64_t on) STN_LAMBDA {
+    for_rows(call, first, last, [&](int64_t row, int64_t on) {
       T* to = copy + row * stride;
       if (on < 0) {
         for (int64_t i = 0; i < stride; ++i) to[i] = sides[0];
@@ -245,8 +282,8 @@ void surround(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t
 // A copy of channels [low, high) of the image of output b, extended as the padding says; of the
 // slowest axis only what lies in [first, last).
 template <class T>
-void extend(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t first, int64_t last,
-            T* copy) {
+STN_NOINLINE void extend(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t first,
+                         int64_t last, T* copy) {
   const Plan& p = call.p;
   if (call.as_stored() && !call.interleaved && p.padding == kConstant) {
     return surround(call, b, low, high, first, last, copy);
@@ -261,7 +298,7 @@ void extend(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t f
     from[k] = pixel_at(to[k], nx, p.padding) * steps.pixel;
     to[k] *= steps.pixel;
   }
-  for_rows(call, first, last, [&](int64_t row, int64_t on) STN_LAMBDA {
+  for_rows(call, first, last, [&](int64_t row, int64_t on) {
     T* start = copy + (row * call.stride() + pad) * steps.pixel;
     if (on < 0) {
       for (int64_t c = 0; c < m; ++c) {
@@ -270,8 +307,7 @@ void extend(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t f
       }
       return;
     }
-    stored_pixels<T, false>(call, call.image, call.plane(), call.image_of(b), on * nx, nx, low,
-                            high, start, steps);
+    stored_row<T, false>(call, call.image, call.image_of(b), on, low, high, start, steps);
     if (p.padding == kConstant && !call.interleaved) {
       for (int64_t c = 0; c < m; ++c) {
         T* at = start + c * steps.channel;
@@ -288,19 +324,19 @@ void extend(const Call<T>& call, int64_t b, int64_t low, int64_t high, int64_t f
 
 // The transpose: what was added to a copy, added up on the image's gradient.
 template <class T>
-void fold(const Call<T>& call, int64_t image, int64_t low, int64_t high, T* copy) {
+STN_NOINLINE void fold(const Call<T>& call, int64_t image, int64_t low, int64_t high, T* copy) {
   const Plan& p = call.p;
   const int64_t nx = p.size[0], pad = call.pad, m = high - low;
   const Steps steps = copy_steps(call, m);
   const auto start = [&](int64_t z, int64_t y) {
-    return copy + (((p.dims == 3 ? z + pad : 0) * (p.size[1] + 2 * pad) + y + pad) *
-                       call.stride() + pad) * steps.pixel;
+    const int64_t row = (p.dims == 3 ? z + pad : 0) * (p.size[1] + 2 * pad) + y + pad;
+    return copy + (row * call.stride() + pad) * steps.pixel;
   };
   const auto add = [&](T* to, const T* from) {
     for (int64_t c = 0; c < m; ++c) to[c * steps.channel] += from[c * steps.channel];
   };
   if (p.padding != kConstant) {
-    for_rows(call, -pad, p.size[p.dims - 1] + pad, [&](int64_t row, int64_t on) STN_LAMBDA {
+    for_rows(call, -pad, p.size[p.dims - 1] + pad, [&](int64_t row, int64_t on) {
       T* from = copy + (row * call.stride() + pad) * steps.pixel;
       T* to = start(on / p.size[1], on % p.size[1]);
       for (int64_t i = -pad; i < nx + pad; ++i) {
@@ -310,36 +346,42 @@ void fold(const Call<T>& call, int64_t image, int64_t low, int64_t high, T* copy
     });
   }
   for (int64_t row = 0; row < p.size[1] * p.size[2]; ++row) {
-    stored_pixels<T, true>(call, call.grad_image, call.plane(), image, row * nx, nx, low, high,
-                           start(row / p.size[1], row % p.size[1]), steps);
+    stored_row<T, true>(call, call.grad_image, image, row, low, high,
+                        start(row / p.size[1], row % p.size[1]), steps);
   }
 }
 
 // What part of the slowest axis the rows [first, last) of an output read, extensions included.
 template <class T, int D>
-void rows_read(Points<T, D>& points, int64_t first, int64_t last, int64_t& from, int64_t& to) {
-  const Call<T>& call = points.call;
+STN_NOINLINE void rows_read(Coordinates<T, D>& coordinates, int64_t first, int64_t last,
+                            int64_t& from, int64_t& to) {
+  const Call<T>& call = coordinates.call;
   const Plan& p = call.p;
   from = -call.pad, to = p.size[D - 1] + call.pad;
   if (p.grid || p.projective || (p.padding != kConstant && p.padding != kBorder)) return;
-  double least = 1e300, most = -1e300;
+  double first_read = 1e300, last_read = -1e300;
   const int64_t ny = p.out_size[1];
   for (int corner = 0; corner < 1 << D; ++corner) {
     const int64_t y = D == 3 ? (corner & 2 ? ny - 1 : 0) : corner & 2 ? last - 1 : first;
     const int64_t z = D == 3 ? (corner & 4 ? (last - 1) / ny : first / ny) : 0;
-    points.row(z * ny + y);
+    coordinates.row(z * ny + y);
     const double end = corner & 1 ? p.out_size[0] - 1 : 0;
     double v = 0;
     for (int k = 0; k < D; ++k) {  // the slowest axis last
-      v = double(points.slope[k]) * (end - call.axis(0).out_centre) + double(points.start[k]);
+      v = double(coordinates.slope[k]) * (end - call.axis(0).out_centre) +
+          double(coordinates.start[k]);
       if (!(v > -1e9 && v < 1e9)) return;  // not finite on one axis, it reads the first row
     }
-    least = v < least ? v : least, most = v > most ? v : most;
+    first_read = v < first_read ? v : first_read;
+    last_read = v > last_read ? v : last_read;
   }
   const int64_t lowest = from, highest = to;
-  from = int64_t(least) - 4, to = int64_t(most) + 6;
+  from = int64_t(first_read) - 4, to = int64_t(last_read) + 6;
   from = from < lowest ? lowest : from > highest - 8 ? highest - 8 : from;
   to = to > highest ? highest : to < lowest + 8 ? lowest + 8 : to;
   if (from < lowest) from = lowest;
   if (to > highest) to = highest;
 }
+
+}  // namespace
+}  // namespace stn::STN_SET

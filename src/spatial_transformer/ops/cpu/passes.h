@@ -1,19 +1,18 @@
 // The passes over one task that interpolate: vectors along pixels, or along channels.
+#pragma once
 
-#include "lanes.inc.h"
-#include "taps.inc.h"
-#include "fetch.inc.h"
-#include "read.inc.h"
-#include "planes.inc.h"
-#include "planar.inc.h"
-#include "scatter.inc.h"
-#include "interleaved.inc.h"
+#include "interleaved.h"
+#include "planar.h"
+#include "scatter.h"
+
+namespace stn::STN_SET {
+namespace {
 
 // The gradient of channels [low, high) of one image, over strip `strip` of the outputs that read
 // it. The first strip writes the gradient; others write theirs to `planes`, to be added.
-template <class T, int D, int W, bool Interleave>
-void image_gradient(const Call<T>& call, int64_t image, int64_t low, int64_t high, int64_t strip,
-                    T* planes) {
+template <class T, int D, bool Interleave>
+void image_gradient(const Call<T>& call, const int64_t* numbers, T* planes) {
+  const int64_t image = numbers[0], low = numbers[1], high = numbers[2], strip = numbers[3];
   const int64_t sharing = call.p.batch / call.p.images, rows = call.rows(), m = high - low;
   const int64_t first = rows * strip / call.strips, last = rows * (strip + 1) / call.strips;
   T* sum = planes;
@@ -24,7 +23,7 @@ void image_gradient(const Call<T>& call, int64_t image, int64_t low, int64_t hig
   for (int64_t k = 0; k < sharing; ++k) {
     const int64_t b = image * sharing + k;
     if constexpr (Interleave) {
-      Interleaved<T, D, W> p(call, b);
+      Interleaved<T, D> p(call, b);
       p.block(low, high);
       const size_t size = call.pad ? copy_size(call, m) : size_t(m * call.plane());
       if (call.pad) sum = p.base;
@@ -32,7 +31,7 @@ void image_gradient(const Call<T>& call, int64_t image, int64_t low, int64_t hig
       if (k == 0) memset(sum, 0, size * sizeof(T));
       interleaved_scatter(p, first, last);
     } else {
-      Planar<T, D, W> p(call, b);
+      Planar<T, D> p(call, b);
       p.count = m;
       const int64_t step = call.pad ? call.copied() : call.plane();
       if (call.pad) sum = p.copy;
@@ -43,32 +42,38 @@ void image_gradient(const Call<T>& call, int64_t image, int64_t low, int64_t hig
   if (call.pad) fold(call, image, low, high, sum);
 }
 
-template <class T, int D, int W, bool Interleave>
-Passes<T> instances() {
+template <class T, int D>
+Passes<T> planar_instances() {
   return {
       [](const Call<T>& call, const int64_t* n) {
-        if constexpr (Interleave) {
-          interleaved_forward<T, D, W>(call, n[0], n[1], n[2], n[3], n[4]);
-        } else {
-          planar_forward<T, D, W>(call, n[0], n[1], n[2], n[3], n[4]);
-        }
+        planar_forward<T, D>(call, n[0], n[1], n[2], n[3], n[4]);
       },
       [](const Call<T>& call, const int64_t* n, double* part) {
-        if constexpr (Interleave) {
-          interleaved_map_gradient<T, D, W>(call, n[0], n[1], n[2], part);
-        } else {
-          planar_map_gradient<T, D, W>(call, n[0], n[1], n[2], part);
-        }
+        planar_map_gradient<T, D>(call, n[0], n[1], n[2], part);
       },
-      [](const Call<T>& call, const int64_t* n, T* planes) {
-        image_gradient<T, D, W, Interleave>(call, n[0], n[1], n[2], n[3], planes);
-      },
+      image_gradient<T, D, false>,
   };
 }
-template <class T, bool Interleave>
-Passes<T> passes(const Plan& p) {
-  if (p.dims == 3) {
-    return instances<T, 3, 2, Interleave>();
-  }
-  return p.kernel == kLinear ? instances<T, 2, 2, Interleave>() : instances<T, 2, 4, Interleave>();
+template <class T, int D>
+Passes<T> interleaved_instances() {
+  return {
+      [](const Call<T>& call, const int64_t* n) {
+        interleaved_forward<T, D>(call, n[0], n[1], n[2], n[3], n[4]);
+      },
+      [](const Call<T>& call, const int64_t* n, double* part) {
+        interleaved_map_gradient<T, D>(call, n[0], n[1], n[2], part);
+      },
+      image_gradient<T, D, true>,
+  };
 }
+template <class T>
+Passes<T> planar_passes(const Plan& p) {
+  return p.dims == 3 ? planar_instances<T, 3>() : planar_instances<T, 2>();
+}
+template <class T>
+Passes<T> interleaved_passes(const Plan& p) {
+  return p.dims == 3 ? interleaved_instances<T, 3>() : interleaved_instances<T, 2>();
+}
+
+}  // namespace
+}  // namespace stn::STN_SET

@@ -1,54 +1,71 @@
 // Nearest: every output pixel is a copy of one image pixel, of any type, or of the fill value.
 //
 // Which pixel it is, is decided in double, whatever the image and the maps are, by the rule of
-// samplers/eager.py: floor(u + 1/2), where a grid's number that is the nearest to a half (in its own
-// precision) is that half, and a matrix's coordinate within rounding error of one is.
+// samplers/eager.py: floor(u + 1/2), where a grid's number that is the nearest to a half (in its
+// own precision) is that half, and a matrix's coordinate within rounding error of one is.
+#pragma once
 
-#include "lanes.inc.h"
-#include "taps.inc.h"
-#include "fetch.inc.h"
-#include "read.inc.h"
-#include "planes.inc.h"
+#include "copies.h"
+
+namespace stn::STN_SET {
+namespace {
 
 // Flat indices of the pixels that a run of output pixels copies; -1: the fill value.
 template <class T, int D>
 struct NearestLocator {
   const Call<T>& call;
-  Points<T, D> points;
+  Coordinates<T, D> coordinates;
   Vec<double> lanes;
   const Axis axes[3];
+  double size[D], close[D];  // of the image; what is rounding error there
 
-  STN_INLINE NearestLocator(const Call<T>& call, int64_t b)
-      : call(call), points(call, b),
+  NearestLocator(const Call<T>& call, int64_t b)
+      : call(call),
+        coordinates(call, b),
         lanes(__builtin_convertvector(count_up<double>(), Vec<double>) - call.axis(0).out_centre),
-        axes{call.axis(0), call.axis(1), call.axis(2)} {}
+        axes{call.axis(0), call.axis(1), call.axis(2)} {
+    for (int k = 0; k < D; ++k) {
+      size[k] = double(call.p.size[k]);
+      close[k] = size[k] * double(kEpsilon<T>);
+    }
+  }
 
-  // Of `count` pixels of row r from column j on, to a whole vector. Whether they are all on the image.
-  STN_INLINE bool find(int64_t r, int64_t j, int count, int32_t* index) {
-    points.row(r);
-    const double y = points.y_of(r), z = points.z_of(r);
+  // Of `count` pixels of row r from column j on, to a whole vector. Whether they are all on the
+  // image.
+  STN_NOINLINE bool find(int64_t r, int64_t j, int count, int32_t* index) {
+    coordinates.row(r);
+    const double y = coordinates.y_of(r), z = coordinates.z_of(r);
     double start[D + 1] = {};
     for (int k = 0; k < call.matrix_rows() && !call.p.grid; ++k) {
-      const double* m = points.matrix[k];
+      const double* m = coordinates.matrix[k];
       start[k] = D == 3 ? m[1] * y + (m[2] * z + m[D]) : m[1] * y + m[D];
     }
     bool all_on = true;
     for (int n = 0; n < count; n += kLanes<double>) {
       Vec<double> u[D], x[D] = {};
       if (call.p.grid) {
-        read_grid(j + n, count - n, x, u);
+        Vec<double> number[D], at[D];
+        read_grid(j + n, count - n, number, at);
+        for (int k = 0; k < D; ++k) x[k] = number[k], u[k] = at[k];
       } else {
         const Vec<double> across = lanes + double(j + n);
-        for (int k = 0; k < D; ++k) u[k] = across * points.matrix[k][0] + start[k];
+        for (int k = 0; k < D; ++k) u[k] = across * coordinates.matrix[k][0] + start[k];
         if (call.p.projective) {
-          const Vec<double> depth = across * points.matrix[D][0] + start[D];
+          const Vec<double> depth = across * coordinates.matrix[D][0] + start[D];
           for (int k = 0; k < D; ++k) {
-            u[k] = depth > double(kEpsilon<T>) ? u[k] / depth + points.middle[k] : splat<double>(NAN);
+            u[k] = depth > double(kEpsilon<T>) ? u[k] / depth + coordinates.middle[k]
+                                               : splat<double>(NAN);
           }
         }
       }
       Int<double> place, off;
-      if (!quick(u, place, off)) careful(u, x, place, off);
+      if (!interior(u, place, off)) {
+        Vec<double> at[D], number[D];  // what a call is given the address of is not in registers
+        for (int k = 0; k < D; ++k) at[k] = u[k], number[k] = x[k];
+        Int<double> found, outside;
+        boundary(at, number, found, outside);
+        place = found, off = outside;
+      }
       if (any_of(off)) all_on = false;
       store(index + n, off ? Int<double>{} - 1 : place);
     }
@@ -56,16 +73,18 @@ struct NearestLocator {
   }
 
  private:
-  // Places where all lanes are clearly on one pixel or, with a constant around the image, clearly off
-  // it; otherwise false.
-  STN_INLINE bool quick(const Vec<double>* u, Int<double>& place, Int<double>& off) const {
+  typedef uint32_t Wrapping __attribute__((vector_size(sizeof(Int<double>))));
+
+  // Places where all lanes are clearly on one pixel or, with a constant around the image, clearly
+  // off it; otherwise false.
+  STN_INLINE bool interior(const Vec<double>* u, Int<double>& place, Int<double>& off) const {
     const int64_t padding = call.p.padding;
     Mask<double> clear = (u[0] - u[0]) == 0, outside = {};
     place = Int<double>{};
-    int32_t step = 1;
+    uint32_t step = 1;
     STN_UNROLL
     for (int k = 0; k < D; ++k) {
-      const double n = double(call.p.size[k]), close = n * double(kEpsilon<T>);
+      const double n = size[k], close = this->close[k];
       Vec<double> at = u[k];
       if (padding == kConstant) outside |= (at < -0.5 - close) | (at > n - 0.5 + close);
       if (padding == kBorder) {
@@ -77,15 +96,16 @@ struct NearestLocator {
       const Vec<double> part = at - __builtin_convertvector(whole, Vec<double>);
       const Mask<double> up = part >= 0.5;
       clear &= (at > close - 0.5) & (at < n - 0.5 - close) & (up | (part < 0.5 - close));
-      place += (whole - to_int_mask<double>(up)) * step;
-      step *= int32_t(call.p.size[k]);
+      // what is off the image may overflow, and is not used
+      place = Int<double>(Wrapping(place) + Wrapping(whole - to_int_mask<double>(up)) * step);
+      step *= uint32_t(call.p.size[k]);
     }
     off = to_int_mask<double>(outside);
     return !any(~(clear | outside));
   }
   // Any coordinates whatever.
-  STN_INLINE void careful(const Vec<double>* u, const Vec<double>* x, Int<double>& place,
-                          Int<double>& off) const {
+  STN_NOINLINE void boundary(const Vec<double>* u, const Vec<double>* x, Int<double>& place,
+                             Int<double>& off) const {
     Mask<double> finite = (u[0] - u[0]) == 0;
     for (int k = 1; k < D; ++k) finite &= (u[k] - u[k]) == 0;
     place = Int<double>{}, off = ~to_int_mask<double>(finite);
@@ -101,12 +121,12 @@ struct NearestLocator {
     return all != 0;
   }
   // Numbers of a grid, as they are and in pixels; behind the last pixel, anything.
-  STN_INLINE void read_grid(int64_t j, int left, Vec<double>* x, Vec<double>* u) const {
-    const T* g = points.grid + j * D;
-    T behind[D * kLanes<double>];
-    if (left < kLanes<double>) {
-      for (int n = 0; n < D * kLanes<double>; ++n) behind[n] = n < left * D ? g[n] : T(0);
-      g = behind;
+  STN_NOINLINE void read_grid(int64_t j, int remaining, Vec<double>* x, Vec<double>* u) const {
+    const T* g = coordinates.grid + j * D;
+    T padded[D * kLanes<double>];
+    if (remaining < kLanes<double>) {
+      for (int n = 0; n < D * kLanes<double>; ++n) padded[n] = n < remaining * D ? g[n] : T(0);
+      g = padded;
     }
     STN_UNROLL
     for (int k = 0; k < D; ++k) {
@@ -119,7 +139,8 @@ struct NearestLocator {
   }
 
   // The pixel of an axis; -1 in `off` where that is off the image.
-  STN_INLINE Int<double> on_axis(int k, Vec<double> u, const Vec<double>& x, Int<double>& off) const {
+  STN_NOINLINE Int<double> on_axis(int k, Vec<double> u, const Vec<double>& x,
+                                   Int<double>& off) const {
     const int64_t n = call.p.size[k], padding = call.p.padding;
     const bool repeats = padding != kConstant && padding != kBorder;
     const double far = double(1 << 30);
@@ -127,8 +148,10 @@ struct NearestLocator {
       u = u > -2.0 ? u : splat(-2.0);
       u = u < double(n + 1) ? u : splat(double(n + 1));
     } else if (any((u > far) | (u < -far))) {  // exact however large, and slow
-      const double period = double(padding == kWrap ? n : padding == kReflection ? 2 * n
-                                                      : n > 1 ? 2 * n - 2 : 1);
+      const int64_t mirrored = n > 1 ? 2 * n - 2 : 1;
+      const double period = double(padding == kWrap         ? n
+                                   : padding == kReflection ? 2 * n
+                                                            : mirrored);
       for (int i = 0; i < kLanes<double>; ++i) u[i] = fmod(u[i], period);
     }
     Vec<double> base = floor_small<double>(u);
@@ -145,12 +168,16 @@ struct NearestLocator {
     if (padding == kConstant) {
       off |= outside;
     } else if (any_of(outside)) {
-      for (int lane = 0; lane < kLanes<double>; ++lane) i[lane] = int32_t(pixel_at(i[lane], n, padding));
+      for (int lane = 0; lane < kLanes<double>; ++lane) {
+        i[lane] = int32_t(pixel_at(i[lane], n, padding));
+      }
     }
     return i;
   }
-  // Whether a grid's number is that of pixel coordinate `half`, as coordinates.to_normalised has it.
-  STN_INLINE Mask<double> is_nearest_to(int k, const Vec<double>& half, const Vec<double>& x) const {
+  // Whether a grid's number is that of pixel coordinate `half`, as coordinates.to_normalised has
+  // it.
+  STN_INLINE Mask<double> is_nearest_to(int k, const Vec<double>& half,
+                                        const Vec<double>& x) const {
     const int64_t n = call.p.size[k], extent = call.p.align_corners ? n - 1 : n;
     Mask<double> same = {};
     for (int i = 0; i < kLanes<double> && extent; ++i) {
@@ -161,10 +188,37 @@ struct NearestLocator {
   }
 };
 
-// Elements from pixel to pixel and from channel to channel of planes of `plane` pixels.
-template <class T>
-STN_INLINE Steps item_steps(const Call<T>& call, int64_t plane) {
-  return call.p.channels_last ? Steps{call.p.channels, 1} : Steps{1, plane};
+// A row of pixels that are copied: one channel after the other, or all of them at once.
+template <class E>
+STN_NOINLINE void copy_nearest(const E* image, Steps from, E* row, Steps to, const int32_t* index,
+                               int count, bool all_on, const E* fills, int64_t low, int64_t high) {
+  if (to.channel == 1 && from.channel == 1) {
+    const size_t bytes = size_t(high - low) * sizeof(E);
+    for (int k = 0; k < count; ++k) {
+      E* pixel = row + k * to.pixel + low;
+      if (index[k] >= 0) {
+        memcpy(pixel, image + index[k] * from.pixel + low, bytes);
+      } else if (fills) {
+        memcpy(pixel, fills + low, bytes);
+      } else {
+        memset(pixel, 0, bytes);
+      }
+    }
+    return;
+  }
+  for (int64_t c = low; c < high; ++c) {
+    const E* plane = image + c * from.channel;
+    E* line = row + c * to.channel;
+    if (all_on) {
+      for (int k = 0; k < count; ++k) line[k] = plane[index[k]];
+    } else {
+      const E fill = fills ? fills[c] : E(0);
+      for (int k = 0; k < count; ++k) {
+        const E* at = index[k] < 0 ? &fill : plane + index[k];
+        line[k] = *at;
+      }
+    }
+  }
 }
 
 // Output b, rows [first, last), channels [low, high) of elements of type E.
@@ -174,7 +228,7 @@ void nearest_forward(const Call<T>& call, int64_t b, int64_t first, int64_t last
   NearestLocator<T, D> locator(call, b);
   alignas(64) int32_t index[kRun + kGroup];
   const int64_t width = call.p.out_size[0], channels = call.p.channels;
-  const Steps from = item_steps(call, call.plane()), to = item_steps(call, call.out_plane());
+  const Steps from = stored_steps(call, call.plane()), to = stored_steps(call, call.out_plane());
   const E* image = static_cast<const E*>(call.image) + call.image_of(b) * channels * call.plane();
   E* out = static_cast<E*>(call.out) + b * channels * call.out_plane();
   const E* fills = call.p.fills ? static_cast<const E*>(call.raw_fill) +
@@ -182,36 +236,10 @@ void nearest_forward(const Call<T>& call, int64_t b, int64_t first, int64_t last
                                 : nullptr;
   for (int64_t r = first; r < last; ++r) {
     for (int64_t j = 0; j < width; j += kRun) {
-      const int count = int(width - j < kRun ? width - j : kRun);
+      const int count = int(least(width - j, kRun));
       const bool all_on = locator.find(r, j, count, index);
       E* row = out + (r * width + j) * to.pixel;
-      if (call.p.channels_last) {
-        const size_t bytes = size_t(high - low) * sizeof(E);
-        for (int k = 0; k < count; ++k) {
-          E* pixel = row + k * to.pixel + low;
-          if (index[k] >= 0) {
-            memcpy(pixel, image + index[k] * from.pixel + low, bytes);
-          } else if (fills) {
-            memcpy(pixel, fills + low, bytes);
-          } else {
-            memset(pixel, 0, bytes);
-          }
-        }
-        continue;
-      }
-      for (int64_t c = low; c < high; ++c) {
-        const E* plane = image + c * from.channel;
-        E* line = row + c * to.channel;
-        if (all_on) {
-          for (int k = 0; k < count; ++k) line[k] = plane[index[k]];
-        } else {
-          const E fill = fills ? fills[c] : E(0);
-          for (int k = 0; k < count; ++k) {
-            const E* at = index[k] < 0 ? &fill : plane + index[k];
-            line[k] = *at;
-          }
-        }
-      }
+      copy_nearest(image, from, row, to, index, count, all_on, fills, low, high);
     }
   }
 }
@@ -236,15 +264,27 @@ struct Stored<kFloat16, float> {
   static STN_INLINE E put(float x) { return to_float16(x); }
 };
 
-// The gradient of channels [low, high) of one image: each pixel's is the sum of what was copied from
-// it, in the order of the outputs.
+// A row of the gradient, added to where it was copied from.
+template <class S, class A>
+STN_NOINLINE void add_nearest(const typename S::E* row, Steps in, const int32_t* index, int count,
+                              A* sum, int64_t plane, int64_t m) {
+  for (int64_t c = 0; c < m; ++c) {
+    for (int k = 0; k < count; ++k) {
+      if (index[k] < 0) continue;
+      sum[c * plane + index[k]] += S::get(row[k * in.pixel + c * in.channel]);
+    }
+  }
+}
+
+// The gradient of channels [low, high) of one image: each pixel's is the sum of what was copied
+// from it, in the order of the outputs.
 template <class T, int D, int64_t Kind, class A>
 void nearest_gradient(const Call<T>& call, int64_t image, int64_t low, int64_t high) {
   typedef Stored<Kind, A> S;
   typedef typename S::E E;
   const int64_t width = call.p.out_size[0], channels = call.p.channels, plane = call.plane();
   const int64_t sharing = call.p.batch / call.p.images, m = high - low;
-  const Steps in = item_steps(call, call.out_plane()), own = item_steps(call, plane);
+  const Steps in = stored_steps(call, call.out_plane()), own = stored_steps(call, plane);
   E* result = static_cast<E*>(call.grad_image) + image * channels * plane + low * own.channel;
   const bool direct = Kind == kPlain && own.pixel == 1;
   A* sum = direct ? reinterpret_cast<A*>(result)
@@ -253,23 +293,21 @@ void nearest_gradient(const Call<T>& call, int64_t image, int64_t low, int64_t h
   alignas(64) int32_t index[kRun + kGroup];
   for (int64_t b = image * sharing; b < (image + 1) * sharing; ++b) {
     NearestLocator<T, D> locator(call, b);
-    const E* grad = static_cast<const E*>(call.grad) + b * channels * call.out_plane() + low * in.channel;
+    const E* grad =
+        static_cast<const E*>(call.grad) + b * channels * call.out_plane() + low * in.channel;
     for (int64_t r = 0; r < call.rows(); ++r) {
       for (int64_t j = 0; j < width; j += kRun) {
-        const int count = int(width - j < kRun ? width - j : kRun);
+        const int count = int(least(width - j, kRun));
         locator.find(r, j, count, index);
-        const E* row = grad + (r * width + j) * in.pixel;
-        for (int64_t c = 0; c < m; ++c) {
-          for (int k = 0; k < count; ++k) {
-            if (index[k] >= 0) sum[c * plane + index[k]] += S::get(row[k * in.pixel + c * in.channel]);
-          }
-        }
+        add_nearest<S>(grad + (r * width + j) * in.pixel, in, index, count, sum, plane, m);
       }
     }
   }
   if (direct) return;
   for (int64_t c = 0; c < m; ++c) {
-    for (int64_t k = 0; k < plane; ++k) result[k * own.pixel + c * own.channel] = S::put(sum[c * plane + k]);
+    for (int64_t k = 0; k < plane; ++k) {
+      result[k * own.pixel + c * own.channel] = S::put(sum[c * plane + k]);
+    }
   }
 }
 
@@ -296,3 +334,6 @@ NearestPasses<T> nearest_passes(const Plan& p) {
   if (p.dims == 3) return {nearest_forward_of<T, 3>, nearest_gradient_of<T, 3>};
   return {nearest_forward_of<T, 2>, nearest_gradient_of<T, 2>};
 }
+
+}  // namespace
+}  // namespace stn::STN_SET
