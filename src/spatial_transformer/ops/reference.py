@@ -1,4 +1,4 @@
-"""The oracle: equations (3) to (7) of the paper written down literally, in float64.
+"""The reference: equations (3) to (7) of the paper written out literally, in float64.
 
 It shares no code with any sampler: the image is extended with ``numpy.pad``, every output pixel
 sums over *every* input pixel, and the gradients are those of equations (6) and (7), not autograd's.
@@ -31,8 +31,10 @@ def _hat(x: np.ndarray, m: np.ndarray) -> np.ndarray:
 
 
 def _hat_slope(x: np.ndarray, m: np.ndarray) -> np.ndarray:
-    """Equation (7), with the right-hand derivative at whole pixels: for m = x it is -1, m = x + 1
-    counts (as +1) and m = x - 1 does not."""
+    """Equation (7), with the right-hand derivative at whole pixels.
+
+    For m = x it is -1; m = x + 1 counts (as +1) and m = x - 1 does not.
+    """
     return np.where((m > x) & (m <= x + 1), 1.0, np.where((m <= x) & (m > x - 1), -1.0, 0.0))
 
 
@@ -56,7 +58,7 @@ _PAD_MODES = {
 
 
 def _bring_near(x: np.ndarray, n: int, mode: str, reach: int) -> np.ndarray:
-    """Move coordinates far from the image to equivalent ones near it, so that padding is finite."""
+    """Map coordinates far from the image to equivalent ones near it, so that padding is finite."""
     if mode in ("constant", "edge"):
         return np.clip(x, -reach - 1.0, n + reach)
     period = {"symmetric": 2 * n, "reflect": max(2 * n - 2, 1), "wrap": n}[mode]
@@ -195,7 +197,7 @@ def _contract(image: np.ndarray, weight: list[np.ndarray]) -> np.ndarray:
 
 
 def _spread(grad: np.ndarray, weight: list[np.ndarray]) -> np.ndarray:
-    """Equation (6): the transpose of :func:`_contract`."""
+    """Equation (6): the transpose of ``_contract``."""
     if len(weight) == 2:
         return np.einsum("bcm,bmy,bmx->bcyx", grad, *weight, optimize=True)
     return np.einsum("bcm,bmz,bmy,bmx->bczyx", grad, *weight, optimize=True)
@@ -211,7 +213,22 @@ def sample_reference(
 ) -> Tensor:
     """Equation (3) in float64, returned in the image's dtype.
 
-    Gradient: equations (6) and (7), once. Raises: BackendError for a kernel it lacks.
+    Args:
+        image: ``(B, C, *spatial)``.
+        grid: ``(B, *size, d)``, normalised, in (x, y[, z]).
+        kernel: "nearest" or "bilinear".
+        padding: The padding's name.
+        fill: Fill values ``(1 or B, C, 1)``; zero if None.
+        align_corners: Whether -1 and 1 are the corner pixels' centres.
+
+    Returns:
+        ``(B, C, *size)``.
+
+    Raises:
+        BackendError: If the reference does not implement the kernel.
+
+    Note:
+        Gradient: equations (6) and (7); differentiable once.
     """
     if kernel not in KERNELS:
         raise BackendError(

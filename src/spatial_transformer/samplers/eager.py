@@ -1,7 +1,7 @@
 """The sampler in plain torch operations: any kernel, any padding, any dimension, any device.
 
-It is what everything else falls back to, so it is written to be differentiated twice, traced,
-vmapped and compiled: no in-place writes, no branch on a tensor's values.
+Everything else falls back to it, so it can be differentiated twice, traced, vmapped and compiled:
+no in-place writes, no branch on a tensor's values.
 """
 
 import torch
@@ -44,8 +44,10 @@ def axis_taps(u: Tensor, kernel: Kernel, rule: Edge, made_in: torch.dtype) -> Ta
 
 
 def copied_tap(x: Tensor, rule: Edge, align_corners: bool, weighted: bool) -> Taps:
-    """The pixel that normalised coordinates ``x`` (finite) copy along one axis; ``weighted``: with
-    a weight of 1, that has their graph."""
+    """The pixel that finite normalised coordinates ``x`` copy along one axis.
+
+    With ``weighted`` it has a weight of 1 that keeps ``x`` in the graph.
+    """
     pixel = nearest_pixel(x.detach(), rule.n, align_corners)
     index, inside = rule.index(rule.whole(pixel).unsqueeze(1))
     return index, inside, (0 * x + 1).unsqueeze(1) if weighted else None
@@ -59,7 +61,19 @@ def sample_eager(
     fill: Tensor | None,
     align_corners: bool,
 ) -> Tensor:
-    """Equation (3); arguments are checked already. ``fill`` is ``(1 or B, C, 1)`` or None."""
+    """Equation (3) for arguments that have been checked.
+
+    Args:
+        image: ``(1 or B, C, *spatial)``.
+        grid: ``(1 or B, *size, dims)``, normalised, in (x, y[, z]).
+        kernel: The interpolation kernel.
+        padding: The padding's name.
+        fill: ``(1 or B, C, 1)`` in the image's dtype, or None for zero.
+        align_corners: Whether -1 and 1 are the corner pixels' centres.
+
+    Returns:
+        ``(B, C, *size)`` in the image's dtype.
+    """
     dims = grid.shape[-1]
     original = image.shape[2:]
     result = image.dtype

@@ -1,4 +1,4 @@
-"""theta -> grid: one family a file, and the registry that names them."""
+"""Transforms, theta -> sampling grid: one family a file, and their registry."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -35,21 +35,33 @@ for _family in (
 def make_transform(name: str, **options: object) -> Transform:
     """A transform by its registered name.
 
-    Raises: UnknownNameError (listing the names), OptionError.
+    Args:
+        name: A name of ``list_transforms``.
+        **options: Arguments of its class.
 
-    >>> make_transform("attention", fixed={"s": 0.5}).num_params
-    2
+    Raises:
+        UnknownNameError: If the name is not registered; the message lists the names.
+        OptionError: If an option does not exist or has an invalid value.
+
+    Examples:
+        >>> make_transform("attention", fixed={"s": 0.5}).num_params
+        2
     """
     return TRANSFORMS.make(name, **options)
 
 
 def list_transforms() -> tuple[str, ...]:
-    """The names that :func:`make_transform` knows."""
+    """The names that ``make_transform`` knows."""
     return TRANSFORMS.names()
 
 
 def as_transform(transform: Transform | str) -> Transform:
-    """A transform given as itself or by name. Raises: UnknownNameError, OptionError."""
+    """A transform given as itself or by name.
+
+    Raises:
+        UnknownNameError: If the name is not registered.
+        OptionError: If it is neither a ``Transform`` nor a name.
+    """
     if isinstance(transform, str):
         return make_transform(transform)
     if not isinstance(transform, Transform):

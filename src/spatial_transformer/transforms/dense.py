@@ -1,4 +1,4 @@
-"""Families with a basis of their own, a number for every control point and pixel; it is kept."""
+"""Families with a dense basis, a number for every control point and pixel, which is cached."""
 
 import math
 from abc import abstractmethod
@@ -19,14 +19,14 @@ PIECE = 2**14
 
 
 class DenseTransform(ControlPointTransform):
-    """A :class:`ControlPointTransform` whose basis has no structure that would make it small.
+    """A ``ControlPointTransform`` whose basis is a dense matrix.
 
-    The basis of a grid is made in float64 and kept for the next grid of that size; it takes 4 bytes
-    a control point and pixel (8 in float64). All transforms of a process together keep the newest
-    of them, of 128 MiB (``spatial_transformer.cache.BASES.limit``, which may be set). A larger one
-    is made anew each time.
+    The basis of a grid is computed in float64 and cached for the next grid of that size; it takes 4
+    bytes a control point and pixel (8 in float64). All transforms of a process share a cache of 128
+    MiB (``spatial_transformer.cache.BASES.limit``, which may be set), which drops the oldest first.
+    A larger basis is recomputed each time.
 
-    A subclass defines ``_weigh``, and in ``constants`` what it is made of.
+    A subclass defines ``_weigh``, and sets ``constants`` to its tensor arguments.
     """
 
     #: float64 or whole numbers on the CPU, the control points first
@@ -41,9 +41,10 @@ class DenseTransform(ControlPointTransform):
     @staticmethod
     @abstractmethod
     def _weigh(points: Tensor, eps: float, *constants: Tensor) -> tuple[Tensor, ...]:
-        """The weight of each move at points ``(..., M, dims)`` of precision ``eps``:
-        ``(..., K, M)``.
-        A ``partial`` family's second result is which points are covered, ``(..., M)``."""
+        """Each move's weight at points ``(..., M, dims)`` of precision ``eps``: ``(..., K, M)``.
+
+        The second result of a ``partial`` family is which points are covered, ``(..., M)``.
+        """
 
     def _move(self, moves: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
         like = torch.empty(0, dtype=moves.dtype, device=moves.device)
@@ -73,7 +74,7 @@ def _name(family: type[DenseTransform]) -> str:
 
 
 def _blend(moves: Tensor, basis: Tensor, covered: Tensor | None = None) -> Tensor:
-    """Moves ``(..., K, dims)``, weighed by a basis ``(..., K, M)``: ``(..., M, dims)``."""
+    """Moves ``(..., K, dims)`` weighed by a basis ``(..., K, M)``: ``(..., M, dims)``."""
     moved = product(moves.transpose(-1, -2), basis).transpose(-1, -2)
     return moved if covered is None else torch.where(covered.unsqueeze(-1), moved, torch.inf)
 
@@ -85,7 +86,7 @@ def _make_basis(
     align_corners: bool,
     like: Tensor,
 ) -> tuple[Tensor, ...]:
-    """The basis of a grid, of the dtype and on the device of ``like``."""
+    """The basis of a grid, with the dtype and device of ``like``."""
     points = base_grid(size, align_corners, dtype=torch.float64, device="cpu").flatten(0, -2)
     pieces = [points] if is_exporting() else points.split(PIECE)
     eps = torch.finfo(torch.float64).eps
@@ -106,7 +107,7 @@ def _keep_basis(
     align_corners: bool,
     like: Tensor,
 ) -> tuple[Tensor, ...]:
-    """:func:`_make_basis`, or what it has made before."""
+    """``_make_basis``, or its cached result."""
     # the constants are kept too: then no others can come to have their addresses
     addresses = tuple(c.data_ptr() for c in constants)
     key = (family, addresses, size, align_corners, like.dtype, like.device)

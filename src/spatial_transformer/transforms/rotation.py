@@ -5,9 +5,10 @@ from torch import Tensor
 
 
 def rotation_matrix(vector: Tensor) -> Tensor:
-    """``(..., 3)`` -> ``(..., 3, 3)``; smooth (to any derivative) at zero.
+    """A rotation vector ``(..., 3)`` as a matrix ``(..., 3, 3)``; smooth (to any order) at zero.
 
-    Source: Rodrigues' formula, R = I + a K + b K^2, a = sin(r) / r, b = (1 - cos r) / r^2.
+    Note:
+        Source: Rodrigues' formula, R = I + a K + b K^2, a = sin(r) / r, b = (1 - cos r) / r^2.
     """
     # beyond this the next number is more than a turn further, and in the end squares not finite
     longest = 8 / torch.finfo(vector.dtype).eps

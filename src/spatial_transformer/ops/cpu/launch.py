@@ -1,4 +1,4 @@
-"""Calls of the C++ backend on tensors: a plan, pointers, and nothing else."""
+"""Calls of the C++ backend: a plan and the tensors' pointers."""
 
 import ctypes
 from functools import lru_cache
@@ -21,12 +21,12 @@ _HALVES = {torch.bfloat16: 1, torch.float16: 2}
 
 
 def available() -> tuple[bool, str]:
-    """Whether the C++ library was built, and why (not)."""
+    """Whether the C++ library was built, and the reason."""
     return load.LIBRARY is not None, load.WHY
 
 
 def unsupported_reason(image: Tensor, kernel: str) -> str | None:
-    """What of a call the C++ backend does not have, or None."""
+    """What the C++ backend does not support about a call, or None."""
     if image.device.type != "cpu":
         return f"images on {image.device.type}"
     if image.dim() == 5 and kernel == "bicubic":
@@ -67,7 +67,7 @@ def _plan(
 
 
 class _Call:
-    """All of a call but its tensors, and the call on tensors."""
+    """Everything about a call except its tensors, and the call on tensors."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class _Call:
         needs_image_grad: bool,
         needs_map_grad: bool,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """The gradients to the image and to the maps, those that are needed."""
+        """The gradients to the image and to the maps; None for one that is not needed."""
         if self.strided:
             image = image.contiguous()
         stored, read = image.to(self.stored), maps.to(self.dtype).contiguous()
@@ -203,7 +203,7 @@ def bind(
     *,
     grid: bool,
 ) -> Any:
-    """As :class:`spatial_transformer.ops.backend.Backend` has it."""
+    """The forward call on these tensors; see ``spatial_transformer.ops.backend.Backend``."""
     return _call_of(image, maps, size, (kernel, padding, align_corners), fill, grid).launch
 
 
@@ -220,7 +220,7 @@ def backward(
     needs_image_grad: bool,
     needs_map_grad: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """As :class:`spatial_transformer.ops.backend.Backend` has it."""
+    """The gradients to image and maps; see ``spatial_transformer.ops.backend.Backend``."""
     options, size = (kernel, padding, align_corners), tuple(grad.shape[2:])
     call = _call_of(image, maps, size, options, fill, grid)
     return call.gradients(grad, image, maps, fill, needs_image_grad, needs_map_grad)

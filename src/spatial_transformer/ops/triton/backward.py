@@ -1,9 +1,10 @@
 # mypy: allow-untyped-defs
 """Equations (6) and (7): the gradients to the image and to the maps, either or both in one pass.
 
-The gradient to the image is added up with atomics: floating point ones, whose order and so whose
-rounding varies, or, to be the same bits from run to run, whole numbers of a fixed unit, whose order
-does not matter. The maps' needs none: every program stores its part, and the parts are summed.
+The gradient to the image is accumulated with atomics: floating-point ones, whose order and so
+rounding varies, or, to be the same bits from run to run, integer ones in a fixed unit, whose order
+does not matter. The maps' gradient needs none: every program stores its part, which are then
+summed.
 """
 
 import triton
@@ -16,7 +17,7 @@ from spatial_transformer.ops.triton.taps import axis_base, slope, tap, weight
 
 @triton.jit
 def add(to, value, mask, units, EXACT: tl.constexpr):
-    """Adds to memory in any order; EXACT: rounded to whole units, ``units`` to 1."""
+    """Add to memory atomically; with EXACT rounded to whole units, ``units`` of which make 1."""
     if EXACT:
         whole = tl.floor(value.to(tl.float64) * units + 0.5)
         tl.atomic_add(to, whole.to(tl.int64), mask=mask, sem="relaxed")
@@ -38,6 +39,7 @@ def backward_kernel(
     ALONG_C: tl.constexpr,
     NEEDS_IMAGE_GRAD: tl.constexpr, NEEDS_MAP_GRAD: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip
+    """Equations (6) and (7) for one tile of one output and a chunk of its channels."""
     b, chunk, z, y, x, inside = place(OD, OH, OW, CHUNKS, DIMS, TILE_H, TILE_W)
     one_of = (b // images_for).to(tl.int64)
     image += one_of * image_b

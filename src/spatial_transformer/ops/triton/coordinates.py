@@ -1,7 +1,7 @@
 # mypy: allow-untyped-defs
 """Where output pixels read, in registers: from a matrix, or from an explicit grid.
 
-The arithmetic is that of ``kernels/cpu/taps.inc.h``. A matrix is put in pixels about the output's
+The arithmetic is that of ``ops/cpu/taps.inc.h``. A matrix is expressed in pixels about the output's
 centre: ratios of equal sizes are exactly 1 and offsets from the centre are whole and half pixels,
 so the identity gives whole pixels exactly, whether or not products and sums are contracted.
 """
@@ -14,8 +14,10 @@ import triton.language as tl
 def place(
     OD, OH, OW, CHUNKS, DIMS: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr
 ):  # fmt: skip
-    """This program's output, which share of its channels, and its tile of pixels, (P, 1) as all
-    that pixels have: Triton 3.6 may fail to lay out (P,) beside (P, C)."""
+    """This program's output, its chunk of channels, and its tile of pixels.
+
+    Pixels are (P, 1) throughout: Triton 3.6 may fail to lay out (P,) next to (P, C).
+    """
     columns = tl.cdiv(OW, TILE_W)
     rows = tl.cdiv(OH, TILE_H)
     rest = tl.program_id(0)
@@ -38,7 +40,7 @@ def place(
 
 @triton.jit
 def quotient(a, b):
-    """a / b rounded to nearest, so that x / x is 1; plain division of float32 is not."""
+    """The quotient a / b, rounded to nearest as plain float32 division is not: x / x is 1."""
     return tl.div_rn(a, b) if a.dtype == tl.float32 else a / b
 
 
@@ -56,8 +58,10 @@ def from_centre(i, n, COORD: tl.constexpr):
 
 @triton.jit
 def output_extent(n, ALIGN: tl.constexpr, COORD: tl.constexpr):
-    """The same of an output axis, not 0 for a single pixel with aligned corners: that one is at
-    the centre, whatever its extent."""
+    """``half_extent`` of an output axis, which must not be 0.
+
+    A single pixel with aligned corners is at the centre, whatever its extent.
+    """
     return tl.maximum(half_extent(n, ALIGN, COORD), 0.5)
 
 
@@ -86,7 +90,7 @@ def store_row(
     parts, g, half, across, down, deep, over_d, over_h, over_w,
     R: tl.constexpr, DIMS: tl.constexpr,
 ):  # fmt: skip
-    """The transpose of :func:`row`: this program's part of the gradient to row R."""
+    """The transpose of ``row``: this program's part of the gradient to row R."""
     at = parts + R * (DIMS + 1)
     total = add_up(g)
     tl.store(at + DIMS, total * half)
@@ -102,9 +106,11 @@ def source(
     MAP: tl.constexpr, DIMS: tl.constexpr, ALIGN: tl.constexpr,
     COORD: tl.constexpr, INDEX: tl.constexpr,
 ):  # fmt: skip
-    """Pixel coordinates w, v, u (z, y, x) on the image, 0 where any is not finite; the numbers of a
-    grid that they are of; which are known; and of a projective map v and u from the centre, and
-    1 / depth."""
+    """Pixel coordinates w, v, u (z, y, x) on the image, 0 where any is not finite.
+
+    Also returns the grid's own coordinates, which points are finite, and for a projective map v and
+    u from the centre and 1 / depth.
+    """
     half_w = half_extent(W, ALIGN, COORD)
     half_h = half_extent(H, ALIGN, COORD)
     middle_w = (W - 1).to(COORD) * 0.5
@@ -174,7 +180,7 @@ def store_map_gradient(
 ):  # fmt: skip
     """From dL/d(w, v, u) to the gradient of the grid, or this program's part of the matrix's.
 
-    ``to`` is this output's grid ``(*size, d)``, or this program's matrix.
+    ``maps_grad_ptr`` points to this output's grid ``(*size, d)``, or to this program's matrix.
     """
     half_w = half_extent(W, ALIGN, COORD)
     half_h = half_extent(H, ALIGN, COORD)

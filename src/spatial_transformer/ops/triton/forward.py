@@ -16,7 +16,7 @@ SIZES = (
 
 @triton.jit
 def read(base, pixels, ok, channels, lanes, outside, COORD: tl.constexpr, OUTSIDE: tl.constexpr):
-    """Values (P, C) at some offsets of pixels and channels; where not ``ok`` 0, or the fill."""
+    """Values (P, C) at offsets of pixels and channels; where not ``ok``, 0 or the fill value."""
     at = base + (pixels + channels[None, :])
     value = tl.load(at, mask=ok & lanes[None, :], other=0.0).to(COORD)
     if OUTSIDE:
@@ -37,6 +37,7 @@ def forward_kernel(
     INDEX: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr, BLOCK_C: tl.constexpr,
     ALONG_C: tl.constexpr,
 ):  # fmt: skip
+    """Equation (3) for one tile of one output and a chunk of its channels."""
     b, chunk, z, y, x, inside = place(OD, OH, OW, CHUNKS, DIMS, TILE_H, TILE_W)
     image += (b // images_for).to(tl.int64) * image_b
     maps += (b // maps_for).to(tl.int64) * maps_b

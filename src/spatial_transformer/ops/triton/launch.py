@@ -1,7 +1,7 @@
-"""Calls of the Triton kernels: shapes, layouts, and how the work is cut into programs.
+"""Launches of the Triton kernels: shapes, layouts, and how the work is split into programs.
 
-Small warps take a GPU less time than Python takes to launch them: all that follows from shapes,
-layouts and options is worked out once and kept. Triton itself is imported at the first call.
+Small warps take a GPU less time than Python takes to launch them: everything that follows from
+shapes, layouts and options is computed once and cached. Triton is imported at the first call.
 """
 
 import math
@@ -25,8 +25,11 @@ ENOUGH = 1024
 
 
 class TileConfig(NamedTuple):
-    """How one launch is cut: a program has tile_h x tile_w pixels of one output, and goes through
-    ``chunk`` blocks of ``block_c`` channels."""
+    """How one launch is split into programs.
+
+    A program has tile_h x tile_w pixels of one output, and loops over ``chunk`` blocks of
+    ``block_c`` channels.
+    """
 
     tile_h: int
     tile_w: int
@@ -38,7 +41,7 @@ class TileConfig(NamedTuple):
 
 
 def _power(n: int) -> int:
-    """The least power of 2 from n on."""
+    """The least power of 2 that is at least n."""
     return 1 << max(n - 1, 0).bit_length()
 
 
@@ -54,10 +57,18 @@ def tile_config(
     size: tuple[int, ...],
     elements: int,
     along_channels: bool,
-    whole: bool,
+    all_channels: bool,
 ) -> TileConfig:
-    """A cut into programs of about ``elements`` pixels times channels at a time; ``whole``: each
-    goes through all the channels. Threads lie along channels or along pixels."""
+    """Split a launch into programs of about ``elements`` pixels times channels at a time.
+
+    Args:
+        batch: Number of outputs.
+        channels: Number of channels.
+        size: Size of the output, in pixels.
+        elements: Pixels times channels that a program holds at a time.
+        along_channels: Whether threads run along channels rather than along pixels.
+        all_channels: Whether each program goes through all the channels.
+    """
     height, width = size[-2:]
     block_c = 1
     if along_channels:
@@ -77,20 +88,21 @@ def tile_config(
     tile_h = pixels // tile_w
     tiles = _up(height, tile_h) * _up(width, tile_w) * math.prod(size[:-2]) * batch
     most = _up(channels, block_c)
-    chunk = _up(most, 1 if whole else min(most, _up(ENOUGH, tiles)))
+    chunk = _up(most, 1 if all_channels else min(most, _up(ENOUGH, tiles)))
     chunks = _up(most, chunk)
     warps = max(1, min(4, pixels * block_c // 32))
     return TileConfig(tile_h, tile_w, block_c, chunk, chunks, tiles * chunks, warps)
 
 
 class TensorSpec(NamedTuple):
-    """All of a tensor but its values."""
+    """Everything about a tensor except its values."""
 
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     dtype: torch.dtype
 
     def meta(self) -> Tensor:
+        """A tensor like this one on the meta device."""
         return torch.empty_strided(self.shape, self.strides, dtype=self.dtype, device="meta")
 
 
@@ -99,7 +111,7 @@ def _spec(t: Tensor) -> TensorSpec:
 
 
 class Plan(NamedTuple):
-    """What a call is, but for its tensors."""
+    """Everything about a call except its tensors."""
 
     dtype: torch.dtype  # of coordinates and sums
     layout: torch.memory_format  # of what is made of the image
@@ -112,7 +124,7 @@ class Plan(NamedTuple):
 
 
 def _extent(spec: TensorSpec) -> int:
-    """How far apart, in entries, the entries of one item of the batch are."""
+    """The largest offset, in entries, within one item of the batch."""
     return sum((n - 1) * s for n, s in zip(spec.shape[1:], spec.strides[1:], strict=True))
 
 
@@ -134,8 +146,24 @@ def plan(
     grid: bool,
     wanted: tuple[bool, bool, bool] | None,
 ) -> Plan:
-    """The plan of a forward call, or with ``grad`` and ``wanted`` (the gradients to image and maps,
-    and whether the first is to be exact) of a backward one. Raises: ShapeError."""
+    """The plan of a forward call or, with ``grad`` and ``wanted``, of a backward one.
+
+    Args:
+        image: The image.
+        maps: The matrices or grids.
+        grad: The output's gradient; None for a forward call.
+        fill: Shape of the fill values, or None.
+        size: Size of the output, in pixels.
+        kernel: The interpolation kernel's name.
+        padding: The padding's name.
+        align_corners: Whether -1 and 1 are the corner pixels' centres.
+        grid: Whether ``maps`` are grids.
+        wanted: Whether the gradients to image and maps are wanted, and whether the first is to be
+            exact; None for a forward call.
+
+    Raises:
+        ShapeError: If the shapes do not fit together, or ``grad`` is not the output's shape.
+    """
     import triton.language as tl
 
     check_shapes(image.shape, maps.shape, fill, size, grid)
@@ -160,8 +188,8 @@ def plan(
     elements = 128 * max(1, min(4, (8 if grad else 16) // taps**dims))
     along = image.strides[1] == 1 and channels > 1
     # a grid's gradient has no sum over programs
-    whole = grid and wanted is not None and wanted[1]
-    cut = tile_config(batch, channels, size, elements, along, whole)
+    all_channels = grid and wanted is not None and wanted[1]
+    cut = tile_config(batch, channels, size, elements, along, all_channels)
     # the maps' parts: one grid an output, or one matrix a program; sharers are neighbours
     parts = (maps.shape[0], (batch if grid else cut.programs) // maps.shape[0], *maps.shape[1:])
     large = [image, maps, grad or _spec(out)]
@@ -206,7 +234,7 @@ def plan(
 
 
 def _on(device: torch.device) -> AbstractContextManager[object]:
-    """Triton launches on the current device."""
+    """A context in which ``device`` is the current one, on which Triton launches."""
     if device.type != "cuda" or device.index == torch.cuda.current_device():
         return nullcontext()
     return torch.cuda.device(device)
@@ -223,7 +251,7 @@ def bind(
     *,
     grid: bool,
 ) -> Any:
-    """As :class:`spatial_transformer.ops.backend.Backend` has it; images of any strides."""
+    """The forward call, for any strides; see ``spatial_transformer.ops.backend.Backend``."""
     copied_bits = None if image.is_floating_point() else BITS[image.itemsize]
     stored = image if copied_bits is None else image.view(copied_bits)
     fixed = maps if grid else maps.contiguous()
@@ -266,13 +294,13 @@ def backward(
     needs_image_grad: bool,
     needs_map_grad: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """As :class:`spatial_transformer.ops.backend.Backend` has it.
+    """The gradients to image and maps; see ``spatial_transformer.ops.backend.Backend``.
 
     The gradient to the maps is the same bits from run to run. That to the image is, under
-    ``torch.use_deterministic_algorithms(True)``, where it is added up in whole numbers of
-    2^-(60 - log2 n) of its image's largest gradient, n being the output pixels that share the
-    image. That costs a pass over ``grad`` and twice the memory traffic (eight bytes a pixel for
-    four), and where a gradient is not finite makes all of that image's NaN.
+    ``torch.use_deterministic_algorithms(True)``: it is then summed in integer multiples of 2^-(60 -
+    log2 n) of its image's largest gradient, n being the output pixels that share the image. That
+    costs a pass over ``grad`` and twice the memory traffic (eight bytes a pixel instead of four),
+    and a gradient that is not finite makes all of that image's NaN.
     """
     from spatial_transformer.ops.triton.backward import backward_kernel
 
@@ -315,8 +343,11 @@ def backward(
 
 
 def _units(grad: Tensor, images: int) -> Tensor:
-    """Per image, how many units make 1: about a power of 2, so that no sum of weighted gradients
-    leaves 63 bits. float64, ``(images,)``; NaN where a gradient is not finite."""
+    """Per image, how many units make 1: float64, ``(images,)``.
+
+    About a power of 2, so that no sum of weighted gradients exceeds 63 bits; NaN where a gradient
+    is not finite.
+    """
     each = grad.unflatten(0, (images, -1))
     largest = torch.linalg.vector_norm(each, torch.inf, dim=tuple(range(1, each.dim()))).double()
     count = grad.numel() // (images * grad.shape[1])

@@ -1,9 +1,9 @@
 # mypy: allow-untyped-defs
-"""One axis: which pixels a coordinate reads, and with what weights. Coordinates are (P, 1).
+"""One axis: the pixels that a coordinate reads, and their weights. Coordinates are (P, 1).
 
 The rules are those of ``samplers/eager.py`` and ``samplers/padding.py``. KERNEL and PADDING are
-their names, but for padding "constant" (zeros and fill) and "reflection", which is never the one
-about corner centres: that is "mirror".
+their names, except that "constant" stands for zeros and fill, and that ``padding_rule`` has turned
+reflection about corner centres into "mirror".
 """
 
 import triton
@@ -15,7 +15,7 @@ FAR = tl.constexpr(2.0**30)
 
 @triton.jit
 def bring_near(x, period):
-    """Whole numbers of any size less whole periods, exactly, if any of them is ``FAR`` away."""
+    """Integers of any size less whole periods, exactly, if any of them is ``FAR`` away."""
     if x.dtype == tl.float64:
         scale = tl.full((), 2.0**980, tl.float64)
         rounds = 50
@@ -39,8 +39,10 @@ def axis_base(
     u, x, n, KERNEL: tl.constexpr, PADDING: tl.constexpr, MAP: tl.constexpr, ALIGN: tl.constexpr,
     SINGLE: tl.constexpr,
 ):  # fmt: skip
-    """Finite coordinates -> the base pixel, brought near the image, and the fraction. ``x`` are the
-    numbers of a grid, SINGLE those made in single precision."""
+    """Finite coordinates to the base pixel, mapped near the image, and the fraction.
+
+    ``x`` are the coordinates of a grid, SINGLE whether they were computed in single precision.
+    """
     size = n.to(u.dtype)
     base = tl.floor(u)
     if KERNEL == "nearest":  # coordinates.nearest_pixel; they are float64
@@ -123,7 +125,7 @@ def weight(t, K: tl.constexpr, KERNEL: tl.constexpr):
 
 @triton.jit
 def slope(t, K: tl.constexpr, KERNEL: tl.constexpr):
-    """The derivative of :func:`weight`."""
+    """The derivative of ``weight``."""
     if KERNEL == "nearest":
         s = tl.full(t.shape, 0.0, t.dtype)
     elif KERNEL == "bilinear":
