@@ -1,4 +1,4 @@
-"""Tensors that are kept to be used again, within a number of bytes."""
+"""A cache of tensors that is limited in bytes."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
@@ -15,22 +15,29 @@ Entry = tuple[Tensor, ...]
 
 @contextmanager
 def constants() -> Iterator[None]:
-    """A context for what is kept: torch.jit.trace does not record how it is made, nor is it of
-    inference mode, whose tensors are of no use to later training."""
+    """A context in which cached tensors are computed.
+
+    torch.jit.trace does not record it, and it is outside inference mode, whose tensors cannot be
+    used in training later.
+    """
     with suspended_tracing(), torch.inference_mode(False):
         yield
 
 
 class ByteCache:
-    """Tensors by key, the newest of them, of ``limit`` bytes in all; for any number of threads.
+    """Tensors by key, the most recently used ones, of ``limit`` bytes in total; thread-safe.
 
-    What is larger than that by itself is not kept. ``limit`` may be set at any time.
+    Entries larger than that are not stored. ``limit`` may be set at any time.
 
-    >>> cache = ByteCache(limit=8)
-    >>> for n in (0, 1, 0, 2, 0):
-    ...     (zeros,) = cache.get(n, lambda: (torch.zeros(1), ))
-    >>> cache.bytes, cache.keys()
-    (8, (2, 0))
+    Args:
+        limit: The most bytes to hold.
+
+    Examples:
+        >>> cache = ByteCache(limit=8)
+        >>> for n in (0, 1, 0, 2, 0):
+        ...     (zeros,) = cache.get(n, lambda: (torch.zeros(1), ))
+        >>> cache.bytes, cache.keys()
+        (8, (2, 0))
     """
 
     def __init__(self, limit: int) -> None:
@@ -41,7 +48,7 @@ class ByteCache:
         self._lock = Lock()
 
     def get(self, key: Hashable, make: Callable[[], Entry]) -> Entry:
-        """What is kept under ``key``; if nothing is, what ``make`` gives, which is then."""
+        """The entry under ``key``; where there is none, the result of ``make``, which is stored."""
         with self._lock:
             if key in self._entries:
                 self._entries.move_to_end(key)
@@ -54,12 +61,12 @@ class ByteCache:
         return entry
 
     def keys(self) -> tuple[Hashable, ...]:
-        """Of what is kept, the newest last."""
+        """The keys of all entries, the most recently used one last."""
         with self._lock:
             return tuple(self._entries)
 
     def clear(self) -> None:
-        """Keep nothing of it."""
+        """Drop all entries."""
         with self._lock:
             self._entries.clear()
             self.bytes = 0

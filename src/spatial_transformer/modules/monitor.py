@@ -1,5 +1,8 @@
-"""Says when a transformer collapses: when what it shows leaves the image, or is the same part of
-every image, or when its theta is NaN or infinite."""
+"""A monitor that warns when a spatial transformer collapses during training.
+
+That is when its output leaves the image or is the same part of every image, or when its theta is
+NaN or infinite.
+"""
 
 import warnings
 from collections import Counter
@@ -18,31 +21,38 @@ PATIENCE = 20
 
 
 class CollapseWarning(UserWarning):
-    """Most of what a spatial transformer samples lies outside its image, or it predicts the same
-    theta for every image, or one that is not finite."""
+    """A spatial transformer has collapsed.
+
+    Most of what it samples lies outside its image, or it predicts the same theta for every image,
+    or one that is not finite.
+    """
 
 
 class CollapseMonitor:
-    """Watches every spatial transformer of a model while it trains.
+    """Monitor every spatial transformer of a model during training.
 
-    It keeps a running mean of the part of each output that lies outside the image, and warns once
-    a transformer when that passes ``threshold``. It also warns once when a theta that was learnt is
+    It tracks a running mean of the fraction of each output that lies outside the image, and warns
+    once a transformer when that passes ``threshold``. It also warns once when a learnt theta is
     exactly the same for every image of a batch, for a while: the localisation network is dead (its
-    rectifiers give nothing but zero), and will not come back. Nor will one whose theta is NaN or
-    infinite: that reads as outside, with gradient zero, so the loss stays finite. It is told at
-    once. Use it as a context manager, or ``close()`` it.
+    rectifiers give nothing but zero), and will not recover. Nor will one whose theta is NaN or
+    infinite: that reads as outside, with gradient zero, so the loss stays finite. This is reported
+    at once. Use it as a context manager, or ``close()`` it.
 
     Args:
-        threshold: part of the output, 0 to 1.
-        smoothing: weight of the newest batch in the running mean, above 0 and up to 1.
-        every: look at every n-th batch only.
-    Raises: OptionError if the model has no spatial transformer, or for other numbers.
+        model: The model whose spatial transformers are monitored.
+        threshold: Fraction of the output, 0 to 1.
+        smoothing: Weight of the newest batch in the running mean, above 0 and up to 1.
+        every: Check every n-th batch only.
 
-    >>> model = nn.Sequential(SpatialTransformer("fully_connected", "affine"))
-    >>> with CollapseMonitor(model) as monitor:
-    ...     _ = model(torch.rand(2, 1, 8, 8))
-    >>> monitor.outside
-    {'0': 0.0}
+    Raises:
+        OptionError: If the model has no spatial transformer, or a number is out of range.
+
+    Examples:
+        >>> model = nn.Sequential(SpatialTransformer("fully_connected", "affine"))
+        >>> with CollapseMonitor(model) as monitor:
+        ...     _ = model(torch.rand(2, 1, 8, 8))
+        >>> monitor.outside
+        {'0': 0.0}
     """
 
     def __init__(
@@ -145,7 +155,7 @@ class CollapseMonitor:
             )
 
     def close(self) -> None:
-        """Stop watching, copies of the model too."""
+        """Stop monitoring, copies of the model included."""
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
