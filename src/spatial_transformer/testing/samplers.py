@@ -1,4 +1,4 @@
-"""What every interpolation kernel must hold, under every padding."""
+"""Properties that every interpolation kernel must have, under every padding."""
 
 from typing import Any
 
@@ -67,7 +67,7 @@ def check_linear(kernel: Any, padding: str, dims: int = 2) -> None:
 
 
 def check_batch(kernel: Any, padding: str, dims: int = 2) -> None:
-    """A batch gives what its members give one by one; one image serves many grids."""
+    """A batch gives the same as its members one by one; one image is shared by many grids."""
     image, grid = _case(dims, 1.5)
     options = _options(kernel, padding)
     whole = sample(image, grid, **options)
@@ -129,15 +129,21 @@ CHECKS = {
 
 
 def check_sampler(kernel: Any, dims: int = 2) -> dict[str, dict[str, bool]]:
-    """Run all checks under every padding; for a test of your own kernel.
+    """Run all checks of a kernel under every padding, for a test of your own.
 
     Args:
-        kernel: as :func:`sample` takes it: a name, a ``Kernel``, a callable with ``support``.
-    Returns: padding -> property -> whether the kernel has it (only ``interpolates`` may be False).
-    Raises: AssertionError saying what does not hold.
+        kernel: As for ``sample``: a name, a ``Kernel``, a callable with ``support``.
+        dims: 2 for images, 3 for volumes.
 
-    >>> check_sampler("bilinear")["border"]["interpolates"]
-    True
+    Returns:
+        Padding -> property -> whether the kernel has it (only ``interpolates`` may be False).
+
+    Raises:
+        AssertionError: If a property does not hold; the message says which.
+
+    Examples:
+        >>> check_sampler("bilinear")["border"]["interpolates"]
+        True
     """
     return {
         padding: {name: check(kernel, padding, dims) is not False for name, check in CHECKS.items()}

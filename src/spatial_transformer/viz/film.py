@@ -1,4 +1,4 @@
-"""Films: frames into a GIF or an MP4."""
+"""Films: frames as a GIF or an MP4."""
 
 import shutil
 import subprocess
@@ -21,13 +21,18 @@ def save_film(
 ) -> int:
     """Write frames of one size as a film and return how many there are.
 
-    A ``.gif`` repeats for ever and has the colours of this package's pictures alone; an ``.mp4`` is
-    H.264, made by the program ffmpeg. Neither has a time stamp in it.
+    A ``.gif`` loops for ever, in the palette of this package's pictures; an ``.mp4`` is H.264,
+    encoded by the program ffmpeg. Neither has a time stamp in it.
 
     Args:
-        rate: frames a second; hold: seconds that the last one stays.
-    Raises: OptionError for another suffix, or where ffmpeg is not on the PATH or fails; ShapeError
-        without frames, or if they differ in size.
+        frames: The frames, all of one size.
+        path: The file, ending in .gif or .mp4.
+        rate: Frames a second.
+        hold: Seconds that the last one stays.
+
+    Raises:
+        OptionError: If the suffix is another, or ffmpeg is not on the PATH or fails.
+        ShapeError: If there are no frames, or they differ in size.
     """
     path = check_film(path)
     images = list(_same_size(frames))
@@ -39,7 +44,11 @@ def save_film(
 
 
 def check_film(path: Path | str) -> Path:
-    """The path of a film that can be written here. Raises: OptionError."""
+    """The path of a film that can be written here.
+
+    Raises:
+        OptionError: If the suffix is another, or ffmpeg is needed and not on the PATH.
+    """
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise OptionError(f"{path}: a film is one of {', '.join(SUFFIXES)}")

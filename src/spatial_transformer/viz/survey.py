@@ -1,4 +1,4 @@
-"""What a model makes of a whole data set: mean images of each class, thetas, mistakes."""
+"""A model on a whole data set: mean images of each class, thetas, mistakes."""
 
 import heapq
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from spatial_transformer.viz.sheet import draw_sheet
 
 @dataclass(frozen=True)
 class Mistake:
-    """An image that is taken for another class, and how sure of it the model is (0 to 1)."""
+    """A misclassified image, and the model's confidence (0 to 1)."""
 
     image: Tensor  # (C, *spatial)
     warped: Tensor | None  # (N, C, *size)
@@ -28,9 +28,12 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Survey:
-    """``before`` ``(K, C, *spatial)`` and ``after`` ``(K, N, C, *size)`` are means over the images
-    of each of ``classes``, as they come and as the transformer passes them on; ``theta``
-    ``(M, N, P)``; ``mistakes`` have the surest first. None without a transformer."""
+    """A classifier's results on a data set.
+
+    ``before`` ``(K, C, *spatial)`` and ``after`` ``(K, N, C, *size)`` are mean images of each of
+    ``classes``, before and after the transformer; ``theta`` is ``(M, N, P)``. They are None without
+    a transformer. ``mistakes`` are sorted by confidence, the most confident first.
+    """
 
     images: int
     wrong: int
@@ -44,16 +47,21 @@ class Survey:
 def survey(
     model: nn.Module, blocks: Iterable[tuple[Tensor, Tensor]], *, mistakes: int = 30
 ) -> Survey:
-    """Show a classifier every image of ``blocks``: images ``(B, C, *spatial)``, labels ``(B,)``.
+    """Run a classifier on every image of a data set.
 
     Args:
-        mistakes: how many to keep.
-    Raises: DataError if there are no images.
+        model: The classifier, with or without a transformer.
+        blocks: Batches of images ``(B, C, *spatial)`` and labels ``(B,)``.
+        mistakes: How many of these to return.
 
-    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
-    >>> found = survey(model, [(torch.rand(8, 1, 4, 4), torch.arange(8) % 3)])
-    >>> found.images, found.classes, len(found.mistakes) == found.wrong
-    (8, [0, 1, 2], True)
+    Raises:
+        DataError: If there are no images.
+
+    Examples:
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+        >>> result = survey(model, [(torch.rand(8, 1, 4, 4), torch.arange(8) % 3)])
+        >>> result.images, result.classes, len(result.mistakes) == result.wrong
+        (8, [0, 1, 2], True)
     """
     before: dict[int, Tensor] = {}
     after: dict[int, Tensor] = {}
@@ -103,9 +111,11 @@ def survey(
 
 
 def draw_means(found: Survey, *, title: str = "") -> Figure:
-    """The mean image of each class, as it comes and as the transformer passes it on: the sharper
-    it gets, the more alike the images of a class have become. In each row the brightest pixel is
-    white."""
+    """Draw the mean image of each class before and after the transformer.
+
+    The sharper it gets, the better the transformer has aligned the class. In each row the brightest
+    pixel is white.
+    """
     before, after = (None if m is None else m / m.amax() for m in (found.before, found.after))
     assert before is not None
     return draw_sheet(before, after, captions=[f"{k}" for k in found.classes], title=title)
@@ -114,8 +124,13 @@ def draw_means(found: Survey, *, title: str = "") -> Figure:
 def draw_mistakes(
     found: Survey, transform: Transform | None = None, *, title: str = "", columns: int = 10
 ) -> Figure:
-    """The mistakes of a survey, the surest first: input and grid, output, what it is taken for
-    with the confidence, and the truth. Raises: DataError if there are none."""
+    """Draw the mistakes of a survey, the most confident first.
+
+    Each is input and grid, output, predicted class with its confidence, and truth.
+
+    Raises:
+        DataError: If there are none.
+    """
     if not found.mistakes:
         raise DataError(f"no mistakes to show: all of {found.images:,} images are right")
     these = found.mistakes
