@@ -54,7 +54,7 @@ class DigitsTab:
     def look(self, payload: check.Payload) -> dict[str, Any]:
         """The canvas of a digit and a pose, and what each network named makes of it.
 
-        Payload: ``digit`` (784 bytes in base64), ``pose`` (see :class:`Pose`), ``clutter``
+        Payload: ``digit`` (784 bytes in base64), ``pose`` (see ``Pose``), ``clutter``
         (``pieces``, ``seed``), ``networks`` (their names; all of one input size).
         Raises: OptionError, UnknownNameError.
         """

@@ -44,7 +44,7 @@ class Pose:
     def theta(self, size: int) -> Tensor:
         """The affine theta ``(1, 6)`` that shows the digit so on a canvas of ``size`` pixels.
 
-        At shear 0 it is :func:`~spatial_transformer.experiments.data.distortion.similarity_theta`.
+        At shear 0 it is ``similarity_theta``.
         """
         turn = math.radians(self.angle)
         cos, sin = math.cos(turn) / self.scale, math.sin(turn) / self.scale

@@ -15,7 +15,7 @@ from spatial_transformer.errors import OptionError
 from spatial_transformer.options import check_count
 from spatial_transformer.registry import Registry
 
-#: name -> a function of a :class:`ModelConfig`
+#: name -> a function of a ``ModelConfig``
 MODELS: Registry[nn.Module] = Registry("model")
 
 

@@ -49,7 +49,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def draw_fixed(self, part: str, seed: int, data_root: Path | None) -> Iterator[Batch]:
-        """:meth:`fixed` on the CPU. Raises: DataError."""
+        """``fixed`` on the CPU. Raises: DataError."""
 
     def fixed(
         self,

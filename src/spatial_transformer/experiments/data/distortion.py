@@ -32,7 +32,7 @@ class Distortion(ABC):
     title: ClassVar[str]
     #: height and width of the distorted image, in pixels
     size: ClassVar[int] = 28
-    #: as :attr:`Dataset.version <spatial_transformer.experiments.data.dataset.Dataset.version>`
+    #: as ``Dataset.version <spatial_transformer.experiments.data.dataset.Dataset.version>``
     version: ClassVar[int] = 1
 
     @property

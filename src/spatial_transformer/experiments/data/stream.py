@@ -123,7 +123,7 @@ def fixed_blocks(
 def fixed_set(
     digits: Digits, distortion: Distortion, seed: object = 0, block: int = 1_000
 ) -> tuple[Tensor, Tensor]:
-    """:func:`fixed_blocks` in one piece: images ``(N, 1, size, size)`` and labels ``(N,)``."""
+    """``fixed_blocks`` in one piece: images ``(N, 1, size, size)`` and labels ``(N,)``."""
     images, labels = zip(*fixed_blocks(digits, distortion, seed, block), strict=True)
     return torch.cat(images), torch.cat(labels)
 

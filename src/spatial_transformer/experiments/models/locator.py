@@ -52,7 +52,7 @@ class Window(MatrixTransform):
 
 
 class Locator(SpatialTransformer):
-    """A :class:`Window` that crops ``size`` pixels out of a canvas; at first, out of its middle.
+    """A ``Window`` that crops ``size`` pixels out of a canvas; at first, out of its middle.
 
     Source: the paper's appendix A.2: eight 9x9 filters of stride 4, 2x2 max-pooling, two dense
     layers of 8 units, and the regression of theta. (These layers have 6k parameters, not the 100k

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Independent(nn.Module):
-    """N localisation networks that share nothing, for :class:`Parallel`.
+    """N localisation networks that share nothing, for ``Parallel``.
 
     Source: the paper's appendix A.1, 2xST-FCN.
     Image ``(B, C, H, W)`` -> theta ``(B, N, P)``.

@@ -17,7 +17,7 @@ BEYOND = 2.0
 class Ordering:
     """How much less, in percent of the test images, ``better`` errs than ``worse``.
 
-    ``error`` is the difference's standard error (see :func:`standard_error`).
+    ``error`` is the difference's standard error (see ``standard_error``).
     """
 
     dataset: str

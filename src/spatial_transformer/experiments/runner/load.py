@@ -71,10 +71,10 @@ class LoadedModel(Pretrained):
 
 
 def load_model(name: str | Path, device: torch.device | str = "cpu") -> LoadedModel:
-    """A trained model by a run's folder, a checkpoint file, or what :func:`from_pretrained` takes.
+    """A trained model by a run's folder, a checkpoint file, or what ``from_pretrained`` takes.
     A run's error is that of its record, if it is finished and has one.
 
-    Raises: CheckpointError; as :func:`from_pretrained`.
+    Raises: CheckpointError; as ``from_pretrained``.
     """
     if not is_run(str(name)):
         if Path(f"{name}.json").is_file():  # a repository keeps records alone

@@ -60,7 +60,7 @@ class Pictures:
         self.title = f"{self.name}{steps}"
 
     def draw(self, kind: str) -> Figure:
-        """A picture of one of :data:`KINDS`.
+        """A picture of one of ``KINDS``.
 
         Raises: OptionError for another kind, or where the run has nothing of that kind to show;
             DataError where there are no mistakes.
@@ -221,10 +221,10 @@ class Pictures:
 
 def open_pictures(name: str, *, device: torch.device | str = "cpu", **options: Any) -> Pictures:
     """Pictures of a run's folder, a checkpoint file, or what
-    :func:`spatial_transformer.pretrained.from_pretrained` takes; ``options`` as for
-    :class:`Pictures`.
+    ``from_pretrained`` takes; ``options`` as for
+    ``Pictures``.
 
-    Raises: CheckpointError; as :func:`spatial_transformer.pretrained.from_pretrained`.
+    Raises: CheckpointError; as ``from_pretrained``.
     """
     found = load_model(name, device)
     if found.run is not None:

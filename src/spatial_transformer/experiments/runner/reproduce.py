@@ -63,7 +63,7 @@ def reproduce(
 
     The runs that those of the plan start from are made before them.
 
-    Raises: OptionError, DataError; as :func:`run` and :func:`run_at_once`.
+    Raises: OptionError, DataError; as ``run`` and ``run_at_once``.
     """
     if jobs < 1:
         raise OptionError(f"jobs must be a positive number of runs at a time, got {jobs}")

@@ -30,8 +30,8 @@ from spatial_transformer.modules.predict import find_transformer
 
 def open_fabric(device: str, precision: str = "32-true") -> Fabric:
     """Lightning Fabric on a device ("auto", "cpu", "cuda", "cuda:1", "mps"), in float32 where the
-    precision is not its own (:func:`native_precision`); the process keeps the memory that it frees
-    (:func:`keep_freed_memory`).
+    precision is not its own (``native_precision``); the process keeps the memory that it frees
+    (``keep_freed_memory``).
 
     Raises: BackendError if there is no such device.
     """
@@ -61,7 +61,7 @@ def run(
 
     Writes ``out/<experiment>/<name>/checkpoint.pt`` and ``out/<experiment>/<name>.json``.
     Args:
-        compiled: as :func:`fit` has it; the record's ``hardware`` says so.
+        compiled: as ``fit`` has it; the record's ``hardware`` says so.
     Raises: DataError, CheckpointError, OptionError, BackendError; DivergenceError where it comes to
         NaN or infinity; OSError where ``out`` cannot be written.
     """
@@ -118,7 +118,7 @@ def run(
 
 
 def ensure(config: RunConfig, out: Path, **options: Any) -> None:
-    """Run it, unless ``out`` has its whole checkpoint and its record. Raises: as :func:`run`."""
+    """Run it, unless ``out`` has its whole checkpoint and its record. Raises: as ``run``."""
     if config.steps_done(out) != config.recipe.iterations or not config.is_recorded(out):
         run(config, out, **options)
 

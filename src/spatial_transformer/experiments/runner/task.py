@@ -29,7 +29,7 @@ class Mistakes:
 
 
 class Task(ABC):
-    """The base class; its methods are for :func:`run` and :class:`Pictures`."""
+    """The base class; its methods are for ``run`` and ``Pictures``."""
 
     #: the parts of a data set that a run is measured on; the last is the one it reports
     parts: Sequence[str] = ("validation", "test")
@@ -47,7 +47,7 @@ class Task(ABC):
 
     @abstractmethod
     def objective(self, start: nn.Module | None) -> Objective | None:
-        """What is minimised, None: as :func:`fit` has it; ``start`` is the network of the run that
+        """What is minimised, None: as ``fit`` has it; ``start`` is the network of the run that
         this one starts from."""
 
     @abstractmethod
@@ -62,11 +62,11 @@ class Task(ABC):
 
     @abstractmethod
     def captions(self, prediction: Prediction, model: nn.Module, batch: Batch) -> dict[str, Any]:
-        """What :func:`draw_sheet` writes and draws at the images of a batch."""
+        """What ``draw_sheet`` writes and draws at the images of a batch."""
 
     @abstractmethod
     def frame_captions(self, classes: Tensor | None, truth: Tensor) -> dict[str, Any]:
-        """What :func:`film_frames` writes and draws; ``classes`` ``(frames, images)`` are those
+        """What ``film_frames`` writes and draws; ``classes`` ``(frames, images)`` are those
         that the network said."""
 
     @abstractmethod
