@@ -42,7 +42,7 @@ class ByteCache:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        #: how many are taken
+        #: bytes in use
         self.bytes = 0
         self._entries: OrderedDict[Hashable, Entry] = OrderedDict()
         self._lock = Lock()
@@ -55,7 +55,7 @@ class ByteCache:
                 return self._entries[key]
         with constants():
             entry = make()
-        # neither what stands for tensors, where they are traced, nor what takes no memory
+        # neither traced stand-ins nor tensors without memory
         if all(type(t) is Tensor and not t.is_meta for t in entry):
             self._put(key, entry)
         return entry
@@ -86,5 +86,5 @@ def _size(entry: Entry) -> int:
     return sum(t.untyped_storage().nbytes() for t in entry)
 
 
-#: of all transforms with control points: one of 8x8 points on 512x512 pixels takes 64 MiB
+#: bases of control points: one of 8x8 points on 512x512 pixels takes 64 MiB
 BASES = ByteCache(limit=128 * 2**20)

@@ -25,7 +25,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-#: as far from the image's edge, in pixels, numbers in single precision can tell halves
+#: distance from the image's edge, in pixels, within which float32 resolves half pixels
 HALVES = 2.0**21
 
 
@@ -302,15 +302,15 @@ def check_size(size: object, dims: int, least: int = 1) -> tuple[int, ...]:
         size = (size,) * dims
     names = "(H', W')" if dims == 2 else "(D', H', W')"
     try:
-        # a size that is traced stays a symbol
+        # a traced size stays a symbol
         out: tuple[int, ...] = tuple(
             n if isinstance(n, torch.SymInt) else int(n)  # type: ignore[misc]
             for n in size  # type: ignore[attr-defined]
         )
-        whole = all(a == b for a, b in zip(out, size, strict=True))  # type: ignore[call-overload]
+        integral = all(a == b for a, b in zip(out, size, strict=True))  # type: ignore[call-overload]
     except (TypeError, ValueError):
-        out, whole = (), False
-    if not whole or len(out) != dims or any(n < least for n in out):
+        out, integral = (), False
+    if not integral or len(out) != dims or any(n < least for n in out):
         kind = "positive whole numbers" if least else "whole numbers, none of them negative"
         raise ShapeError(f"size must be {names} of {dims} {kind}, got {size!r}")
     return out  # type: ignore[return-value]

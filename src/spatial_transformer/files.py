@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-#: of what is read at once
+#: bytes read at a time
 PIECE = 2**20
-#: of a JSON file, which takes some thirty times as much when it is read
+#: most bytes of a JSON file, which takes some thirty times as much memory when parsed
 MOST_JSON = 4 * 2**20
 
 

@@ -151,18 +151,18 @@ def _sample_antialiased(
     if not image.is_floating_point():
         raise DTypeError(f"antialias averages: image must be floating point, got {image.dtype}")
     points = None if antialias is True else check_points(antialias)
-    wide = coordinate_dtype(image)  # a sum of many values is too much for half precision
+    wide = coordinate_dtype(image)  # sums of many values need more than half precision
     fill = None if o.fill is None else o.fill.to(wide)
     averaged = sample_antialiased(
         *(image.to(wide), grid, steps, o.align_corners, points, fill),
-        lambda some, points, level: _sample(some, points, replace(o, fill=level)),
+        lambda image, points, level: _sample(image, points, replace(o, fill=level)),
     )
     return averaged.to(image.dtype)
 
 
 def like_layout(warped: Tensor, image: Tensor) -> Tensor:
     """``warped`` in the memory format of ``image``: channels_last stays channels_last."""
-    if in_function_transform():  # a batched tensor does not tell its layout
+    if in_function_transform():  # batched tensors do not expose their layout
         return warped
     return warped.contiguous(memory_format=layout_of(image))
 
@@ -243,20 +243,20 @@ def warp(
             if key is not None:
                 plan.store(key, transform, fused.bind(image, theta))
             return fused(image, theta)
-    if options.kernel.copies:  # which pixel that is must not depend on how the grid is rounded
+    if options.kernel.copies:  # which pixel is copied must not depend on the grid's rounding
         theta = theta.to(precise_dtype(theta.device))
-    else:  # as exactly as the image asks for
+    else:  # in the image's precision
         theta = theta.to(coordinate_dtype(image, theta))
     grid = transform.grid(theta, size, align_corners)
     if antialias is not False:
         steps = _footprints(transform, theta, grid, size, align_corners)
         if many is None:
             return _sample_antialiased(image, grid, steps, options, antialias)
-        each = [
+        outputs = [
             _sample_antialiased(image, grid[:, n], [s[:, n] for s in steps], options, antialias)
             for n in range(many)
         ]
-        return torch.stack(each, dim=1)
+        return torch.stack(outputs, dim=1)
     if many is None:
         return _sample(image, grid, options)
     # the N grids are stacked along the first spatial axis, so no image is copied
@@ -295,7 +295,7 @@ def _footprints(
     flat = grid.flatten(0, -transform.dims - 2)
     steps = footprints(flat)
     for axis, n in enumerate(size):
-        if n == 1:  # the whole of the output is one pixel: from its one edge to the other
+        if n == 1:  # the only pixel along this axis: the step is from edge to edge
             ends = transform.grid(theta, [2 if k == axis else m for k, m in enumerate(size)], True)
             ends = ends.flatten(0, -transform.dims - 2)
             step = ends.narrow(axis + 1, 1, 1) - ends.narrow(axis + 1, 0, 1)
@@ -380,7 +380,7 @@ class Sampler(nn.Module):
         super().__init__()
         self.kernel = as_kernel(kernel)
         if isinstance(kernel, nn.Module) and self.kernel is not kernel:
-            self.weigher = kernel  # it learns: its parameters are this module's too
+            self.weigher = kernel  # a trainable kernel: its parameters are this module's too
         self.padding = check_padding(padding)
         check_flag("align_corners", align_corners)
         self.fill = fill
@@ -403,8 +403,8 @@ class Sampler(nn.Module):
 
     def extra_repr(self) -> str:
         """The options shown by ``repr``."""
-        said = {n: v for n, v in self.options().items() if v is not None and v is not False}
-        return ", ".join(f"{n}={v!r}" for n, v in said.items())
+        options = {n: v for n, v in self.options().items() if v is not None and v is not False}
+        return ", ".join(f"{n}={v!r}" for n, v in options.items())
 
 
 def make_sampler(name: str, **options: Any) -> Sampler:

@@ -18,10 +18,10 @@ from torch import Tensor
 from spatial_transformer.coordinates import full_precision
 from spatial_transformer.ops.torch_internals import in_forward_mode, in_functorch
 
-#: elements that a product makes at a time, which fit into a core's cache
+#: elements of a product computed at a time, which fit into a core's cache
 BLOCK = 2**18
 
-#: so many elements and more torch shares out among its threads (its GRAIN_SIZE)
+#: from this many elements on torch splits work among its threads (its GRAIN_SIZE)
 SERIAL = 2**15
 
 
@@ -37,7 +37,7 @@ def mean(x: Tensor, dim: int) -> Tensor:
 
 def spread(x: Tensor, shape: Sequence[int]) -> Tensor:
     """``x.expand(shape)``, whose gradient is a ``total``."""
-    # shapes are compared last: traced, they may be symbols, which that would tell apart for good
+    # shapes are compared last: that would specialise traced symbols
     if not is_plain(x) or not x.requires_grad or x.shape == shape:
         return x.expand(shape)
     return _apply(_Spread, x, shape)
@@ -91,7 +91,7 @@ def _multiply(a: Tensor, b: Tensor) -> Tensor:
     """``a @ b``, in blocks of terms that fit into the cache."""
     (*lead, rows, inner), columns = a.shape, b.shape[-1]
     outer = max(1, math.prod(lead) * rows)
-    if inner > columns:  # terms that are added lie side by side
+    if inner > columns:  # summands are contiguous
         b = b.transpose(-1, -2).contiguous().unsqueeze(-3)
         step = max(1, BLOCK // (outer * max(1, columns)))
         return _add_up(zip(_cut(a.unsqueeze(-2), step, -1), _cut(b, step, -1), strict=True), -1)

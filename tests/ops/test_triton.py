@@ -422,7 +422,7 @@ class TestDeterministic:
         real, found = launch.tile_config, []
         for elements in (256, 16):
             cut = partial(lambda n, b, c, s, e, *rest: real(b, c, s, n, *rest), elements)
-            replanned.setattr(launch, "blocks", cut)
+            replanned.setattr(launch, "tile_config", cut)
             launch.plan.cache_clear()
             found.append(launch.backward(weight, image, maps, *options, **more)[0])
         assert found[0].dtype == dtype

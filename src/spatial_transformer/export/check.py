@@ -9,15 +9,14 @@ from torch import Tensor, nn
 
 from spatial_transformer.errors import ExportError, OptionError
 
-#: by input, the axes that may have any size, and what they are called
+#: input -> dynamic axis -> its label
 Dynamic = Mapping[str, Mapping[int, str]]
 
-#: largest difference between a module and what was exported of it; of an output with values
-#: beyond 1, relative to the largest of them
+#: largest difference between a module and its exported form; relative to the largest value of an
+#: output, if that is beyond 1
 TOLERANCE = 1e-5
 
-#: the axes that are called so may have a size of 1; others, of which torch.export makes a constant
-#: there, 2 and more
+#: axes with this label may have a size of 1; others 2 and more, as torch.export makes 1 a constant
 BATCH = "batch"
 
 
@@ -83,7 +82,7 @@ def cases(
 
     The examples, the examples with each dynamic axis cut or repeated to other sizes, and ``more``.
     """
-    found = [_as_it_is(inputs)]
+    result = [_as_it_is(inputs)]
     labels = dict.fromkeys(label for axes in dynamic.values() for label in axes.values())
     for label in labels:
         places = {n: [k for k, c in dynamic.get(n, {}).items() if c == label] for n in names}
@@ -95,8 +94,8 @@ def cases(
                 for axis in places[name]:
                     tensor = repeated(tensor, axis, other)
                 resized.append(tensor)
-            found.append(Case(resized, f"{where} ({label}) at {other} instead of {size}"))
-    return found + [_as_it_is(given) for given in more]
+            result.append(Case(resized, f"{where} ({label}) at {other} instead of {size}"))
+    return result + [_as_it_is(tensors) for tensors in more]
 
 
 def _as_it_is(inputs: Sequence[Tensor]) -> Case:
@@ -133,18 +132,18 @@ def compare(
         try:
             with torch.no_grad():
                 wanted = as_tuple(module(*inputs))
-        except Exception as error:  # of whatever the module is made of
+        except Exception as error:  # anything that the module raises
             raise ExportError(
                 f"{name} itself does not run with {what}: {reason_of(error)}; nothing was written"
             ) from error
         try:
-            found = exported(inputs)
-        except Exception as error:  # each run time has its own kinds
+            outputs = exported(inputs)
+        except Exception as error:  # each run time has its own errors
             raise ExportError(
                 f"{name}: exported, it does not run with {what}: {reason_of(error)}; "
                 "nothing was written"
             ) from error
-        for a, b in zip(wanted, found, strict=True):
+        for a, b in zip(wanted, outputs, strict=True):
             difference = _difference(a, b)
             if isinstance(difference, str):
                 raise ExportError(

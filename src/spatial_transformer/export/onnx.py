@@ -25,7 +25,7 @@ from spatial_transformer.files import write_whole
 #: the first with GridSample in 3-D
 OPSET = 20
 
-#: torch's exporter has its operators in the first, and converts them as far as the last
+#: torch's exporter writes the first, and converts it up to the last
 OPSETS = (18, 25)
 
 
@@ -88,11 +88,11 @@ def export_onnx(
     data = model.SerializeToString()
     try:
         session = onnxruntime.InferenceSession(data, _quiet(), ["CPUExecutionProvider"])
-    except Exception as error:  # its own kinds, which it does not name in public
+    except Exception as error:  # its error classes are not public
         raise ExportError(f"ONNX Runtime does not take the model: {error}") from error
 
-    def run(given: Sequence[Tensor]) -> list[Tensor]:
-        feed = {n: t.numpy() for n, t in zip(names, given, strict=True)}
+    def run(tensors: Sequence[Tensor]) -> list[Tensor]:
+        feed = {n: t.numpy() for n, t in zip(names, tensors, strict=True)}
         return [torch.from_numpy(array) for array in session.run(None, feed)]
 
     difference = compare(module, run, cases(names, inputs, axes, more))
@@ -185,13 +185,13 @@ def translate(
     """
     try:
         with quietly():
-            found = torch.onnx.export(
+            exported = torch.onnx.export(
                 program,
                 (),
                 output_names=list(outputs),
                 opset_version=opset,
                 dynamo=True,
-                # the rest is what torch 2.6 does not by itself
+                # the following are not defaults in torch 2.6
                 optimize=True,
                 custom_translation_table={torch.sym_float: _as_float},
                 verbose=False,
@@ -199,8 +199,8 @@ def translate(
     except Exception as error:  # torch.onnx.errors and others
         reason = str(error.__cause__ or error).strip().split("\n")[0]
         raise ExportError(f"ONNX cannot express it: {reason}") from error
-    assert found is not None
-    model = found.model_proto
+    assert exported is not None
+    model = exported.model_proto
     version = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
     if version != opset:
         raise ExportError(

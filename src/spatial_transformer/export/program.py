@@ -30,7 +30,7 @@ from spatial_transformer.export.sampling import ALL_DIMS, decompositions
 from spatial_transformer.files import write_whole
 from spatial_transformer.ops.backend import TRACED_ONLY
 
-#: above every size; a bound, as torch 2.6 refuses what could be the largest integer
+#: bound of every dynamic size, as torch 2.6 refuses sizes up to the largest integer
 LARGEST = 2**31 - 1
 
 
@@ -80,7 +80,7 @@ def export_program(
     shapes = {n: {k: symbols[c] for k, c in axes.get(n, {}).items()} for n in names}
     if isinstance(grid_sample, bool):
         grid_sample = ALL_DIMS if grid_sample else ()
-    # without gradients, layers take the plainest way through
+    # without gradients, layers use their simplest code
     still = copy.deepcopy(module).eval().requires_grad_(False)
     traced_only = TRACED_ONLY.set(True)
     try:
@@ -89,7 +89,7 @@ def export_program(
             program = program.run_decompositions(decompositions(grid_sample))
     except SpatialTransformerError:
         raise
-    except Exception as error:  # torch.export's are of many kinds
+    except Exception as error:  # torch.export raises many classes
         raise ExportError(
             f"{type(module).__name__} cannot be exported: {reason_of(error)}"
         ) from error
@@ -195,7 +195,7 @@ def save_program(
             torch.export.save(program, buffer)
             file.write_bytes(buffer.getbuffer())
             loaded = torch.export.load(str(file)).module()
-        difference = compare(module, lambda given: as_tuple(loaded(*given)), every)
+        difference = compare(module, lambda tensors: as_tuple(loaded(*tensors)), every)
 
     write_whole(Path(path), write)
     return difference

@@ -19,10 +19,10 @@ from spatial_transformer.samplers import as_kernel
 from spatial_transformer.samplers.eager import sample_eager
 from spatial_transformer.transforms.matrix import grid_from_matrix
 
-#: the images' dimensions that there are
+#: the supported numbers of image dimensions
 ALL_DIMS = (2, 3)
 
-#: (kernel, image's dimensions) that grid_sample has as we do
+#: (kernel, image dimensions) for which grid_sample equals ours
 GRID_SAMPLE = {("bilinear", 2), ("bilinear", 3), ("bicubic", 2)}
 
 #: our padding -> grid_sample's
@@ -32,7 +32,7 @@ PADDINGS = {"zeros": "zeros", "fill": "zeros", "border": "border", "reflection":
 MODES = ("bilinear", "nearest", "bicubic")
 PADDING_MODES = ("zeros", "border", "reflection")
 
-#: run times cast coordinates to integers, which larger ones overflow; this far out all read alike
+#: run times cast coordinates to integers, which larger ones would overflow
 FARTHEST = 1e6
 
 
@@ -102,8 +102,8 @@ def gathered(
     dims = image.dim() - 2
     if dims in grid_sample:
         operator = torch.ops.aten.grid_sampler_2d if dims == 2 else torch.ops.aten.grid_sampler_3d
-        kept: Tensor = operator(image, grid, mode, padding_mode, align_corners)
-        return kept
+        warped: Tensor = operator(image, grid, mode, padding_mode, align_corners)
+        return warped
     if MODES[mode] == "nearest":  # torch rounds half-way points to even
         sizes = zip(grid.unbind(-1), reversed(image.shape[2:]), strict=True)
         pixels = [(to_pixel(x, n, align_corners).round(), n) for x, n in sizes]

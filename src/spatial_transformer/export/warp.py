@@ -92,7 +92,7 @@ def export_warp(
         axes |= dict(enumerate(AXES[dims], 2))
     dynamic: Dynamic = {"image": axes, "theta": {0: "batch"}}
     inputs, gray = (
-        (some, _thetas(module.transform, len(images), source)) for some in (images, images[:, :1])
+        (batch, _thetas(module.transform, len(images), source)) for batch in (images, images[:, :1])
     )
     return export_module(
         module, path, inputs, dynamic=dynamic, outputs=["warped"], more=[gray], opset=opset,

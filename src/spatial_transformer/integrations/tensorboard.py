@@ -20,7 +20,7 @@ from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.options import check_count
 from spatial_transformer.transforms.regularisers import outside_fraction
 
-#: thetas of more parameters than that have one histogram, not one a parameter
+#: thetas with more parameters have one histogram, not one a parameter
 MOST_PARAMETERS = 32
 
 
@@ -110,10 +110,10 @@ def log_transformer(
 def _inputs(module: nn.Module, images: Tensor) -> Iterator[tuple[str, SpatialTransformer, Tensor]]:
     """Every transformer of a model with its name and its input."""
     layers = transformers(module)
-    given: dict[SpatialTransformer, Tensor] = {}
+    inputs: dict[SpatialTransformer, Tensor] = {}
 
     def keep(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given[layer] = args[0] if args else kwargs["image"]
+        inputs[layer] = args[0] if args else kwargs["image"]
 
     hooks = [m.register_forward_pre_hook(keep, with_kwargs=True) for m in layers]
     try:
@@ -121,7 +121,7 @@ def _inputs(module: nn.Module, images: Tensor) -> Iterator[tuple[str, SpatialTra
     finally:
         for hook in hooks:
             hook.remove()
-    for layer, image in given.items():
+    for layer, image in inputs.items():
         yield layers[layer], layer, image.detach()
 
 
@@ -136,7 +136,7 @@ def _log_theta(
         columns = {"all": theta.flatten()}
     for name, values in columns.items():
         finite = values[torch.isfinite(values)]
-        if len(finite):  # a histogram of nothing there is not
+        if len(finite):  # there are no empty histograms
             writer.add_histogram(f"{tag}/theta/{name}", finite, step)
             writer.add_scalar(f"{tag}/theta_mean/{name}", finite.mean(), step)
             writer.add_scalar(f"{tag}/theta_std/{name}", finite.std(correction=0), step)
@@ -235,7 +235,7 @@ def _lightning_callbacks() -> list[type]:
             break
         with suppress(ImportError):
             import_module(name)
-    found = [sys.modules[n].Callback for n in names if sys.modules.get(n)]
-    if not found:
+    classes = [sys.modules[n].Callback for n in names if sys.modules.get(n)]
+    if not classes:
         raise OptionError("Lightning is not installed: pip install lightning")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(classes))

@@ -40,7 +40,7 @@ class LazyIdentityLinear(LazilySized):
 
     def __init__(self, transform: Transform, count: int) -> None:
         super().__init__(count * transform.num_params)
-        # kept out of the submodules: it is not a part of the network
+        # not a submodule: it is not a part of the network
         object.__setattr__(self, "transform", transform)
 
     def reset_parameters(self) -> None:
@@ -103,7 +103,7 @@ class Localisation(nn.Module):
         self.body = body
         self.head = LazyIdentityLinear(transform, count or 1)
         if in_shape is not None:
-            with torch.no_grad(), evaluating(self):  # batch norms do not count it
+            with torch.no_grad(), evaluating(self):  # batch norms ignore it
                 self(torch.zeros(1, *in_shape))
 
     def forward(self, image: Tensor) -> Tensor:

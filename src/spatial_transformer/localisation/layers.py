@@ -25,12 +25,12 @@ def check_counts(name: str, values: Any) -> tuple[int, ...]:
         (32, 32)
     """
     try:
-        found = tuple(values)
+        counts = tuple(values)
     except TypeError:
-        found = (None,)
-    if not all(is_count(n) for n in found):
+        counts = (None,)
+    if not all(is_count(n) for n in counts):
         raise OptionError(f"{name} must be positive whole numbers in a list, got {values!r}")
-    return found
+    return counts
 
 
 def _start(layer: nn.Linear | nn.Conv2d | nn.Conv3d) -> None:
@@ -70,12 +70,14 @@ class LazilySized(nn.LazyLinear):
     """``Linear`` whose input width is that of the first batch, or of a state loaded before it."""
 
     cls_to_become = Linear  # type: ignore[assignment]
-    # the first batch has made it one, but found this method before
+    # the first batch changes the class, but after this method has been looked up
     forward = Linear.forward  # type: ignore[assignment]
 
     def initialize_parameters(self, features: Tensor) -> None:  # type: ignore[override]
         """Take the input width from a loaded state or the first batch."""
-        if not self.has_uninitialized_params():  # torch 2.6 leaves it at 0 where a state was loaded
+        if (
+            not self.has_uninitialized_params()
+        ):  # torch 2.6 leaves in_features at 0 after loading a state
             self.in_features = self.weight.shape[1]
         super().initialize_parameters(features)
 

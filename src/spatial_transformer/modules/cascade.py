@@ -52,31 +52,31 @@ class Cascade(SpatialTransformer):
         **options: object,
     ) -> None:
         listed = isinstance(stages, Iterable) and not isinstance(stages, str)
-        given = list(stages) if listed else []
-        if not given or not is_count(steps):
+        networks = list(stages) if listed else []
+        if not networks or not is_count(steps):
             raise OptionError(
                 f"a cascade needs a list of one or more stages and of steps, got {stages!r} and "
                 f"steps={steps!r}"
             )
         super().__init__(nn.Identity(), transform, size, **options)  # type: ignore[arg-type]
-        self.localisation: nn.ModuleList = nn.ModuleList(self._localisation(s) for s in given)
+        self.localisation: nn.ModuleList = nn.ModuleList(self._localisation(s) for s in networks)
         self.steps = steps
         for stage in self.localisation:
             self._check_width(stage)
-        if len(given) * steps > 1:  # said here, where it is chosen
+        if len(networks) * steps > 1:  # fail now, not at the first batch
             start = self.transform.identity()[None]
             self.transform.refine(start, start)
 
     def thetas(self, image: Tensor) -> list[Tensor]:
         """The theta ``(B, P)`` after each stage, all of them relative to the original image."""
-        found: list[Tensor] = []
+        thetas: list[Tensor] = []
         for stage in list(self.localisation) * self.steps:
-            if found:
-                view = warp(image, found[-1], self.transform, None, **self.sampler.options())
-                found.append(self.transform.refine(found[-1], stage(view)))
+            if thetas:
+                view = warp(image, thetas[-1], self.transform, None, **self.sampler.options())
+                thetas.append(self.transform.refine(thetas[-1], stage(view)))
             else:
-                found.append(stage(image))
-        return found
+                thetas.append(stage(image))
+        return thetas
 
     def forward(
         self, image: Tensor, return_theta: bool | None = None

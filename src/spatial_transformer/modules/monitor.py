@@ -16,7 +16,7 @@ from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.options import check_count, check_number
 from spatial_transformer.transforms.regularisers import outside_fraction
 
-#: looks in a row at the same theta for every image before that is told
+#: checks in a row with the same theta for every image before a warning
 PATIENCE = 20
 
 
@@ -65,23 +65,23 @@ class CollapseMonitor:
         self.outside: dict[str, float] = {}
         self._warned: set[tuple[str, str]] = set()
         self._calls: Counter[str] = Counter()
-        #: the theta of the layer's present call, as far as its stages have said it
+        #: the theta of the layer's current call, composed of the stages so far
         self._theta: dict[str, Tensor] = {}
         self._same: Counter[nn.Module] = Counter()
-        found = [(n, m) for n, m in model.named_modules() if isinstance(m, SpatialTransformer)]
-        if not found:
+        layers = [(n, m) for n, m in model.named_modules() if isinstance(m, SpatialTransformer)]
+        if not layers:
             raise OptionError("the model has no spatial transformer to watch")
-        # hooks read values and count: a compiler leaves them out of its graphs
-        apart = torch.compiler.disable
+        # hooks read values and count, which compiled graphs cannot
+        eager = torch.compiler.disable
         self._hooks = []
-        self._layers = dict(found)
-        for name, layer in found:
-            self._hooks.append(layer.register_forward_pre_hook(apart(self._begin(name))))
-            self._hooks.append(layer.register_forward_hook(apart(self._end(name))))
+        self._layers = dict(layers)
+        for name, layer in layers:
+            self._hooks.append(layer.register_forward_pre_hook(eager(self._begin(name))))
+            self._hooks.append(layer.register_forward_hook(eager(self._end(name))))
             # theta is what the localisation network returns; a cascade composes its stages'
             local = layer.localisation
             for network in local if isinstance(local, nn.ModuleList) else [local]:
-                self._hooks.append(network.register_forward_hook(apart(self._stage(name))))
+                self._hooks.append(network.register_forward_hook(eager(self._stage(name))))
 
     def _begin(self, name: str) -> Any:
         def hook(layer: nn.Module, args: Any) -> None:
@@ -135,7 +135,7 @@ class CollapseMonitor:
         if len(theta) < 2:
             return
         identity = self._layers[name].transform.identity().to(theta)
-        # which it should be for every image before the first step
+        # at initialisation theta is the identity for every image
         learnt = bool((theta[0] != identity).any())
         same = learnt and torch.equal(theta, theta[:1].expand_as(theta))
         self._same[network] = self._same[network] + 1 if same else 0

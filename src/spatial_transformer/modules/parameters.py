@@ -18,12 +18,12 @@ def localisation_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
         >>> len(list(localisation_parameters(SpatialTransformer("fully_connected", "affine"))))
         8
     """
-    seen: set[int] = set()
+    ids: set[int] = set()
     for module in model.modules():
         if isinstance(module, SpatialTransformer):
             for parameter in module.localisation.parameters():
-                if id(parameter) not in seen:
-                    seen.add(id(parameter))
+                if id(parameter) not in ids:
+                    ids.add(id(parameter))
                     yield parameter
 
 
@@ -55,10 +55,10 @@ def param_groups(
         raise OptionError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     localisation = list(localisation_parameters(model))
     ids = {id(p) for p in localisation}
-    rest = [p for p in model.parameters() if id(p) not in ids]
-    if any(is_lazy(p) for p in [*rest, *localisation]):
+    network = [p for p in model.parameters() if id(p) not in ids]
+    if any(is_lazy(p) for p in [*network, *localisation]):
         raise OptionError("the model has layers without a size yet: run one batch through it first")
     return [
-        {"params": rest, "lr": lr, "name": "network"},
+        {"params": network, "lr": lr, "name": "network"},
         {"params": localisation, "lr": lr * localisation_lr_scale, "name": "localisation"},
     ]

@@ -80,7 +80,7 @@ class SpatialTransformer(nn.Module):
 
     def _check_image(self, image: Tensor) -> None:
         """Check the image before it reaches the localisation network; errors as for ``warp``."""
-        check_image(image, integers=True)  # which some kernels take
+        check_image(image, integers=True)  # some kernels support them
         check_dims(image, self.transform)
 
     def _check_width(self, localisation: nn.Module) -> None:

@@ -70,7 +70,7 @@ class FusedOperator:
         self.event = f"stn::{name}"
         self._operator = getattr(torch.ops.stn, name).default
         function = _make_function(name, grid)
-        # what Function.apply comes to where torch.func is not active
+        # Function.apply without its checks for torch.func
         self._apply: Any = super(torch.autograd.Function, function).apply  # type: ignore[misc]
         operator = self._operator
 
@@ -149,8 +149,8 @@ def _make_function(name: str, grid: bool) -> Any:
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             inputs = [t for t, n in zip((image, maps), needed, strict=True) if n]
             out = _eager(grid, image, maps, grad.shape[2:], options)
-            found = iter(torch.autograd.grad(out, inputs, grad, create_graph=True))
-            to_image, to_maps = (next(found) if n else None for n in needed)
+            results = iter(torch.autograd.grad(out, inputs, grad, create_graph=True))
+            to_image, to_maps = (next(results) if n else None for n in needed)
             return to_image, to_maps
         if needs_dispatcher(grad, image, maps, *(() if fill is None else (fill,))):
             matrix = as_matrix(maps, image)
@@ -165,12 +165,12 @@ def _make_function(name: str, grid: bool) -> Any:
         return schema.backward(*arguments, grid=grid)
 
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        _, image, maps, *rest = ctx.needs_input_grad
-        return None, *gradients(ctx, grad, (image, maps)), *[None] * len(rest)
+        _, image, maps, *others = ctx.needs_input_grad
+        return None, *gradients(ctx, grad, (image, maps)), *[None] * len(others)
 
     def gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        image, maps, *rest = ctx.needs_input_grad
-        return *gradients(ctx, grad, (image, maps)), *[None] * len(rest)
+        image, maps, *others = ctx.needs_input_grad
+        return *gradients(ctx, grad, (image, maps)), *[None] * len(others)
 
     members = {
         "forward": staticmethod(forward),

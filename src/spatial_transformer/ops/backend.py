@@ -89,10 +89,10 @@ class Backend(Protocol):
 #: the fused backends by name
 BACKENDS: dict[str, Backend] = {"cpu": cpu, "triton": triton}
 
-#: what ``backend=`` may be
+#: the values of ``backend=``
 NAMES = ("auto", "eager", *BACKENDS, "reference")
 
-#: whether operators are only traced, to be replaced: then no backend has to be available
+#: whether operators are traced to be replaced: then no backend needs to be available
 TRACED_ONLY: ContextVar[bool] = ContextVar("traced_only", default=False)
 
 
@@ -130,7 +130,7 @@ def resolve_backend(backend: str, image: Tensor, kernel: Kernel, fill: Tensor | 
     if backend in ("eager", "reference"):
         return backend
     if backend == "auto" and torch.jit.is_tracing():
-        return "eager"  # what is traced is loaded by processes that do not have our operators
+        return "eager"  # traced graphs are loaded by processes without our operators
     use = ("triton" if image.is_cuda else "cpu") if backend == "auto" else backend
     reason = _unsupported_reason(use, image, kernel, fill)
     if reason is None:
@@ -145,7 +145,7 @@ def resolve_backend(backend: str, image: Tensor, kernel: Kernel, fill: Tensor | 
 
 def _unsupported_reason(use: str, image: Tensor, kernel: Kernel, fill: Tensor | None) -> str | None:
     """What the fused backends do not support about a call, or None."""
-    # a subclass may weigh otherwise than its base
+    # a subclass may have other weights than its base
     if type(kernel) not in (Nearest, Bilinear, Bicubic):
         return f"kernel {type(kernel).__name__}"
     if isinstance(kernel, Bicubic) and kernel.a != KEYS_A:

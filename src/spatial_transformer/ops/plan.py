@@ -52,12 +52,12 @@ def lookup(
         kernel = type(kernel)
     elif type(kernel) is not str:
         return None, None
-    # 1 is equal to True and to 1.0, and not the same
+    # 1 == True == 1.0, but they are different options
     if type(align_corners) is not bool or type(size) not in _SIZES:
         return None, None
     if isinstance(size, tuple):
         for n in size:
-            if type(n) is not int:  # a tensor is hashed as an object, whatever it holds
+            if type(n) is not int:  # tensors hash by identity, not by value
                 return None, None
     key = (
         *(image.shape, image.stride(), image.dtype, image.device),
@@ -66,9 +66,9 @@ def lookup(
     )
     try:
         checked = _CALLS.get(key)
-    except TypeError:  # something that is not hashed
+    except TypeError:  # an unhashable argument
         return None, None
-    # an identity may be that of a transform that is no more
+    # the id may be that of a transform that has been deleted
     if checked is None or checked.transform() is not transform:
         return key, None
     return key, checked.run

@@ -85,7 +85,9 @@ class _Reference(torch.autograd.Function):
         mode = _PAD_MODES[padding]
         if padding == "reflection" and align_corners:
             mode = "reflect"
-        integers = not image.is_floating_point()  # then places are summed up, of which one remains
+        integers = (
+            not image.is_floating_point()
+        )  # then pixel indices are summed, with one weight of 1
         pixels = math.prod(image.shape[2:])
         values = torch.arange(pixels).expand((*image.shape[:2], pixels)) if integers else image
         u = values.detach().cpu().double().reshape(image.shape).numpy()
@@ -106,10 +108,10 @@ class _Reference(torch.autograd.Function):
         x = np.empty_like(points)
         for axis, n in enumerate(spatial):
             g = points[..., dims - 1 - axis]
-            with np.errstate(invalid="ignore"):  # infinity times nothing
+            with np.errstate(invalid="ignore"):  # infinity times zero
                 x[..., axis] = (g + 1) / 2 * (n - 1) if align_corners else ((g + 1) * n - 1) / 2
                 if kernel == "nearest" and n > align_corners:
-                    # the number nearest to that of a middle between pixels means the middle
+                    # the value nearest to a middle between pixels means that middle
                     middle = np.floor(x[..., axis]) + 0.5
                     number = (2 * middle + 1 - n) / (n - align_corners)
                     number = number.astype(np.float32) if single else number
@@ -119,14 +121,14 @@ class _Reference(torch.autograd.Function):
         known = np.isfinite(x).all(-1)
         x[~known] = 0.0
 
-        # the image on all the pixels a kernel can see
+        # the image extended to all the pixels that a kernel reads
         low, high = [], []
         for axis, n in enumerate(spatial):
             near = _bring_near(x[..., axis], n, mode, support + 1)
-            # whole pixels stay whole: what made the grid cannot tell them from their neighbours
-            whole = np.round(near)
+            # snap to whole pixels: the grid's rounding cannot tell them from their neighbours
+            nearest = np.round(near)
             within = np.minimum(rounding * np.maximum(np.abs(x[..., axis]), n), 0.25)
-            x[..., axis] = np.where(np.abs(near - whole) <= within, whole, near)
+            x[..., axis] = np.where(np.abs(near - nearest) <= within, nearest, near)
             low.append(max(0, int(np.ceil(-x[..., axis].min())) + support + 1))
             high.append(max(0, int(np.ceil(x[..., axis].max())) + support + 2 - n))
         widths = list(zip(low, high, strict=True))
@@ -166,7 +168,7 @@ class _Reference(torch.autograd.Function):
         dims = len(weight)
         grad_image = grad_grid = None
         if ctx.needs_input_grad[0]:
-            # equation (6): dV_i/dU_nm = k(x_i - m) k(y_i - n), summed over where a pixel stands
+            # equation (6): dV_i/dU_nm = k(x_i - m) k(y_i - n), summed over a pixel's copies
             spread = _spread(g, weight)
             batch, channels = spread.shape[:2]
             total = np.zeros((batch, channels, int(np.prod(image_shape[2:])) + 1))

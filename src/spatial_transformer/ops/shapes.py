@@ -1,4 +1,4 @@
-"""The backends' preconditions: shapes that fit together, and padding names in their final form."""
+"""The backends' preconditions on shapes."""
 
 import math
 

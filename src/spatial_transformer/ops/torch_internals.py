@@ -45,7 +45,7 @@ _set_tracing_state = _find("_C._set_tracing_state")
 _onednn_bfloat16 = _find("ops.mkldnn._is_mkldnn_bf16_supported")
 _avx512_bfloat16 = _find("cpu._is_avx512_bf16_supported")
 _amx = _find("cpu._is_amx_tile_supported")
-#: a context below autograd's dispatch keys, or None; then operators are given their gradient by
+#: a context below autograd's dispatch keys; None if missing: then operators get their gradient from
 #: ``torch.library.register_autograd``
 below_autograd: type[AbstractContextManager[None]] | None = _find("_C._AutoDispatchBelowAutograd")
 
@@ -94,7 +94,7 @@ def record_event(name: str, inputs: Sequence[object]) -> AbstractContextManager[
     """An event for profilers, with the shapes and values of its inputs. Fallback: no inputs."""
     if _record_function is None:
         return torch.profiler.record_function(name)
-    # profilers write lists down, but no tuples
+    # profilers record lists, but not tuples
     event: AbstractContextManager[object] = _record_function(
         name, [list(i) if type(i) is tuple else i for i in inputs]
     )
@@ -119,7 +119,7 @@ def has_native_bfloat16_cpu() -> bool:
 
     These are AVX512-BF16, AMX and Arm's bfloat16 instructions.
     """
-    # of the instructions that oneDNN may use, which the environment can restrict
+    # oneDNN's instruction set may be restricted by the environment
     if _onednn_bfloat16 is None or not _onednn_bfloat16():
         return False
     if platform.machine().lower() in ("aarch64", "arm64"):
@@ -170,7 +170,7 @@ def _keys_of_thread(inference: bool) -> int:
 
 _CAN_BYPASS = None not in (_thread_keys, _tensor_keys, _function_modes, _forward_level)
 if _CAN_BYPASS:
-    # in a thread of its own, which no mode, tracer or transform of the importing one reaches
+    # in a thread of its own, unaffected by modes, tracers and transforms of the importing one
     with ThreadPoolExecutor(1) as _pool:
         _PLAIN_THREAD = tuple(_pool.map(_keys_of_thread, (False, True)))
         _PLAIN_CPU = _pool.submit(_plain_keys, "cpu").result()

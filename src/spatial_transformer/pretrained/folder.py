@@ -31,7 +31,7 @@ from spatial_transformer.pretrained.weights import (
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
-#: the folders that the package brings
+#: the folders that the package ships
 SHIPPED = Path(__file__).parent / "shipped"
 
 
@@ -132,8 +132,8 @@ def from_pretrained(name_or_folder: str | Path, device: torch.device | str = "cp
             outline = build_model(model_config)
     except (SpatialTransformerError, ValueError, LookupError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{config}: there is no such model: {error}") from error
-    check_weights(outline, weights)  # before room is made for a model that is larger than its file
-    with torch.random.fork_rng(devices=[]):  # the weights that are replaced are random
+    check_weights(outline, weights)  # before memory is allocated for a model larger than its file
+    with torch.random.fork_rng(devices=[]):  # the initial weights, soon replaced, are random
         model = build_model(model_config)
     load_weights(model, weights)
     try:
@@ -177,5 +177,5 @@ def _download(repository: str, file: str) -> Path:
         raise OptionError(f"{repository}: no such folder; to look on a hub, {error}") from error
     try:
         return Path(hub.hf_hub_download(repository, file))
-    except Exception as error:  # its errors are of many kinds, of the network and of its own
+    except Exception as error:  # it raises many classes
         raise DataError(f"{repository}: no {file} from the Hugging Face hub: {error}") from error

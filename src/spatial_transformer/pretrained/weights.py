@@ -13,10 +13,10 @@ from spatial_transformer.extras import require
 from spatial_transformer.files import write_whole
 from spatial_transformer.finite import not_finite, summary
 
-#: of a folder of weights, in the header of model.safetensors and in config.json
+#: format number of a folder of weights, in model.safetensors' header and in config.json
 FORMAT = 1
 
-#: bytes of a file's header, which takes many times as much when it is read
+#: most bytes of a file's header, which takes many times as much memory when parsed
 MOST_HEADER = 2**20
 
 _FORMAT_KEY = "spatial_transformer_format"
@@ -87,16 +87,16 @@ def check_weights(model: nn.Module, path: Path) -> None:
     """
     with _opened(path) as file:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-        found = {
+        stored = {
             name: _kind(part.get_shape(), _DTYPES.get(part.get_dtype(), part.get_dtype()))
             for name, part in slices.items()
         }
-    wanted = {name: _kind(t.shape, t.dtype) for name, t in model.state_dict().items()}
-    differences = [f"{name} is missing" for name in wanted if name not in found]
-    differences += [f"{name} is not the model's" for name in found if name not in wanted]
-    for name in wanted:
-        if name in found and found[name] != wanted[name]:
-            differences.append(f"{name} is {found[name]}, not {wanted[name]}")
+    expected = {name: _kind(t.shape, t.dtype) for name, t in model.state_dict().items()}
+    differences = [f"{name} is missing" for name in expected if name not in stored]
+    differences += [f"{name} is not the model's" for name in stored if name not in expected]
+    for name in expected:
+        if name in stored and stored[name] != expected[name]:
+            differences.append(f"{name} is {stored[name]}, not {expected[name]}")
     if differences:
         raise CheckpointError(f"{path}: not the weights of this model: {'; '.join(differences)}")
 

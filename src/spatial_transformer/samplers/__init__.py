@@ -18,7 +18,7 @@ for _order in range(6):
     KERNELS.add(f"bspline{_order}", partial(BSpline, _order))
 
 
-#: one of each with its defaults; a kernel has no state
+#: an instance of each with its defaults; kernels are stateless
 _NAMED = {name: KERNELS.make(name) for name in KERNELS.names()}
 
 

@@ -40,9 +40,9 @@ def footprints(grid: Tensor) -> list[Tensor]:
     for axis in range(1, dims + 1):
         n = grid.shape[axis]
         if n == 1:
-            whole = torch.zeros_like(grid)
-            whole[..., dims - axis] = 2
-            steps.append(whole)
+            width = torch.zeros_like(grid)
+            width[..., dims - axis] = 2
+            steps.append(width)
             continue
         difference = grid.narrow(axis, 1, n - 1) - grid.narrow(axis, 0, n - 1)
         known = torch.isfinite(difference).all(dim=-1, keepdim=True)
@@ -77,7 +77,7 @@ def point_counts(steps: Sequence[Tensor], spatial: Sequence[int], align_corners:
         )
     half = steps[0].new_tensor([half_extent(n, align_corners) for n in reversed(spatial)])
     lengths = [(step.detach() * half).norm(dim=-1).flatten(1).amax(dim=1) for step in steps]
-    # a rounding error above a whole number does not ask for another point
+    # a rounding error above a whole number does not need another point
     return torch.stack(lengths, dim=1).sub(1e-3).ceil().clamp(1, MOST).long()
 
 

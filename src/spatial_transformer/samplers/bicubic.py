@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from spatial_transformer.samplers.pieces import PiecewisePolynomial, Polynomial
 
-#: what torch and OpenCV have
+#: the parameter of torch and OpenCV
 KEYS_A = -0.75
 
 
@@ -29,7 +29,7 @@ class Bicubic(PiecewisePolynomial):
 
     def __init__(self, a: float = KEYS_A) -> None:
         self.a = a
-        self.order = 3 if a == -0.5 else 1  # only then straight lines are kept
+        self.order = 3 if a == -0.5 else 1  # only then linear functions are reproduced
         super().__init__()
 
     def _piece(self, x: Fraction) -> Polynomial:

@@ -85,7 +85,7 @@ class BSpline(PiecewisePolynomial):
         image = image.to(coordinate_dtype(image))  # coefficients are larger than pixels
         if fill is not None and padding in CONSTANT:
             level = fill.unflatten(-1, (1,) * (image.dim() - 2))
-            image = image - level  # the filter keeps constants: it is added back below
+            image = image - level  # the filter preserves constants: added back below
         for axis in range(2, image.dim()):
             image = coefficients(image, axis, self.degree, padding, align_corners)
         if fill is not None and padding in CONSTANT:
@@ -93,7 +93,7 @@ class BSpline(PiecewisePolynomial):
         return image
 
 
-@constant_result  # traced, its numbers would be taken for ones that may change
+@constant_result  # traced, its numbers would become dynamic
 def filter_steps(order: int, dtype: torch.dtype) -> tuple[tuple[tuple[int, float], ...], float]:
     """The factors (m, w) of the filter of a B-spline, and its scale; see ``coefficients``."""
     steps, scale = [], 1.0
@@ -117,7 +117,7 @@ def coefficients(image: Tensor, axis: int, order: int, padding: str, align_corne
         1, 2, 4, ..., as many as the image's precision resolves, whatever its size.
     """
     steps, scale = filter_steps(order, image.dtype)
-    # along the first spatial axis, so that what is added lies together
+    # along the first spatial axis, so that summands are contiguous
     image = image.movedim(axis, 2).contiguous()
     image = _extended(image, sum(m for m, _ in steps), padding, align_corners)
     smooth = _Smooth.apply if is_plain(image) else _smooth
@@ -158,7 +158,7 @@ def _extended(image: Tensor, reach: int, padding: str, align_corners: bool) -> T
     n = image.shape[2]
     margin = MARGIN if padding in (*CONSTANT, "border") else 0
     place = torch.arange(-margin - reach, n + margin + reach, device=image.device)
-    if margin:  # beyond it SciPy goes on by mirroring, or for border by reflecting
+    if margin:  # beyond it SciPy mirrors, or for border reflects
         beyond = Edge("reflection" if padding == "border" else "mirror", n + 2 * margin, 0)
         place = beyond.index(place + margin)[0] - margin
     index, inside = edge(padding, n, 0, align_corners).index(place)

@@ -26,7 +26,7 @@ class Kernel:
     support: float
     #: error of the interpolation is O(h ** order) on smooth images
     order: int = 0
-    #: whether a value is one pixel's, as it is; then images of any dtype will do
+    #: whether a value is the copy of one pixel; then images may have any dtype
     copies: bool = False
 
     def __call__(self, d: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class CallableKernel(Kernel):
     def __call__(self, d: Tensor) -> Tensor:
         """k(d), elementwise; 0 beyond the support."""
         # the last of its taps may lie beyond the support
-        within = d.clamp(-self.support, self.support)  # what is not taken must be finite
+        within = d.clamp(-self.support, self.support)  # the unused branch must be finite
         return torch.where(d == within, self.function(within), 0)
 
 
@@ -107,7 +107,7 @@ def from_callable(function: Any) -> Kernel:
     Raises:
         OptionError: If it is not callable, is a class, or has no valid ``support``.
     """
-    # a class of kernels is none itself
+    # a kernel class is not a kernel
     if isinstance(function, type) or not callable(function) or not hasattr(function, "support"):
         raise OptionError(
             "kernel must be a name or a callable k(d) with an attribute `support` (half its width "

@@ -25,7 +25,7 @@ class Lanczos(Kernel):
     """
 
     name = "lanczos"
-    order = 1  # straight lines are not kept
+    order = 1  # linear functions are not reproduced
 
     def __init__(self, a: int = 3) -> None:
         if not isinstance(a, int) or a < 2:

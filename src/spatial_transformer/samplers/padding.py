@@ -68,8 +68,11 @@ class Edge:
         return tap.clamp(0, self.n - 1), None
 
 
+def padding_rule(padding: str, align_corners: bool) -> str:
+    """The padding that applies to pixel indices: reflection about corner centres is mirror."""
+    return "mirror" if padding == "reflection" and align_corners else padding
+
+
 def edge(padding: str, n: int, reach: int, align_corners: bool) -> Edge:
     """The edge rule of an axis of ``n`` pixels."""
-    if padding == "reflection" and align_corners:
-        padding = "mirror"
-    return Edge(padding, n, reach)
+    return Edge(padding_rule(padding, align_corners), n, reach)

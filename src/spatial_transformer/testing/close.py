@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 
-#: of float64 results that should be equal
+#: for float64 results that should be equal
 TOLERANCE = 1e-9
 
 

@@ -48,10 +48,10 @@ def check_batch(transform: Transform) -> None:
     """A batch gives the same as its members one by one."""
     theta = near_identity(transform, 3)
     size = (4, 3, 5)[-transform.dims :]
-    whole = transform.grid(theta, size)
+    batched = transform.grid(theta, size)
     for b in range(3):
         assert_close(
-            whole[b : b + 1], transform.grid(theta[b : b + 1], size), "batch differs from loop"
+            batched[b : b + 1], transform.grid(theta[b : b + 1], size), "batch differs from loop"
         )
 
 
@@ -117,8 +117,8 @@ def check_points(transform: Transform) -> None:
     size = (3, 4, 5)[-transform.dims :]
     theta = near_identity(transform)
     points = base_grid(size, dtype=torch.float64).flatten(0, -2)
-    found = transform.points(theta, points.expand(2, -1, -1))
-    assert_close(found, transform.grid(theta, size).flatten(1, -2), "points() differs from grid()")
+    mapped = transform.points(theta, points.expand(2, -1, -1))
+    assert_close(mapped, transform.grid(theta, size).flatten(1, -2), "points() differs from grid()")
 
 
 def check_copies(transform: Transform) -> None:
@@ -142,7 +142,7 @@ def check_half(transform: Transform) -> None:
         assert torch.equal(half.grid(theta, size), wanted), "half precision loses the grid"
 
 
-#: property -> its check; what the conformance table's columns are
+#: property -> its check: the columns of the conformance table
 CHECKS = {
     "shapes": check_shapes,
     "identity": check_identity,

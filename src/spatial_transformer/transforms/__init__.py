@@ -29,7 +29,7 @@ for _family in (
     *(Displacement, Diffeomorphic, PixelAffine, LogPolar),
 ):
     TRANSFORMS.add(_family.name, _family)
-# Bounded and Compose are made of other transforms, which a name alone cannot give
+# Bounded and Compose need other transforms, so they have no registered name
 
 
 def make_transform(name: str, **options: object) -> Transform:
@@ -73,8 +73,7 @@ def _make_all() -> dict[str, Transform]:
     return {name: make_transform(name) for name in list_transforms()}
 
 
-#: by name, for calls that keep none: making a module takes longer than a small warp, and bases are
-#: kept in it. Made in a thread of its own, which no tracing, choice of a device or inference mode
-#: of the importing one reaches.
+#: instances by name, for calls that pass a name: making a module takes longer than a small warp.
+#: Made in a thread of its own, unaffected by tracing, device contexts and inference mode.
 with ThreadPoolExecutor(1) as _pool:
     SHARED: dict[str, Transform] = _pool.submit(_make_all).result()

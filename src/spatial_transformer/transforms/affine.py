@@ -40,7 +40,7 @@ class Affine(MatrixTransform):
 
     def matrix_for_kernels(self, theta: Tensor) -> Tensor:
         """Theta itself, which is the matrix row by row, unless entries are fixed."""
-        # a gradient of zero to the matrix is one to theta
+        # theta is the matrix: a zero gradient to one is zero to the other
         if self.fixed:
             return super().matrix_for_kernels(theta)
         return theta if type(self)._matrix is Affine._matrix else self._matrix(theta)

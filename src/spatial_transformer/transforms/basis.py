@@ -13,7 +13,7 @@ from spatial_transformer.coordinates import base_grid, check_size, is_count
 from spatial_transformer.errors import OptionError, ShapeError
 from spatial_transformer.transforms.base import Transform
 
-#: how theta speaks of control points: where they are, or how far they have moved
+#: the meaning of theta: the control points' positions, or their moves
 CONTROLS = ("positions", "offsets")
 
 #: devices that have float64
@@ -28,13 +28,15 @@ def as_control_points(points: Any, dims: int) -> tuple[Tensor, float]:
     """
     try:
         plain = points.detach().cpu() if isinstance(points, Tensor) else np.asarray(points)
-        given = torch.as_tensor(plain)
-        chosen = given.to(torch.float64)
+        tensor = torch.as_tensor(plain)
+        control_points = tensor.to(torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise OptionError(f"control points must be (K, {dims}) numbers, got {points!r}") from error
-    if chosen.dim() != 2 or chosen.shape[1] != dims:
-        raise OptionError(f"control points must be (K, {dims}), got {tuple(chosen.shape)}")
-    return chosen, torch.finfo(given.dtype if given.is_floating_point() else chosen.dtype).eps
+    if control_points.dim() != 2 or control_points.shape[1] != dims:
+        raise OptionError(f"control points must be (K, {dims}), got {tuple(control_points.shape)}")
+    return control_points, torch.finfo(
+        tensor.dtype if tensor.is_floating_point() else control_points.dtype
+    ).eps
 
 
 def are_flat(points: Tensor, eps: float) -> Tensor:
@@ -46,7 +48,7 @@ def are_flat(points: Tensor, eps: float) -> Tensor:
     centred = points - points.mean(dim=-2, keepdim=True)
     normal = torch.linalg.svd(centred, full_matrices=False)[2][..., -1, :]
     furthest = (centred * normal.unsqueeze(-2)).sum(-1).abs().amax(-1)
-    # points are rounded some twice while they are made, and here in float64
+    # points are rounded about twice when computed, and here in float64
     rounding = 2 * eps + 8 * torch.finfo(torch.float64).eps
     return furthest <= rounding * points.abs().amax((-1, -2))
 
@@ -129,7 +131,7 @@ class ControlPointTransform(Transform):
         wide = super().check_theta(theta)
         if self.control == "offsets" or theta.dtype == torch.float32:
             return wide
-        # a point as float32 has it (identity() has) or half precision means that point itself
+        # a point rounded to float32 (as in identity()) or half precision means the exact point
         narrow = torch.float32 if theta.dtype == torch.float64 else theta.dtype
         points = self._control_points.flatten()
         rounded = points.to(narrow).to(wide.dtype)
@@ -182,9 +184,9 @@ def lattice_shape(shape: Sequence[int] | int | None, dims: int, default: int) ->
     """
     if not is_count(dims) or dims not in (2, 3):
         raise OptionError(f"dims must be 2 or 3, got {dims!r}")
-    given = default if shape is None else shape
+    chosen = default if shape is None else shape
     try:
-        return check_size(given, dims)
+        return check_size(chosen, dims)
     except ShapeError as error:
         raise OptionError(
             f"a control lattice's shape must be {dims} positive whole numbers, got {shape!r}"

@@ -94,7 +94,7 @@ class Bounded(MatrixTransform):
         out = []
         for name, entry in zip(self._names(), theta.unbind(-1), strict=True):
             if name in self.bounds:
-                # tanh(theta + shift), less its value at zero: there nothing is rounded
+                # tanh(theta + shift) less its value at zero, where it is exact
                 half, place = self._scales(name)
                 a = torch.tanh(entry)
                 moved = half * (1 - place) * (1 + place) * a / (1 + place * a)

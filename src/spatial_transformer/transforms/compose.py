@@ -64,7 +64,7 @@ class Compose(Transform):
     def _through(parts: list[Transform], thetas: list[Tensor], points: Tensor) -> Tensor:
         """Map points through all parts, the last one first."""
         for part, own in reversed(list(zip(parts, thetas, strict=True))):
-            # what is infinitely far stays there; in the part, its gradient would be 0 * inf
+            # points at infinity stay there; inside the part, their gradient would be 0 * inf
             known = torch.isfinite(points).all(dim=-1, keepdim=True)
             moved = part._points(own, torch.where(known, points, 0))
             points = torch.where(known, moved, torch.inf)

@@ -20,7 +20,7 @@ def read_field(field: Tensor, points: Tensor, align_corners: bool) -> Tensor:
     """A field ``(..., K, *shape)`` at points ``(..., M, dims)``, bilinear: ``(..., M, K)``."""
     dims = points.shape[-1]
     lead = torch.broadcast_shapes(field.shape[: -dims - 1], points.shape[:-2])
-    count, (depth, *shape) = math.prod(lead), field.shape[-dims - 1 :]  # no -1: they may be empty
+    count, (depth, *shape) = math.prod(lead), field.shape[-dims - 1 :]  # no -1: it may be empty
     flat = spread(field, (*lead, depth, *shape)).reshape(count, depth, *shape)
     where = spread(points, (*lead, *points.shape[-2:])).reshape(
         count, *(1,) * (dims - 1), *points.shape[-2:]

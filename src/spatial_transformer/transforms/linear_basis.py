@@ -102,7 +102,7 @@ class LinearBasis(Transform):
         columns = torch.einsum("prk,mk->mrp", self._parameters_to_matrix, features)
         offset = torch.einsum("rk,mk->mr", self._constant, features)
         system, right = columns.flatten(0, 1), (wanted - offset).flatten()
-        # features that differ by rounding alone are one
+        # features that differ only by rounding are equal
         rounding = eps * max(system.shape)
         theta = torch.linalg.lstsq(system, right, rcond=rounding, driver="gelsd").solution
         if (system @ theta - right).abs().max() > 1e-5:

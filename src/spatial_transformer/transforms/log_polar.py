@@ -72,5 +72,5 @@ class LogPolar(Transform):
         tx, x = broadcast(theta[..., :1], radius * torch.cos(angle))
         ty, y = broadcast(theta[..., 1:], radius * torch.sin(angle))
         x, y = tx + x, ty + y
-        rest = [points[..., 2].expand_as(x)] if self.dims == 3 else []
-        return torch.stack([x, y, *rest], dim=-1)
+        depth = [points[..., 2].expand_as(x)] if self.dims == 3 else []
+        return torch.stack([x, y, *depth], dim=-1)

@@ -69,7 +69,7 @@ def _at(matrix: Tensor, coordinates: Sequence[Tensor], spatial: int) -> Tensor:
     rows = []
     for row in entries.unbind(-spatial - 2):
         *weights, value = row.unbind(-spatial - 1)
-        # the constant goes to the x axis, so that of a grid only one sum has the output's size
+        # the constant is added on the x axis, so that only one sum of a grid has the full size
         for weight, coordinate in zip(weights, coordinates, strict=True):
             weight, coordinate = broadcast(weight, coordinate)
             value, weighed = broadcast(value, weight * coordinate)
@@ -84,7 +84,7 @@ def project(points: Tensor, depth: Tensor) -> Tensor:
     """The quotient points / depth; infinite, without gradient, where depth <= 0 or on overflow."""
     in_front = depth.detach() > torch.finfo(depth.dtype).eps
     far = points.detach() * (1 / torch.where(in_front, depth.detach(), 1))
-    # what is not taken must be finite, and so must its derivative, which a quotient's need not be
+    # the unused branch and its derivative must be finite; a quotient's might not be
     near = in_front & torch.isfinite(far).all(dim=-1, keepdim=True)
     projected = torch.where(near, points, 0) * (1 / torch.where(near, depth, 1))
     return torch.where(near, projected, torch.inf)
@@ -111,7 +111,7 @@ class MatrixTransform(Transform):
             a finite number.
     """
 
-    #: whether the grid is that of the matrix, and of nothing that a subclass adds
+    #: whether the matrix alone determines the grid, with no override in a subclass
     is_its_matrix: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
@@ -142,8 +142,8 @@ class MatrixTransform(Transform):
         if len(values) == len(names):
             raise OptionError(f"fixed= leaves transform {self.name!r} nothing to predict")
         self.fixed = values
-        whole = dict(zip(names, self._full_identity(), strict=True))
-        if any(value != whole[name] for name, value in values.items()):
+        identity = dict(zip(names, self._full_identity(), strict=True))
+        if any(value != identity[name] for name, value in values.items()):
             self.has_identity = False
         #: the names of theta's entries
         self.param_names = tuple(n for n in names if n not in values)
@@ -179,10 +179,11 @@ class MatrixTransform(Transform):
         """Theta with the fixed entries inserted: ``(..., P)`` -> ``(..., F)``."""
         if not self.fixed:
             return theta
-        given = dict(zip(self.param_names, theta.unbind(-1), strict=True))
+        predicted = dict(zip(self.param_names, theta.unbind(-1), strict=True))
         like = theta[..., 0]
         columns = [
-            given[n] if n in given else torch.full_like(like, self.fixed[n]) for n in self._names()
+            predicted[n] if n in predicted else torch.full_like(like, self.fixed[n])
+            for n in self._names()
         ]
         return torch.stack(columns, dim=-1)
 

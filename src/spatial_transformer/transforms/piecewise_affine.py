@@ -95,7 +95,7 @@ class PiecewiseAffine(DenseTransform):
         weights = _barycentric(points, first[which], inverse[which])
         empty = weights.new_zeros(*weights.shape[:-1], len(control))
         basis = empty.scatter(-1, mesh[which], weights).transpose(-1, -2)
-        # rounding may have put what is on an edge to either side of it
+        # rounding may put points on an edge to either side of it
         scale = points.detach().abs().amax(-1).clamp(min=1)
         rounding = 8 * eps * inverse.abs().sum((-1, -2))[which] * scale
         return basis, weights.detach().amin(dim=-1) >= -rounding
@@ -115,11 +115,11 @@ def _indices(triangles: Tensor | Sequence[Sequence[int]] | None, count: int) -> 
         OptionError: If they are not ``(T, 3)`` indices of the ``count`` control points.
     """
     try:
-        given = torch.as_tensor(triangles)
-        mesh = given.long()
+        indices = torch.as_tensor(triangles)
+        mesh = indices.long()
     except (TypeError, ValueError, RuntimeError) as error:
         raise OptionError(f"triangles must be (T, 3) indices, got {triangles!r}") from error
     shaped = mesh.dim() == 2 and mesh.shape[1] == 3 and len(mesh) > 0
-    if not shaped or mesh.min() < 0 or mesh.max() >= count or bool((mesh != given).any()):
+    if not shaped or mesh.min() < 0 or mesh.max() >= count or bool((mesh != indices).any()):
         raise OptionError(f"triangles must be (T, 3) indices of the {count} control points")
     return mesh

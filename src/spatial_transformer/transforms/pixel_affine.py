@@ -53,7 +53,7 @@ class PixelAffine(Transform):
     def _points(self, theta: Tensor, points: Tensor) -> Tensor:
         entries = self.dims * (self.dims + 1)
         field = theta.unflatten(-1, (*self.shape, entries)).movedim(-1, -self.dims - 1)
-        # the identity is taken out and put back, so that it is exact whatever the weights sum to
+        # relative to the identity, which is then exact whatever the weights sum to
         eye = Affine(self.dims).identity().to(theta).reshape(-1, *(1,) * self.dims)
         matrix = read_field(field - eye, points, False).unflatten(-1, (self.dims, self.dims + 1))
         linear = (matrix[..., : self.dims] * points.unsqueeze(-2)).sum(-1)

@@ -40,5 +40,5 @@ class Projective(MatrixTransform):
         return (matrix / matrix[..., 2:, 2:]).flatten(-2)[..., :-1]
 
     def _trim(self, square: Tensor) -> Tensor:
-        # a negative factor would turn what lies before the horizon into what lies behind it
+        # a negative factor would swap the two sides of the horizon
         return torch.where(square[..., 2:, 2:] > 0, square, torch.nan)

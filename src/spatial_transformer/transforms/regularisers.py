@@ -114,9 +114,9 @@ def _determinant(grid: Tensor) -> tuple[Tensor, Tensor]:
         columns.append(column)
         known = known & both[..., 0]
     jacobian = torch.stack(columns, dim=-1)
-    # where it is not known, one whose derivatives are finite
-    some = torch.eye(dims, dtype=grid.dtype, device=grid.device)
-    return torch.linalg.det(torch.where(known[..., None, None], jacobian, some)), known
+    # the unused branch and its derivative must be finite
+    identity = torch.eye(dims, dtype=grid.dtype, device=grid.device)
+    return torch.linalg.det(torch.where(known[..., None, None], jacobian, identity)), known
 
 
 def _known(grid: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from spatial_transformer.transforms.basis import (
 )
 from spatial_transformer.transforms.dense import DenseTransform
 
-#: by how much of a move, at most, a spline may miss its own control points
+#: the largest relative error at which a spline may miss its own control points
 MISS = 1e-2
 
 
@@ -97,7 +97,7 @@ def features(points: Tensor, control: Tensor) -> Tensor:
         offset = x.unsqueeze(-2) - c.unsqueeze(-1)
         squared = offset * offset if squared is None else squared + offset * offset
     assert squared is not None
-    # at a control point U is 0, and so is its slope, which its factors' are not
+    # at a control point U and its slope are 0, but not those of its factors
     there = squared == 0
     apart = torch.where(there, 1, squared)
     radial = 0.5 * apart * apart.log() if control.shape[-1] == 2 else -apart.sqrt()

@@ -11,7 +11,7 @@ from spatial_transformer.errors import OptionError, ShapeError
 from spatial_transformer.files import write_whole
 from spatial_transformer.viz.style import GRIDS, RIGHT, WRONG
 
-#: greys of a GIF's palette, beside the colours of our pictures and their blends; few make it small
+#: greys of a GIF's palette, besides the pictures' colours and blends; few make it small
 GREYS = 32
 SUFFIXES = (".gif", ".mp4")
 
@@ -103,7 +103,7 @@ def _write_mp4(frames: list[Image.Image], path: Path, rate: float, hold: float) 
         *("ffmpeg", "-loglevel", "error", "-y"),
         *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{rate}"),
         *("-i", "-"),
-        # most players want even sides and colours at half resolution
+        # most players need even sides and colours at half resolution
         *("-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2:color=white", "-pix_fmt", "yuv420p"),
         *("-c:v", "libx264", "-crf", "20", "-threads", "1", "-movflags", "+faststart"),
         *("-map_metadata", "-1", "-fflags", "+bitexact", "-flags:v", "+bitexact", str(path)),

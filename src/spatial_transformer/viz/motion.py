@@ -47,8 +47,10 @@ def film_frames(
     Raises:
         ShapeError: If they differ in the number of frames or images.
     """
-    given = {"outputs": warped, "thetas": theta, "predictions": predicted, "titles": titles}
-    wrong = [f"{len(v)} {n}" for n, v in given.items() if v is not None and len(v) != len(images)]
+    arguments = {"outputs": warped, "thetas": theta, "predictions": predicted, "titles": titles}
+    wrong = [
+        f"{len(v)} {n}" for n, v in arguments.items() if v is not None and len(v) != len(images)
+    ]
     if wrong:
         raise ShapeError(f"a film of {len(images)} frames got {', '.join(wrong)}")
     for t in range(len(images)):

@@ -14,7 +14,7 @@ from spatial_transformer.transforms import Transform
 from spatial_transformer.viz.panes import Pane, input_panes, output_panes
 from spatial_transformer.viz.style import GRIDS, RIGHT, WRONG, draw_image, fit_title, new_figure
 
-#: inches: of a pane, between panes, above and below a caption, left of the first pane
+#: in inches: a pane, between panes, above and below a caption, left of the first pane
 CELL, GAP, CAPTION, MARGIN = 0.86, 0.05, 0.25, 0.62
 
 
@@ -64,9 +64,11 @@ def draw_sheet(
         4
     """
     count = len(images)
-    given = {"outputs": warped, "thetas": theta, "predictions": predicted, "truths": truth,
+    arguments = {"outputs": warped, "thetas": theta, "predictions": predicted, "truths": truth,
              "confidences": confidence, "captions": captions, "boxes": boxes}  # fmt: skip
-    wrong = [f"{len(v)} {name}" for name, v in given.items() if v is not None and len(v) != count]
+    wrong = [
+        f"{len(v)} {name}" for name, v in arguments.items() if v is not None and len(v) != count
+    ]
     if wrong or not count:
         raise ShapeError(f"a sheet needs as many of each: {count} images, {', '.join(wrong)}")
     if theta is not None and theta.dim() == 2:

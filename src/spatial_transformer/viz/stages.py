@@ -56,11 +56,11 @@ def find_stages(model: nn.Module, images: Tensor) -> list[Stage]:
         for k, theta in enumerate(thetas):
             links = [*chain, (layer.transform, theta)]
             parts = [transform for transform, _ in links]
-            whole = parts[0] if len(parts) == 1 else Compose(parts)
+            composed = parts[0] if len(parts) == 1 else Compose(parts)
             joint = torch.cat([t for _, t in links], dim=-1)
-            view = warp(images, joint, whole, layer.size, **layer.sampler.options())
+            view = warp(images, joint, composed, layer.size, **layer.sampler.options())
             label = f"{name} {k + 1}".strip() if len(thetas) > 1 else name
-            stages.append(Stage(label, whole, joint, view))
+            stages.append(Stage(label, composed, joint, view))
         chain.append((layer.transform, thetas[-1]))
 
     def watch(name: str) -> Callable[..., None]:

@@ -67,35 +67,35 @@ def survey(
     after: dict[int, Tensor] = {}
     counts: dict[int, int] = {}
     thetas: list[Tensor] = []
-    kept: list[tuple[float, int, Mistake]] = []
+    heap: list[tuple[float, int, Mistake]] = []
     images_seen = wrong = 0
     for images, labels in blocks:
-        seen = predict(model, images)
-        if seen.theta is not None:
-            thetas.append(seen.theta.cpu())
+        prediction = predict(model, images)
+        if prediction.theta is not None:
+            thetas.append(prediction.theta.cpu())
         for k in labels.unique().tolist():
             chosen = labels == k
             counts[k] = counts.get(k, 0) + int(chosen.sum())
             before[k] = before.get(k, 0) + images[chosen].sum(0).cpu()
-            if seen.warped is not None:
-                after[k] = after.get(k, 0) + seen.warped[chosen].sum(0).cpu()
+            if prediction.warped is not None:
+                after[k] = after.get(k, 0) + prediction.warped[chosen].sum(0).cpu()
         images_seen += len(labels)
-        if seen.scores is None:
+        if prediction.scores is None:
             continue
-        sure, said = seen.scores.float().softmax(1).max(1)
-        for i in torch.where(said != labels)[0].tolist():
+        sure, predicted = prediction.scores.float().softmax(1).max(1)
+        for i in torch.where(predicted != labels)[0].tolist():
             wrong += 1
             mistake = Mistake(
                 images[i].cpu(),
-                None if seen.warped is None else seen.warped[i].cpu(),
-                None if seen.theta is None else seen.theta[i].cpu(),
-                int(said[i]),
+                None if prediction.warped is None else prediction.warped[i].cpu(),
+                None if prediction.theta is None else prediction.theta[i].cpu(),
+                int(predicted[i]),
                 int(labels[i]),
                 float(sure[i]),
             )
-            heapq.heappush(kept, (mistake.confidence, -wrong, mistake))
-            if len(kept) > mistakes:
-                heapq.heappop(kept)
+            heapq.heappush(heap, (mistake.confidence, -wrong, mistake))
+            if len(heap) > mistakes:
+                heapq.heappop(heap)
     if not images_seen:
         raise DataError("there are no images to look at")
     classes = sorted(counts)
@@ -106,7 +106,7 @@ def survey(
         torch.stack([before[k] / counts[k] for k in classes]),
         torch.stack([after[k] / counts[k] for k in classes]) if after else None,
         torch.cat(thetas) if thetas else None,
-        [m for _, _, m in sorted(kept, reverse=True)],
+        [m for _, _, m in sorted(heap, reverse=True)],
     )
 
 

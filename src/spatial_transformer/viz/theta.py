@@ -59,9 +59,9 @@ def draw_theta(theta: Tensor, transform: Transform, *, title: str = "") -> Figur
         3
     """
     theta = _three(theta, transform)
-    found = _places(transform, theta)
-    if found is not None:
-        points, placed = found
+    placement = _places(transform, theta)
+    if placement is not None:
+        points, placed = placement
         figure, axes = _plane(points, title)
         for n in range(theta.shape[1]):
             places = placed[:, n]
@@ -112,9 +112,9 @@ def draw_theta_paths(
             f"got {tuple(theta.shape)}"
         )
     theta = _three(theta.flatten(0, 1), transform).unflatten(0, theta.shape[:2])
-    found = _places(transform, theta)
-    if found is not None:
-        points, placed = found
+    placement = _places(transform, theta)
+    if placement is not None:
+        points, placed = placement
         figure, axes = _plane(points, title)
         for n in range(theta.shape[2]):
             ways = placed[:, :, n].mean(1)

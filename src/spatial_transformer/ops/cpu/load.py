@@ -8,13 +8,13 @@ from pathlib import Path
 
 from spatial_transformer.errors import OptionError
 
-#: of the C interface; a stale build is refused rather than called
+#: version of the C interface; a stale build is refused rather than called
 ABI = 5
 
-#: the instruction sets that a library may have, the lowest first
+#: the instruction sets that a library may be built for, the lowest first
 SETS = ("baseline", "avx2", "avx512")
 
-#: the highest of them to use, as ATEN_CPU_CAPABILITY has it for torch's own kernels
+#: environment variable with the highest one to use, as ATEN_CPU_CAPABILITY for torch's own
 CAPABILITY = "STN_CPU_CAPABILITY"
 
 
@@ -32,14 +32,14 @@ class Plan(ctypes.Structure):
 
 
 def _load() -> tuple[ctypes.CDLL | None, str]:
-    found = sorted(Path(__file__).parent.glob("_warp*.so"))
-    if not found:
+    candidates = sorted(Path(__file__).parent.glob("_warp*.so"))
+    if not candidates:
         return None, (
             "the C++ kernels were not built; install a C++ compiler with OpenMP and reinstall "
             "(pip install --force-reinstall --no-deps spatial-transformer)"
         )
     why = ""
-    for path in found:  # an older build may lie beside the one of this version
+    for path in candidates:  # there may be older builds next to this version's
         try:
             library = ctypes.CDLL(str(path))
             abi = library.stn_abi()
@@ -48,10 +48,10 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
             continue
         if abi == ABI:
             level = min(library.stn_level(), highest_set())
-            held = f", held by {CAPABILITY}" if level < library.stn_level() else ""
-            found_set = f"{SETS[level]}{held}"
+            limit = f", held by {CAPABILITY}" if level < library.stn_level() else ""
+            instruction_set = f"{SETS[level]}{limit}"
             gathers = ", gathering" if level == 2 and library.stn_gathers() else ""
-            return library, f"C++ kernels, {path.name} ({found_set}{gathers})"
+            return library, f"C++ kernels, {path.name} ({instruction_set}{gathers})"
         why = f"the C++ kernels are of interface {abi}, this version needs {ABI}: reinstall"
     return None, why
 
@@ -70,11 +70,11 @@ def highest_set() -> int:
     return SETS.index(name)
 
 
-#: the library, or None, and why; looked for once, at import
+#: the library or None, and the reason; loaded once, at import
 LIBRARY, WHY = _load()
 
 
-#: what a function's status other than 0 means
+#: the meaning of a function's status other than 0
 OUT_OF_MEMORY = "the C++ kernels ran out of memory"
 
 

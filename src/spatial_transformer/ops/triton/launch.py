@@ -18,9 +18,10 @@ from spatial_transformer.ops.shapes import check_shapes
 from spatial_transformer.ops.triton import available as available
 from spatial_transformer.ops.triton import unsupported_reason as unsupported_reason
 from spatial_transformer.samplers.eager import BITS
+from spatial_transformer.samplers.padding import padding_rule
 
 TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
-# programs of a launch, so that channels are shared out where there are fewer pixels than that
+# programs of a launch; with fewer tiles than that, channels are split among programs
 ENOUGH = 1024
 
 
@@ -72,11 +73,11 @@ def tile_config(
     height, width = size[-2:]
     block_c = 1
     if along_channels:
-        # the least to no use, then the largest; with under 16 threads load less than they can
+        # least waste, then the largest; fewer than 16 threads would load too little at a time
         widest = min(_power(channels), 64)
         fits = [1 << k for k in range(widest.bit_length()) if 1 << k >= min(widest, 16)]
         block_c = min(fits, key=lambda n: (_up(channels, n) * n, -n))
-    # not one alone: Triton 3.6 fails on tiles of one number
+    # not 1: Triton 3.6 fails on tiles of one element
     pixels = min(elements // block_c, max(16, _power(height) * _power(width)))
 
     def waste(tile_w: int) -> tuple[int, int]:
@@ -114,7 +115,7 @@ class Plan(NamedTuple):
     """Everything about a call except its tensors."""
 
     dtype: torch.dtype  # of coordinates and sums
-    layout: torch.memory_format  # of what is made of the image
+    layout: torch.memory_format  # of the output and the image's gradient
     dense: bool  # whether a new tensor of that layout has the image's strides
     out: tuple[int, ...]
     parts: tuple[int, ...]  # of the gradient to the maps, summed over the second axis
@@ -171,29 +172,28 @@ def plan(
     images, channels = image.shape[:2]
     batch = max(images, maps.shape[0])
     fills = fill[0] if fill else 1
-    if padding == "reflection" and align_corners:
-        padding = "mirror"
-    elif padding in ("zeros", "fill"):
+    padding = padding_rule(padding, align_corners)
+    if padding in ("zeros", "fill"):
         padding = "constant"
     copies = kernel == "nearest"
-    # values are copied whatever the maps are; which ones, is decided in float64
-    wide = torch.float64 in (image.dtype, image.dtype if copies else maps.dtype)
+    # nearest copies values; which ones is decided in float64
+    double = torch.float64 in (image.dtype, image.dtype if copies else maps.dtype)
     integers = tl.int64 if not image.dtype.is_floating_point else None
     like, taps = image.meta(), TAPS[kernel]
     layout = layout_of(like)
     out = torch.empty((batch, channels, *size), device="meta", memory_format=layout)
     if grad and tuple(grad.shape) != tuple(out.shape):
         raise ShapeError(f"grad has the shape {tuple(grad.shape)}, the output {tuple(out.shape)}")
-    # reads that a thread has in flight: many more than these its registers would not hold
+    # reads that a thread has in flight, limited by its registers
     elements = 128 * max(1, min(4, (8 if grad else 16) // taps**dims))
     along = image.strides[1] == 1 and channels > 1
     # a grid's gradient has no sum over programs
     all_channels = grid and wanted is not None and wanted[1]
     cut = tile_config(batch, channels, size, elements, along, all_channels)
-    # the maps' parts: one grid an output, or one matrix a program; sharers are neighbours
+    # the maps' parts: one grid an output, or one matrix a program; shared ones are adjacent
     parts = (maps.shape[0], (batch if grid else cut.programs) // maps.shape[0], *maps.shape[1:])
     large = [image, maps, grad or _spec(out)]
-    deep = () if dims == 3 else (1,)
+    depth_axis = () if dims == 3 else (1,)
     constants = {
         "KERNEL": kernel,
         "PADDING": padding,
@@ -202,12 +202,12 @@ def plan(
         "DIMS": dims,
         "ALIGN": int(align_corners),
         "FILL": fill is not None,
-        "COORD": tl.float64 if wide or copies else tl.float32,
-        "VALUE": integers or (tl.float64 if wide else tl.float32),
+        "COORD": tl.float64 if double or copies else tl.float32,
+        "VALUE": integers or (tl.float64 if double else tl.float32),
         "SINGLE": int(grid and maps.dtype is not torch.float64),
         "INDEX": tl.int64 if any(_extent(f) >= 2**31 for f in large) else tl.int32,
-        "TILE_H": cut.tile_h,
-        "TILE_W": cut.tile_w,
+        "BLOCK_H": cut.tile_h,
+        "BLOCK_W": cut.tile_w,
         "BLOCK_C": cut.block_c,
         "ALONG_C": along,
         "num_warps": cut.warps,
@@ -216,7 +216,7 @@ def plan(
     if wanted is not None:
         constants |= zip(("NEEDS_IMAGE_GRAD", "NEEDS_MAP_GRAD", "EXACT"), wanted, strict=True)
     return Plan(
-        dtype=torch.float64 if wide else torch.float32,
+        dtype=torch.float64 if double else torch.float32,
         layout=layout,
         dense=torch.empty_like(like, memory_format=layout).stride() == tuple(image.strides),
         out=tuple(out.shape),
@@ -226,7 +226,7 @@ def plan(
             *_spread(image.strides, 2),
             *(_spread(maps.strides, 1) if grid else (maps.strides[0], 0, 0, 0, 0)),
             *_spread(grad.strides if grad else out.stride(), 2),
-            *(*deep, *image.shape[2:], *deep, *size, channels, cut.chunk, cut.chunks),
+            *(*depth_axis, *image.shape[2:], *depth_axis, *size, channels, cut.chunk, cut.chunks),
             *(batch // images, batch // maps.shape[0], batch // fills),
         ),
         constants=constants,
@@ -316,10 +316,10 @@ def backward(
     options = (tuple(grad.shape[2:]), kernel, padding, align_corners, grid)
     wanted = (needs_image_grad, needs_map_grad, exact)
     call = plan(_spec(image), _spec(fixed), _spec(grad), fills, *options, wanted)
-    if needs_image_grad and not call.dense:  # expanded or turned, say
+    if needs_image_grad and not call.dense:  # expanded or transposed, say
         image = image.contiguous()
         call = plan(_spec(image), _spec(fixed), _spec(grad), fills, *options, wanted)
-    total = units = parts = image  # what is not wanted is not used
+    total = units = parts = image  # placeholders for what is not wanted
     if needs_image_grad:
         sums = torch.int64 if exact else call.dtype
         total = torch.zeros_like(image, dtype=sums, memory_format=call.layout)
@@ -348,8 +348,10 @@ def _units(grad: Tensor, images: int) -> Tensor:
     About a power of 2, so that no sum of weighted gradients exceeds 63 bits; NaN where a gradient
     is not finite.
     """
-    each = grad.unflatten(0, (images, -1))
-    largest = torch.linalg.vector_norm(each, torch.inf, dim=tuple(range(1, each.dim()))).double()
+    per_image = grad.unflatten(0, (images, -1))
+    largest = torch.linalg.vector_norm(
+        per_image, torch.inf, dim=tuple(range(1, per_image.dim()))
+    ).double()
     count = grad.numel() // (images * grad.shape[1])
     # a pixel's weights add up to at most 2.6 (3-D bicubic) in absolute value: two bits
     room = 62 - 2 - (count - 1).bit_length()

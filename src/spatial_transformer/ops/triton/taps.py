@@ -9,7 +9,7 @@ reflection about corner centres into "mirror".
 import triton
 import triton.language as tl
 
-# whole numbers from here on are brought near in float64
+# integers of at least this size are reduced in float64
 FAR = tl.constexpr(2.0**30)
 
 
@@ -22,14 +22,14 @@ def bring_near(x, period):
     else:
         scale = tl.full((), 2.0**120, tl.float64)
         rounds = 7
-    # no round where none of the program's is far
+    # no rounds where none of the program's coordinates is far
     for _ in range(tl.where(tl.max(tl.max(tl.abs(x), axis=1), axis=0) >= FAR, rounds, 0)):
-        # at most 45 bits of `whole` are taken off at a time, so that product and rest are exact
+        # removes at most 45 bits at a time, so that product and remainder are exact
         far = x.to(tl.float64)
-        whole = period.to(tl.float64) * scale
-        times = far / whole
+        step = period.to(tl.float64) * scale
+        times = far / step
         times = tl.where(times < 0, -tl.floor(-times), tl.floor(times))
-        x = (far - times * whole).to(x.dtype)
+        x = (far - times * step).to(x.dtype)
         scale = scale * 9.5367431640625e-07  # 2^-20
     return x
 
@@ -54,7 +54,7 @@ def axis_base(
             if SINGLE:
                 number = number.to(tl.float32).to(tl.float64)
             up = up | ((number == x) & near)
-        else:  # within rounding error of what was computed here
+        else:  # within rounding error of the coordinate computed here
             close = tl.maximum(tl.abs(u), size) * 8.881784197001252e-16  # 2^-50
             up = up | ((half - u <= close) & near)
         base = base + up.to(u.dtype)
@@ -65,13 +65,13 @@ def axis_base(
         if u.dtype == tl.float64 and not SINGLE:
             tolerance = tolerance * 1.862645149230957e-09  # 2^-29
         tolerance = tl.minimum(tolerance, 0.25)
-        # the difference is exact, which far out on a periodic image a sum would not be
+        # the difference is exact; far out on a periodic image a sum would not be
         next = (u - base) >= 1.0 - tolerance
         base = base + next.to(u.dtype)
         t = u - base
         t = tl.where(tl.abs(t) <= tolerance, 0.0, t)
     if (PADDING == "constant") or (PADDING == "border"):
-        # from 8 pixels off the image on all is the same
+        # from 8 pixels off the image on, everything reads the same
         i = tl.minimum(tl.maximum(base, -8.0), size + 8.0).to(tl.int32)
     else:
         period = n
