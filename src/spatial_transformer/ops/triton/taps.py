@@ -109,7 +109,7 @@ def tap(base, n, K: tl.constexpr, KERNEL: tl.constexpr, PADDING: tl.constexpr):
 def weight(t, K: tl.constexpr, KERNEL: tl.constexpr):
     """The weight of the K-th tap at the fraction t. The cubic is Keys' with a = -0.75."""
     if KERNEL == "nearest":
-        w = tl.full(t.shape, 1.0, t.dtype)
+        w = tl.full(t.shape, 1, t.dtype)
     elif KERNEL == "bilinear":
         w = t if K == 1 else 1.0 - t
     elif K == 0:
