@@ -1,1 +1,1 @@
-"""``stn demo``: trained networks and transforms in the browser, live."""
+"""``stn demo``: trained networks and transforms live in the browser."""

@@ -1,1 +1,1 @@
-"""One run from its config to its record, and tables of runs."""
+"""Runs, from config to record, and tables of runs."""

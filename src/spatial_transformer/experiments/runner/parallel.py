@@ -1,4 +1,4 @@
-"""Several runs at once, each in a process of its own."""
+"""Several runs in parallel, each in a process of its own."""
 
 import multiprocessing
 import os
@@ -31,15 +31,21 @@ def run_at_once(
     run_one: Callable[..., Record],
     **options: Any,
 ) -> Generator[Record]:
-    """The records of a plan's runs as they end, ``jobs`` of them under way at a time.
+    """Run a plan, ``jobs`` runs at a time, and yield their records as they end.
 
-    The threads of a CPU are shared out among them; on a GPU they share the device. How far each is
-    goes to stderr in lines. When a run fails, or this process dies, the others stop where they are:
-    they can go on from their checkpoints.
+    A CPU's threads are distributed among them; on a GPU they share the device. Progress is printed
+    to stderr. When a run fails, or this process dies, the others stop: they can resume from their
+    checkpoints. Errors of a run are raised here.
 
     Args:
-        run_one: can be imported, and starts no processes of its own.
-    Raises: what a run raised; SpatialTransformerError where its process died.
+        plan: The runs.
+        out: The folder of results.
+        jobs: How many at a time.
+        run_one: Runs one; importable, and starts no processes of its own.
+        **options: Passed to ``run_one``.
+
+    Raises:
+        SpatialTransformerError: If a run's process dies.
     """
     context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA, nor threads
     # as many for the last of a table's runs as for the others: other threads, other sums
@@ -70,7 +76,7 @@ def run_at_once(
 
 
 def _result(receive: Connection, config: RunConfig, process: Any) -> Record:
-    """The record of a run that has ended. Raises: what it raised, or that its process died."""
+    """The record of a run that has ended; its error is raised, as is the death of its process."""
     try:
         found = receive.recv()
     except EOFError:
@@ -109,8 +115,7 @@ def _work(
 
 
 def _sendable(error: Exception, config: RunConfig) -> Exception:
-    """The error; its text and where it came from, where it cannot be sent as it is or is not ours
-    (which say enough)."""
+    """The error itself, or its text and traceback if it cannot be pickled or is not one of ours."""
     if isinstance(error, (SpatialTransformerError, OSError)):
         try:
             pickle.loads(pickle.dumps(error))
@@ -123,8 +128,10 @@ def _sendable(error: Exception, config: RunConfig) -> Exception:
 
 
 def _die_with_parent() -> None:
-    """However the parent dies: nobody would wait for the run, and the same command given again
-    would run it a second time."""
+    """End this process with its parent, however that dies.
+
+    Nobody would wait for the run, and the same command given again would run it a second time.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])
