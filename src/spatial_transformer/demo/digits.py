@@ -100,14 +100,14 @@ def see(network: Pretrained, canvas: Tensor) -> dict[str, Any]:
     Probabilities, and for each of its transforms the grid's lines on the canvas (in pixels) and the
     output.
     """
-    seen, transformer = predict(network.model, canvas), find_transformer(network.model)
+    prediction, transformer = predict(network.model, canvas), find_transformer(network.model)
     views = []
-    if transformer is not None and seen.theta is not None and seen.warped is not None:
-        for one, output in zip(seen.theta[0], seen.warped[0], strict=True):
+    if transformer is not None and prediction.theta is not None and prediction.warped is not None:
+        for one, output in zip(prediction.theta[0], prediction.warped[0], strict=True):
             lines = grid_lines(transformer.transform, one, (canvas.shape[-2], canvas.shape[-1]))
             views.append({"grid": plain_lines(lines), "output": encode_image(output)})
-    assert seen.scores is not None  # `find_networks` takes classifiers only
-    probabilities = seen.scores.softmax(1)[0]
+    assert prediction.scores is not None  # `find_networks` takes classifiers only
+    probabilities = prediction.scores.softmax(1)[0]
     return {
         "name": network.name,
         "prediction": int(probabilities.argmax()),

@@ -24,7 +24,7 @@ def find_networks(paths: Sequence[Path] = ()) -> list[Pretrained]:
         CheckpointError: If files are broken or do not fit together.
         OptionError: If the demo cannot show one of ``paths``.
     """
-    found: list[Pretrained] = []
+    networks: list[Pretrained] = []
     for path in paths:
         if not path.exists():
             raise CheckpointError(f"{path}: no such folder or file")
@@ -34,14 +34,14 @@ def find_networks(paths: Sequence[Path] = ()) -> list[Pretrained]:
                 f"{network.name}: the demo shows networks that read one digit in a square image; "
                 f"this one reads {network.config.in_shape} into {network.config.classes} classes"
             )
-        found.append(network)
+        networks.append(network)
     shipped = [n for n in map(from_pretrained, list_pretrained()) if is_shown(n)]
-    found += sorted(shipped, key=lambda n: n.dataset != "rts")  # the most telling ones first
-    seen: Counter[str] = Counter()
+    networks += sorted(shipped, key=lambda n: n.dataset != "rts")  # the most telling ones first
+    counts: Counter[str] = Counter()
     named: list[Pretrained] = []
-    for network in found:
-        seen[network.name] += 1
-        count = seen[network.name]
+    for network in networks:
+        counts[network.name] += 1
+        count = counts[network.name]
         named.append(network if count == 1 else replace(network, name=f"{network.name} ({count})"))
     return named
 

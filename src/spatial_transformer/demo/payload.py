@@ -132,12 +132,12 @@ def data(payload: Payload, name: str, size: int) -> bytes:
     if not isinstance(value, str):
         raise OptionError(f"{name} must be base64 text, got {type(value).__name__}")
     try:
-        found = base64.b64decode(value, validate=True)
+        decoded = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as error:
         raise OptionError(f"{name} is not base64: {error}") from error
-    if len(found) != size:
-        raise OptionError(f"{name} must hold {size} bytes, got {len(found)}")
-    return found
+    if len(decoded) != size:
+        raise OptionError(f"{name} must hold {size} bytes, got {len(decoded)}")
+    return decoded
 
 
 def _number(value: object, name: str, low: float, high: float) -> float:

@@ -12,13 +12,13 @@ from spatial_transformer.experiments.data.distortion import Distortion
 from spatial_transformer.experiments.data.mnist import load_mnist
 from spatial_transformer.experiments.data.stream import Digits, Stream, fixed_blocks, split
 
-#: images and labels on one device
+#: images and labels, on one device
 Batch = tuple[Tensor, Tensor]
 
 #: the seed of every fixed validation and test set, the same for all models and training seeds
 FIXED_SEED = 0
 
-#: how many images a training run is watched by, at most
+#: the most images that a training run is monitored by
 PROBES = 10
 
 
@@ -31,9 +31,9 @@ class Dataset(ABC):
     #: of one image: (C, H, W) or (C, D, H, W)
     in_shape: tuple[int, ...]
     classes: int = 10
-    #: what a network is trained to do with it: a name in ``runner/tasks.py``
+    #: the task, by its name in ``runner/tasks.py``
     task: str = "classification"
-    #: raised when its images become others: records and checkpoints of the old ones are not of it
+    #: raised when its images change: older records and checkpoints are not of it
     version: int = 1
 
     @abstractmethod

@@ -33,7 +33,7 @@ class Distortion(ABC):
     title: ClassVar[str]
     #: height and width of the distorted image, in pixels
     size: ClassVar[int] = 28
-    #: as ``Dataset.version <spatial_transformer.experiments.data.dataset.Dataset.version>``
+    #: as ``Dataset.version``
     version: ClassVar[int] = 1
 
     @property

@@ -147,10 +147,10 @@ def _package(folder: Path, pattern: str, algorithm: str, digest: str) -> Iterato
     if not paths:
         raise DataError(f"the client succeeded, but left no {pattern}")
     with paths[0].open("rb") as file:
-        found = hashlib.file_digest(file, algorithm).hexdigest()
-        if found != digest:
+        actual = hashlib.file_digest(file, algorithm).hexdigest()
+        if actual != digest:
             raise DataError(
-                f"{paths[0].name} has {algorithm} {found}, expected {digest}; it is not used"
+                f"{paths[0].name} has {algorithm} {actual}, expected {digest}; it is not used"
             )
         file.seek(0)
         yield file

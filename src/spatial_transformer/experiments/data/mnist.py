@@ -57,10 +57,10 @@ def checked(name: str, file: BinaryIO, where: str) -> bytes:
         raise DataError(
             f"{where}: not MNIST's {name}: more than its {SIZES[name]} bytes; it is not used"
         )
-    found = hashlib.sha256(raw).hexdigest()
-    if found != SHA256[name]:
+    digest = hashlib.sha256(raw).hexdigest()
+    if digest != SHA256[name]:
         raise DataError(
-            f"{where}: not MNIST's {name}: {len(raw)} bytes of sha256 {found}, "
+            f"{where}: not MNIST's {name}: {len(raw)} bytes of sha256 {digest}, "
             f"expected {SHA256[name]}; it is not used"
         )
     return raw
@@ -84,10 +84,10 @@ def locate_mnist(data_root: Path | str | None = None) -> Path | None:
     """The folder that has all four files, or None. Nothing is read or fetched."""
     for root in (data_root, cache_folder()):
         if root is not None:
-            found = [_find(name, Path(root)) for name in SHA256]
-            if all(found):
-                assert found[0] is not None
-                return found[0].parent
+            paths = [_find(name, Path(root)) for name in SHA256]
+            if all(paths):
+                assert paths[0] is not None
+                return paths[0].parent
     return None
 
 

@@ -74,9 +74,9 @@ def split(digits: Digits, validation: int = VALIDATION) -> tuple[Digits, Digits]
         raise OptionError(f"validation={validation} does not leave any of {len(digits)} digits")
     order = torch.randperm(len(digits), generator=generator("cpu", "validation"))
     order = order.to(digits.labels.device)
-    held, kept = order[:validation], order[validation:]
-    train = Digits(digits.images[kept], digits.labels[kept])
-    return train, Digits(digits.images[held], digits.labels[held])
+    validation_index, training_index = order[:validation], order[validation:]
+    train = Digits(digits.images[training_index], digits.labels[training_index])
+    return train, Digits(digits.images[validation_index], digits.labels[validation_index])
 
 
 class Stream:

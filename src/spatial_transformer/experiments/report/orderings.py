@@ -78,7 +78,7 @@ def compare(
 ) -> list[Ordering]:
     """Each claim (better model, worse model) on each data set that has records of both."""
     records = comparable(records)
-    found = []
+    orderings = []
     for better, worse in claims:
         for dataset in datasets:
             sides = [
@@ -89,8 +89,8 @@ def compare(
                 continue
             low, high = (mean(r.test_error_percent for r in side) for side in sides)
             error = standard_error(*sides)
-            found.append(Ordering(dataset, better, worse, high - low, error))
-    return found
+            orderings.append(Ordering(dataset, better, worse, high - low, error))
+    return orderings
 
 
 def orderings_table(found: Sequence[Ordering]) -> tuple[list[str], list[list[str]]]:

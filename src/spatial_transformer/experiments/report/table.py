@@ -87,7 +87,7 @@ def comparison_table(
             row.append(f"{'-' if theirs is None else f'{theirs:.1f}'} / {ours}")
         rows.append(row)
     header = ["paper / ours", *(d.upper() for d in datasets)]
-    if len(datasets) > 10:  # one below the other, where they are too many to be side by side
+    if len(datasets) > 10:  # stacked, where there are too many columns
         header, *rows = [list(column) for column in zip(header, *rows, strict=True)]
     return header, rows
 

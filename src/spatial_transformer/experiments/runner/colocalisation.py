@@ -35,13 +35,13 @@ def features(classifier: nn.Module, crops: Tensor) -> Tensor:
 
     They are the two hidden ones, after rectifier and pool, and the scores.
     """
-    seen = []
+    activations = []
     value = crops
     for layer in classifier.children():
         value = layer(value)
         if isinstance(layer, nn.ReLU | nn.Linear):
-            seen.append(value.flatten(1))
-    return torch.cat(seen, dim=1)
+            activations.append(value.flatten(1))
+    return torch.cat(activations, dim=1)
 
 
 def triplet(classifier: nn.Module, margin: float = MARGIN, weight: float = NEAR) -> Objective:
@@ -62,9 +62,9 @@ def triplet(classifier: nn.Module, margin: float = MARGIN, weight: float = NEAR)
             raise OptionError("a triplet takes two images: batch_size must be 2 or more")
         crops = network(images)
         random = warp(images, theta, "attention", crops.shape[-2:])
-        found, others = (features(classifier, x).float() for x in (crops, random))
-        near = torch.cdist(found, found).square()
-        far = torch.cdist(found, others).square()
+        own, others = (features(classifier, x).float() for x in (crops, random))
+        near = torch.cdist(own, own).square()
+        far = torch.cdist(own, others).square()
         hinge = F.relu(weight * near[:, :, None] - far[:, None, :] + margin)
         hinge = hinge[~torch.eye(len(images), dtype=torch.bool, device=hinge.device)]
         return hinge.mean(), 100 * (hinge.detach() > 0).float().mean()

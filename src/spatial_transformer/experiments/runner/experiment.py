@@ -104,11 +104,11 @@ class Experiment:
         """
         recipe = recipe or next(iter(self.recipes))
         _check("recipe", [recipe], self.recipes)
-        made = make_dataset(dataset)
+        data = make_dataset(dataset)
         config = ModelConfig(
             model,
-            in_shape=made.in_shape,
-            classes=made.classes,
+            in_shape=data.in_shape,
+            classes=data.classes,
             transform=transform,
             size=self.sampled.get(dataset),
             parameters=self.parameters.get(recipe, PARAMETERS),

@@ -22,7 +22,7 @@ class LoadedRun:
     model: nn.Module
     config: RunConfig
     iteration: int
-    #: None where the run kept none
+    #: None if the run recorded none
     history: dict[str, Tensor] | None
 
 
@@ -82,7 +82,7 @@ def load_model(name: str | Path, device: torch.device | str = "cpu") -> LoadedMo
         CheckpointError: If files are broken or do not fit together.
     """
     if not is_run(str(name)):
-        if Path(f"{name}.json").is_file():  # a repository keeps records alone
+        if Path(f"{name}.json").is_file():  # a repository may have records only
             raise CheckpointError(
                 f"{name}: there is its record, but no checkpoint; stn train and stn reproduce make "
                 "one, with --out another folder"

@@ -20,7 +20,7 @@ from spatial_transformer.experiments.runner.config import RunConfig
 from spatial_transformer.experiments.training.progress import ProgressBar
 from spatial_transformer.experiments.training.records import Record
 
-#: seconds that a run has to stop in, before it is killed
+#: seconds that a run has to stop before it is killed
 PATIENCE = 10
 
 
@@ -48,7 +48,7 @@ def run_at_once(
         SpatialTransformerError: If a run's process dies.
     """
     context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA, nor threads
-    # as many for the last of a table's runs as for the others: other threads, other sums
+    # the same number for every run of a table: sums depend on it
     threads = max(1, torch.get_num_threads() // jobs)
     waiting = list(reversed(plan))
     running: dict[Connection, tuple[RunConfig, Any]] = {}
@@ -78,7 +78,7 @@ def run_at_once(
 def _result(receive: Connection, config: RunConfig, process: Any) -> Record:
     """The record of a run that has ended; its error is raised, as is the death of its process."""
     try:
-        found = receive.recv()
+        result = receive.recv()
     except EOFError:
         process.join()
         why = "; too little memory?" if process.exitcode < 0 else ""  # by a signal
@@ -87,9 +87,9 @@ def _result(receive: Connection, config: RunConfig, process: Any) -> Record:
             "Given the same command again it goes on from its last checkpoint"
         ) from None
     process.join()
-    if isinstance(found, Exception):
-        raise found
-    record: Record = found
+    if isinstance(result, Exception):
+        raise result
+    record: Record = result
     return record
 
 
@@ -103,7 +103,7 @@ def _work(
 ) -> None:
     """Run, in a process of its own, and send the record or the error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the parent ends the others
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # which cleans up, other than a kill
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # cleans up, unlike a kill
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     console = Console(file=sys.stderr, force_terminal=False, width=200)

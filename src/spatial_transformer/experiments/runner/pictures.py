@@ -84,11 +84,11 @@ class Pictures:
         if mistakes is not None:
             worst = mistakes.indices[: 3 * self.count]
             return self._draw_batch((images[worst], truth[worst]), f": {mistakes.title}")
-        found = self._survey
+        result = self._survey
         return draw_mistakes(
-            found,
+            result,
             self.transform,
-            title=f"{self.title}: {found.wrong} of {found.images:,} wrong, the surest first",
+            title=f"{self.title}: {result.wrong} of {result.images:,} wrong, the surest first",
         )
 
     def means(self) -> Figure:
@@ -232,14 +232,16 @@ def open_pictures(name: str, *, device: torch.device | str = "cpu", **options: A
     Raises:
         CheckpointError: If files are broken or do not fit together.
     """
-    found = load_model(name, device)
-    if found.run is not None:
+    loaded = load_model(name, device)
+    if loaded.run is not None:
         options |= {
-            "iteration": found.run.iteration,
-            "history": found.run.history,
-            "trained_seed": found.run.config.seed,
+            "iteration": loaded.run.iteration,
+            "history": loaded.run.history,
+            "trained_seed": loaded.run.config.seed,
         }
-    return Pictures(found.model, make_dataset(found.dataset), found.name, device=device, **options)
+    return Pictures(
+        loaded.model, make_dataset(loaded.dataset), loaded.name, device=device, **options
+    )
 
 
 #: kind of picture -> how it is drawn

@@ -17,15 +17,15 @@ from spatial_transformer.finite import not_finite, summary
 
 FORMAT = 2
 
-#: bytes of a checkpoint's pickle, which names the tensors; their values lie beside it
+#: most bytes of a checkpoint's pickle, which names the tensors; their values are separate
 MOST_PICKLE = 2**19
-#: what such a pickle calls for
+#: the globals of such a pickle
 _GLOBALS = re.compile(r"collections OrderedDict|torch\._utils _rebuild_tensor_v2|torch \w+Storage")
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint atomically."""
-    buffer = io.BytesIO()  # torch's own writer tells of a full disk in riddles
+    buffer = io.BytesIO()  # torch's own writer hides a full disk in obscure errors
     torch.save({"format": FORMAT, **state}, buffer)
     write_whole(path, lambda p: p.write_bytes(buffer.getbuffer()))
 

@@ -41,7 +41,7 @@ class DivergenceGuard:
             raise DivergenceError(f"not finite before the first step: {summary(names)}")
 
     def _buffers(self) -> dict[str, Tensor]:
-        named = self.model.named_buffers()  # which a forward pass may put others in place of
+        named = self.model.named_buffers()  # a forward pass may replace buffers
         return {n: b for n, b in named if b.is_floating_point() and n not in self.constant}
 
     def _gradients(self) -> dict[str, Tensor]:
@@ -96,13 +96,13 @@ class DivergenceGuard:
         gradients = self._gradients()
         if names := not_finite(gradients):
             return [f"the gradient of {summary(names)} is not finite"]
-        if not get_total_norm(gradients.values()).isfinite():  # optimisers take squares as well
+        if not get_total_norm(gradients.values()).isfinite():  # optimisers compute squares as well
             return [f"the squares of the gradients of {summary(list(gradients))} overflow"]
         return []
 
     def _stop(self, k: int, what: str) -> NoReturn:
         for parameter in self.parameters.values():
-            parameter.grad = None  # whoever trains on would add to it
+            parameter.grad = None  # further training would add to it
         batch = describe_batch(k, self.batches(k))
         raise DivergenceError(f"step {k + 1}: {what}. {batch} {self.kept}")
 

@@ -176,7 +176,7 @@ def fit(
     began = time.perf_counter()
 
     if checkpoint is not None and checkpoint.exists():
-        # on the CPU: whoever takes a part of it copies that to where its own lies
+        # on the CPU: each consumer copies its part to its own device
         state = load_checkpoint(checkpoint)
         if state["run"] != run:
             different = [k for k in run if state["run"].get(k) != run[k]]

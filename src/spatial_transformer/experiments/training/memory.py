@@ -22,5 +22,5 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError, TypeError):  # macOS, musl; Windows
         return False
     # some releases take no more than 32 MiB for the first
-    kept = mallopt(MMAP_THRESHOLD, 2**31 - 1) or mallopt(MMAP_THRESHOLD, 2**25)
-    return bool(kept and mallopt(TRIM_THRESHOLD, 2**31 - 1))
+    accepted = mallopt(MMAP_THRESHOLD, 2**31 - 1) or mallopt(MMAP_THRESHOLD, 2**25)
+    return bool(accepted and mallopt(TRIM_THRESHOLD, 2**31 - 1))

@@ -150,5 +150,5 @@ class TensorBoard:
         layers = transformers(model)
         if layers and (iteration == 1 or iteration % self.every == 0):
             dims = next(iter(layers)).transform.dims
-            images = images.flatten(0, images.dim() - dims - 2)  # stacked ones, one by one
+            images = images.flatten(0, images.dim() - dims - 2)  # stacked images, one by one
             log_transformer(self.writer, model, images, iteration)

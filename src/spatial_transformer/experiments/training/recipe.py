@@ -127,10 +127,10 @@ def complete(run: dict[str, Any]) -> dict[str, Any]:
         TypeError: If an entry is unknown or of another type.
         OptionError: If the recipe is invalid.
     """
-    whole = run | {"recipe": asdict(Recipe(**run["recipe"]))}
+    completed = run | {"recipe": asdict(Recipe(**run["recipe"]))}
     if "config" in run:
-        whole["config"] = {"data_version": 1, "start": None} | run["config"]
-    return whole
+        completed["config"] = {"data_version": 1, "start": None} | run["config"]
+    return completed
 
 
 def seed_everything(seed: int) -> None:

@@ -87,9 +87,9 @@ class Record:
         return (there.recipe, there.config) == (self.recipe, self.config)
 
 
-#: lists of numbers, which are a line each
+#: lists of numbers, written on one line each
 _LISTS = re.compile(r"\[[\d\s,]+\]")
-#: a field's type -> what JSON may hold for it
+#: a field's type -> the JSON types for it
 _JSON: dict[Any, Any] = {
     str: str,
     int: int,
