@@ -7,7 +7,7 @@ from spatial_transformer.extras import require
 
 
 def main() -> None:
-    """The command, or in one line what it lacks."""
+    """Run the command, or print in one line which package is missing."""
     try:
         for package in ("typer", "rich"):
             require(package, "cli")

@@ -1,4 +1,4 @@
-"""stn doctor: what is in use here, and why."""
+"""stn doctor: the versions, devices and backends in use, and why."""
 
 from rich.console import Console
 from rich.table import Table
