@@ -20,7 +20,6 @@ from PIL import Image
 from torch import Tensor
 
 import spatial_transformer as stn
-from docs.site.docstrings import to_markdown
 from spatial_transformer.coordinates import base_grid, to_pixel
 from spatial_transformer.samplers import KERNELS
 from spatial_transformer.samplers.padding import PADDINGS
@@ -256,8 +255,8 @@ def pictures() -> dict[str, bytes]:
 
 
 def summary(what: Any) -> str:
-    """The first paragraph of a docstring, as Markdown."""
-    return to_markdown(inspect.getdoc(what) or "").split("\n\n")[0].replace("\n", " ")
+    """The first line of a docstring."""
+    return (inspect.getdoc(what) or "").split("\n", 1)[0]
 
 
 def link(what: Any) -> str:

@@ -1,4 +1,4 @@
-"""Tensors that are kept to be used again, within a number of bytes."""
+"""A cache of tensors that is limited in bytes."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
@@ -15,51 +15,58 @@ Entry = tuple[Tensor, ...]
 
 @contextmanager
 def constants() -> Iterator[None]:
-    """A context for what is kept: torch.jit.trace does not record how it is made, nor is it of
-    inference mode, whose tensors are of no use to later training."""
+    """A context in which cached tensors are computed.
+
+    torch.jit.trace does not record it, and it is outside inference mode, whose tensors cannot be
+    used in training later.
+    """
     with suspended_tracing(), torch.inference_mode(False):
         yield
 
 
 class ByteCache:
-    """Tensors by key, the newest of them, of ``limit`` bytes in all; for any number of threads.
+    """Tensors by key, the most recently used ones, of ``limit`` bytes in total; thread-safe.
 
-    What is larger than that by itself is not kept. ``limit`` may be set at any time.
+    Entries larger than that are not stored. ``limit`` may be set at any time.
 
-    >>> cache = ByteCache(limit=8)
-    >>> for n in (0, 1, 0, 2, 0):
-    ...     (zeros,) = cache.get(n, lambda: (torch.zeros(1), ))
-    >>> cache.bytes, cache.keys()
-    (8, (2, 0))
+    Args:
+        limit: The most bytes to hold.
+
+    Examples:
+        >>> cache = ByteCache(limit=8)
+        >>> for n in (0, 1, 0, 2, 0):
+        ...     (zeros,) = cache.get(n, lambda: (torch.zeros(1), ))
+        >>> cache.bytes, cache.keys()
+        (8, (2, 0))
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        #: how many are taken
+        #: bytes in use
         self.bytes = 0
         self._entries: OrderedDict[Hashable, Entry] = OrderedDict()
         self._lock = Lock()
 
     def get(self, key: Hashable, make: Callable[[], Entry]) -> Entry:
-        """What is kept under ``key``; if nothing is, what ``make`` gives, which is then."""
+        """The entry under ``key``; where there is none, the result of ``make``, which is stored."""
         with self._lock:
             if key in self._entries:
                 self._entries.move_to_end(key)
                 return self._entries[key]
         with constants():
             entry = make()
-        # neither what stands for tensors, where they are traced, nor what takes no memory
+        # neither traced stand-ins nor tensors without memory
         if all(type(t) is Tensor and not t.is_meta for t in entry):
             self._put(key, entry)
         return entry
 
     def keys(self) -> tuple[Hashable, ...]:
-        """Of what is kept, the newest last."""
+        """The keys of all entries, the most recently used one last."""
         with self._lock:
             return tuple(self._entries)
 
     def clear(self) -> None:
-        """Keep nothing of it."""
+        """Drop all entries."""
         with self._lock:
             self._entries.clear()
             self.bytes = 0
@@ -79,5 +86,5 @@ def _size(entry: Entry) -> int:
     return sum(t.untyped_storage().nbytes() for t in entry)
 
 
-#: of all transforms with control points: one of 8x8 points on 512x512 pixels takes 64 MiB
+#: bases of control points: one of 8x8 points on 512x512 pixels takes 64 MiB
 BASES = ByteCache(limit=128 * 2**20)

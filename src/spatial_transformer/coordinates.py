@@ -25,7 +25,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-#: as far from the image's edge, in pixels, numbers in single precision can tell halves
+#: distance from the image's edge, in pixels, within which float32 resolves half pixels
 HALVES = 2.0**21
 
 
@@ -35,23 +35,25 @@ def half_extent(n: int, align_corners: bool) -> float:
 
 
 def to_pixel(x: Tensor, n: int, align_corners: bool = False) -> Tensor:
-    """Normalised coordinate -> pixel index (a real number; 0 is the first pixel's centre).
+    """Normalised coordinate to pixel index (a real number; 0 is the first pixel's centre).
 
-    >>> to_pixel(torch.tensor([-1.0, 0.0, 1.0]), 4)
-    tensor([-0.5000,  1.5000,  3.5000])
-    >>> to_pixel(torch.tensor([-1.0, 0.0, 1.0]), 4, align_corners=True)
-    tensor([0.0000, 1.5000, 3.0000])
+    Examples:
+        >>> to_pixel(torch.tensor([-1.0, 0.0, 1.0]), 4)
+        tensor([-0.5000,  1.5000,  3.5000])
+        >>> to_pixel(torch.tensor([-1.0, 0.0, 1.0]), 4, align_corners=True)
+        tensor([0.0000, 1.5000, 3.0000])
     """
     return x * half_extent(n, align_corners) + (n - 1) / 2
 
 
 def to_normalised(u: Tensor, n: int, align_corners: bool = False) -> Tensor:
-    """Pixel index -> normalised coordinate; the inverse of :func:`to_pixel`.
+    """Pixel index to normalised coordinate; the inverse of ``to_pixel``.
 
     A single pixel with ``align_corners=True`` has no extent: it is at 0.
 
-    >>> to_normalised(torch.tensor([-0.5, 1.5]), 4)
-    tensor([-1.,  0.])
+    Examples:
+        >>> to_normalised(torch.tensor([-0.5, 1.5]), 4)
+        tensor([-1.,  0.])
     """
     # twice the offset is exact for whole and half pixels, so the division rounds only once
     twice = 2 * u - (n - 1)
@@ -60,29 +62,36 @@ def to_normalised(u: Tensor, n: int, align_corners: bool = False) -> Tensor:
 
 
 def snap_tolerance(u: Tensor, n: int, made_in: torch.dtype) -> Tensor:
-    """How far (in pixels) rounding can move coordinates ``u`` on an axis of ``n`` pixels: eps times
-    the greater of n and the coordinate's own size: what is far off the image has been rounded as
-    it is large. eps is that of the dtype that the coordinates were ``made_in``, whatever they are
-    read as since.
+    """The snap: how far, in pixels, rounding can move coordinates ``u`` on an axis of ``n`` pixels.
 
-    A coordinate this near to a whole pixel *is* that pixel: float arithmetic cannot tell them
-    apart, and without it the identity would not return the image itself. A quarter at most, so
-    that no other pixel becomes the nearest.
+    It is eps times the greater of n and the coordinate's own size, a quarter of a pixel at most so
+    that no other pixel becomes the nearest. A coordinate this near to a whole pixel *is* that
+    pixel: float arithmetic cannot tell them apart, and without it the identity would not return the
+    image itself.
+
+    Args:
+        u: Pixel coordinates.
+        n: Pixels of the axis.
+        made_in: The dtype that the coordinates were computed in, whatever they have been converted
+            to since; eps is that dtype's.
     """
     size = u.detach().abs().clamp(min=n)
     return (torch.finfo(made_in).eps * size).clamp(max=0.25)
 
 
 def nearest_pixel(x: Tensor, n: int, align_corners: bool = False) -> Tensor:
-    """Finite normalised coordinates -> the nearest pixel of an axis of ``n``, a whole number of
-    any size, held as a float; of two that are as near, the one to the right.
+    """The pixel nearest to finite normalised coordinates, of ``n`` along an axis; ties go right.
 
-    It is decided in float64 (where the device has it), so that it does not depend on the image's
-    dtype, and by the number that ``x`` is, not by one within rounding error of it. But the number
-    nearest to the middle between two pixels means that middle: a regular grid has no other.
+    It is decided in float64 (where the device supports it), so that it does not depend on the
+    image's dtype, and by the exact value of ``x``, not by one within rounding error of it. But the
+    value nearest to the middle between two pixels means that middle: a regular grid has no other.
 
-    >>> nearest_pixel(torch.tensor([-2 / 3, 0.0, 2 / 3]), 6)
-    tensor([1., 3., 5.], dtype=torch.float64)
+    Returns:
+        Integers of any size, held as floats.
+
+    Examples:
+        >>> nearest_pixel(torch.tensor([-2 / 3, 0.0, 2 / 3]), 6)
+        tensor([1., 3., 5.], dtype=torch.float64)
     """
     u = to_pixel(x.to(precise_dtype(x.device)), n, align_corners)
     base = torch.floor(u)
@@ -94,7 +103,7 @@ def nearest_pixel(x: Tensor, n: int, align_corners: bool = False) -> Tensor:
 
 
 def precise_dtype(device: torch.device) -> torch.dtype:
-    """float64, or float32 on devices that have no float64 (Apple's GPUs)."""
+    """float64, or float32 on devices that do not support float64 (Apple's GPUs)."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 
@@ -107,10 +116,11 @@ def axis(
 ) -> Tensor:
     """The normalised coordinates of the ``n`` pixel centres of one axis, shape ``(n,)``.
 
-    >>> axis(4)
-    tensor([-0.7500, -0.2500,  0.2500,  0.7500])
-    >>> axis(3, align_corners=True)
-    tensor([-1.,  0.,  1.])
+    Examples:
+        >>> axis(4)
+        tensor([-0.7500, -0.2500,  0.2500,  0.7500])
+        >>> axis(3, align_corners=True)
+        tensor([-1.,  0.,  1.])
     """
     return to_normalised(torch.arange(n, dtype=dtype, device=device), n, align_corners)
 
@@ -122,10 +132,10 @@ def axes(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> list[Tensor]:
-    """One :func:`axis` per dimension in the order of coordinates, x first, shaped to broadcast.
+    """One ``axis`` per dimension in the order of coordinates, x first, shaped to broadcast.
 
-    For ``size = (H, W)``: x of shape ``(1, W)`` and y of shape ``(H, 1)``; for ``(D, H, W)``
-    x, y and z likewise.
+    For ``size = (H, W)``: x of shape ``(1, W)`` and y of shape ``(H, 1)``; for ``(D, H, W)`` x, y
+    and z likewise.
     """
     dims = len(size)
     out = []
@@ -145,24 +155,37 @@ def base_grid(
 ) -> Tensor:
     """The regular grid G of output pixel centres, shape ``(*size, len(size))`` in (x, y[, z]).
 
-    Source: the paper's section 3.2.
+    Note:
+        Source: the paper's section 3.2.
 
-    >>> base_grid((1, 2))
-    tensor([[[-0.5000,  0.0000],
-             [ 0.5000,  0.0000]]])
+    Examples:
+        >>> base_grid((1, 2))
+        tensor([[[-0.5000,  0.0000],
+                 [ 0.5000,  0.0000]]])
     """
     coordinates = axes(size, align_corners, dtype=dtype, device=device)
     return torch.stack([c.expand(tuple(size)) for c in coordinates], dim=-1)
 
 
 def grid_from_pixels(pixels: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
-    """A grid out of pixel coordinates of the input: ``(B, ..., d)`` in (x, y[, z]), 0 being the
-    first pixel's centre. ``size`` is the input's, ``(H, W)`` or ``(D, H, W)``.
+    """A grid from pixel coordinates of the input.
 
-    Raises: ShapeError, DTypeError.
+    Args:
+        pixels: ``(B, ..., d)`` in (x, y[, z]), in pixels of the input; 0 is the first pixel's
+            centre.
+        size: The input's ``(H, W)`` or ``(D, H, W)``.
+        align_corners: Whether the grid is for sampling with ``align_corners=True``.
 
-    >>> grid_from_pixels(torch.tensor([[[[0.0, 1.5]]]]), (4, 4))
-    tensor([[[[-0.7500,  0.0000]]]])
+    Returns:
+        The normalised grid ``(B, ..., d)``; float32 or wider.
+
+    Raises:
+        ShapeError: If the last axis is not the number of dimensions, or ``size`` is not a size.
+        DTypeError: If ``pixels`` is not a tensor.
+
+    Examples:
+        >>> grid_from_pixels(torch.tensor([[[[0.0, 1.5]]]]), (4, 4))
+        tensor([[[[-0.7500,  0.0000]]]])
     """
     if not isinstance(pixels, Tensor):
         raise DTypeError(f"pixels must be a tensor, got {type(pixels).__name__}")
@@ -177,14 +200,23 @@ def grid_from_pixels(pixels: Tensor, size: Sequence[int], align_corners: bool = 
 
 
 def grid_from_flow(flow: Tensor, align_corners: bool = False) -> Tensor:
-    """A grid out of a residual flow in pixels: ``(B, H, W, 2)`` or ``(B, D, H, W, 3)``; output
-    pixel p reads the input of the same size at p + flow(p).
+    """A grid from a residual flow: output pixel p reads the input of the same size at p + flow(p).
 
-    Raises: ShapeError, DTypeError.
+    Args:
+        flow: ``(B, H, W, 2)`` or ``(B, D, H, W, 3)`` in (x, y[, z]), in pixels.
+        align_corners: Whether the grid is for sampling with ``align_corners=True``.
 
-    >>> grid_from_flow(torch.zeros(1, 1, 2, 2))
-    tensor([[[[-0.5000,  0.0000],
-              [ 0.5000,  0.0000]]]])
+    Returns:
+        The normalised grid, of the flow's shape; float32 or wider.
+
+    Raises:
+        ShapeError: If the flow has another shape.
+        DTypeError: If ``flow`` is not a tensor.
+
+    Examples:
+        >>> grid_from_flow(torch.zeros(1, 1, 2, 2))
+        tensor([[[[-0.5000,  0.0000],
+                  [ 0.5000,  0.0000]]]])
     """
     if not isinstance(flow, Tensor):
         raise DTypeError(f"flow must be a tensor, got {type(flow).__name__}")
@@ -198,7 +230,7 @@ def grid_from_flow(flow: Tensor, align_corners: bool = False) -> Tensor:
 
 
 def shared_batch(*batches: int) -> int:
-    """The batch of tensors that are of one batch, or shared by it (1)."""
+    """The batch size of tensors whose batches are equal or 1."""
     batch = 1
     for n in batches:
         batch = batch if n == 1 else n
@@ -214,15 +246,16 @@ def coordinate_dtype(*tensors: Tensor) -> torch.dtype:
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """A context in which autocast leaves products alone: it would make half precision of them."""
+    """A context without autocast, which would compute products in half precision."""
     if device.type == "meta":  # has no autocast
         return nullcontext()
     return torch.autocast(device.type, enabled=False)
 
 
 def on_cpu(function: Callable[P, R]) -> Callable[P, R]:
-    """``function``, for which tensors are made on the CPU: what it computes are constants, also
-    where a network is laid out on ``torch.device("meta")``.
+    """Make ``function`` create its tensors on the CPU.
+
+    What it computes are constants, also where a network is built on ``torch.device("meta")``.
     """
 
     @wraps(function)
@@ -234,41 +267,50 @@ def on_cpu(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def is_concrete(tensor: Tensor) -> bool:
-    """Whether a tensor's values are there: not traced, mapped over, or of the meta device."""
+    """Whether a tensor's values are available: not traced, vmapped, or on the meta device."""
     there = type(tensor) is Tensor and tensor.device.type != "meta"
     return there and not torch.compiler.is_compiling() and not in_functorch()
 
 
 def check_flag(name: str, value: object) -> None:
-    """Raises: OptionError unless it is True or False."""
+    """Check that an option is a bool.
+
+    Raises:
+        OptionError: If ``value`` is neither True nor False.
+    """
     if not isinstance(value, bool):
         raise OptionError(f"{name} must be True or False, got {value!r}")
 
 
 def is_count(value: object) -> bool:
-    """Whether it is a positive whole number (True is none)."""
+    """Whether it is a positive whole number (True is not)."""
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
 def check_size(size: object, dims: int, least: int = 1) -> tuple[int, ...]:
-    """``size`` as a tuple of ``dims`` ints (an int means that many on every axis), of at least
-    ``least`` (0 or 1) each.
+    """``size`` as a tuple of ``dims`` ints.
 
-    Raises: ShapeError.
+    Args:
+        size: The size; an int means that many on every axis.
+        dims: The number of axes.
+        least: The least number of an axis, 0 or 1.
+
+    Raises:
+        ShapeError: If it is not ``dims`` whole numbers of at least ``least``.
     """
     if isinstance(size, (Integral, torch.SymInt)) and not isinstance(size, bool):
         size = (size,) * dims
     names = "(H', W')" if dims == 2 else "(D', H', W')"
     try:
-        # a size that is traced stays a symbol
+        # a traced size stays a symbol
         out: tuple[int, ...] = tuple(
             n if isinstance(n, torch.SymInt) else int(n)  # type: ignore[misc]
             for n in size  # type: ignore[attr-defined]
         )
-        whole = all(a == b for a, b in zip(out, size, strict=True))  # type: ignore[call-overload]
+        integral = all(a == b for a, b in zip(out, size, strict=True))  # type: ignore[call-overload]
     except (TypeError, ValueError):
-        out, whole = (), False
-    if not whole or len(out) != dims or any(n < least for n in out):
+        out, integral = (), False
+    if not integral or len(out) != dims or any(n < least for n in out):
         kind = "positive whole numbers" if least else "whole numbers, none of them negative"
         raise ShapeError(f"size must be {names} of {dims} {kind}, got {size!r}")
     return out  # type: ignore[return-value]

@@ -1,7 +1,7 @@
-"""Every error this library raises, under one base class.
+"""The errors that this library raises, under one base class.
 
 Each also derives from the built-in a caller would expect (``ValueError``, ``RuntimeError``, ...),
-so code that knows nothing of us still catches the right thing.
+so code that does not know this library still catches the right thing.
 """
 
 
@@ -10,11 +10,11 @@ class SpatialTransformerError(Exception):
 
 
 class ShapeError(SpatialTransformerError, ValueError):
-    """A tensor has the wrong rank, width, or batch, or a size is not one."""
+    """A tensor has the wrong rank, width or batch, or a size is invalid."""
 
 
 class DTypeError(SpatialTransformerError, TypeError):
-    """A tensor has a dtype the operation cannot work on."""
+    """A tensor has a dtype that the operation does not support."""
 
 
 class OptionError(SpatialTransformerError, ValueError):
@@ -33,11 +33,11 @@ class TransformError(SpatialTransformerError, ValueError):
 
 
 class BackendError(SpatialTransformerError, RuntimeError):
-    """A backend that was named is not available, or lacks what was asked of it."""
+    """A backend that was named is not available, or does not support the call."""
 
 
 class DataError(SpatialTransformerError, RuntimeError):
-    """Data are missing, broken, or not what their checksum says."""
+    """Data are missing, broken, or do not match their checksum."""
 
 
 class CheckpointError(SpatialTransformerError, RuntimeError):
@@ -49,4 +49,4 @@ class DivergenceError(SpatialTransformerError, ArithmeticError):
 
 
 class ExportError(SpatialTransformerError, RuntimeError):
-    """A module cannot be exported, or what was exported does not do the same."""
+    """A module cannot be exported, or its exported form gives other results."""

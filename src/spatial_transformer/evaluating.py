@@ -1,4 +1,4 @@
-"""Evaluation mode for a while, and every submodule's own mode afterwards."""
+"""A context for evaluation mode, which restores every submodule's own mode."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +10,16 @@ from torch import nn
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Put ``model`` into evaluation mode, and every submodule back into its own mode at the end.
 
-    ``model.train()`` would unfreeze submodules that are kept in evaluation mode, such as batch
-    norms with fixed statistics. Modes come back after an exception as well.
+    ``model.train()`` would unfreeze submodules that are in evaluation mode on purpose, such as
+    batch norms with fixed statistics. Modes are restored after an exception as well.
 
-    >>> model = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2).eval())
-    >>> with evaluating(model):
-    ...     [part.training for part in model]
-    [False, False]
-    >>> [part.training for part in model]
-    [True, False]
+    Examples:
+        >>> model = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2).eval())
+        >>> with evaluating(model):
+        ...     [part.training for part in model]
+        [False, False]
+        >>> [part.training for part in model]
+        [True, False]
     """
     modes = [(part, part.training) for part in model.modules()]
     try:

@@ -1,4 +1,4 @@
-"""Packages that only some features need: the extras of the package."""
+"""Imports of optional dependencies, the package's extras."""
 
 from importlib import import_module
 from importlib.util import find_spec
@@ -8,12 +8,18 @@ from spatial_transformer.errors import OptionError
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """The module, imported.
+    """Import an optional dependency.
 
-    Raises: OptionError that says how to install it, where it is not.
+    Args:
+        module: The module's name.
+        extra: The extra of this package that installs it.
 
-    >>> require("json", "pretrained").__name__
-    'json'
+    Raises:
+        OptionError: If it cannot be imported; the message says how to install it.
+
+    Examples:
+        >>> require("json", "pretrained").__name__
+        'json'
     """
     try:
         return import_module(module)

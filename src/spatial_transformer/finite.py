@@ -1,4 +1,4 @@
-"""Which tensors and numbers are NaN or infinite, by name."""
+"""Names of the tensors and numbers that are NaN or infinite."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,10 +8,11 @@ from torch import Tensor
 
 
 def not_finite(value: object, name: str = "") -> list[str]:
-    """The names of what is not finite in a tensor, a float, or a nested state of them.
+    """The names of non-finite entries of a tensor, a float, or a nested state of them.
 
-    >>> not_finite({"a": {"b": torch.tensor([1.0, torch.nan])}, "c": [0.5, torch.inf]})
-    ['a.b', 'c.1']
+    Examples:
+        >>> not_finite({"a": {"b": torch.tensor([1.0, torch.nan])}, "c": [0.5, torch.inf]})
+        ['a.b', 'c.1']
     """
     if isinstance(value, Tensor):
         numbers = value.is_floating_point() or value.is_complex()

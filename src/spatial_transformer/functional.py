@@ -1,4 +1,4 @@
-"""The two functions everything else is a shell around: ``sample`` and ``warp``."""
+"""``sample`` and ``warp``, the functions that everything else is built on."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -51,34 +51,47 @@ def sample(
     antialias: bool = False,
     backend: str = "auto",
 ) -> Tensor:
-    """Read ``image`` at the points of ``grid``.
-
-    Source: the paper's equation (3); (4) and (5) for nearest and bilinear.
-    Convention: grid in normalised (x, y[, z]); -1 and 1 are the image's edges, or with
-        ``align_corners=True`` the corner pixels' centres.
+    """Sample ``image`` at the points of ``grid``.
 
     Args:
-        image: ``(B, C, H, W)`` or ``(B, C, D, H, W)``, floating point; with kernel="nearest",
-            which copies values as they are, of any dtype.
-        grid: ``(B, H', W', 2)`` or ``(B, D', H', W', 3)``; its batch or the image's may be 1.
-        kernel: a name of :func:`list_samplers`, a ``Kernel``, or a callable k(d) with ``support``.
+        image: ``(B, C, H, W)`` or ``(B, C, D, H, W)``, floating point; with kernel="nearest", which
+            copies values, of any dtype.
+        grid: ``(B, H', W', 2)`` or ``(B, D', H', W', 3)``, normalised; its batch or the image's may
+            be 1.
+        kernel: A name of ``list_samplers``, a ``Kernel``, or a callable k(d) with ``support``.
         padding: zeros, fill, border, reflection, mirror or wrap.
-        fill: what padding="fill" reads outside, and what any padding but zeros reads at a
+        fill: The value that padding="fill" reads outside, and that any padding but zeros reads at a
             non-finite coordinate (0 if None): a number, ``(C,)`` or ``(B, C)``. NaN or infinity
-            reach every pixel whose taps it is among, at weight 0 too (but for nearest).
-        antialias: average over every output pixel's footprint on the image, which the grid's
-            Jacobian gives; a number is that many points an axis (``torch.compile`` wants one).
+            reach every pixel whose taps include it, at weight 0 too (except for nearest).
+        align_corners: Whether -1 and 1 are the corner pixels' centres rather than the image's
+            edges.
+        antialias: Average over every output pixel's footprint on the image, which the grid's
+            Jacobian gives; a number is that many points an axis (required by ``torch.compile``).
         backend: auto, eager, cpu, triton or reference.
-    Returns: ``(B, C, *grid.shape[1:-1])`` in the image's dtype (coordinates and weights are
-        float32 at least). A NaN or infinite coordinate reads the fill value.
-    Gradient: to image, grid and fill; the right-hand derivative at whole pixels; zero at a
-        non-finite coordinate.
-    Raises: ShapeError, DTypeError, OptionError, UnknownNameError, BackendError.
 
-    >>> import torch
-    >>> image = torch.tensor([[[[0.0, 1.0]]]])
-    >>> sample(image, torch.zeros(1, 1, 1, 2))
-    tensor([[[[0.5000]]]])
+    Returns:
+        ``(B, C, *grid.shape[1:-1])`` in the image's dtype (coordinates and weights are float32 at
+        least). A NaN or infinite coordinate reads the fill value.
+
+    Raises:
+        ShapeError: If image, grid or fill has another shape, or their batches do not fit.
+        DTypeError: If a dtype is not supported, or tensors are on different devices.
+        OptionError: If an option has an invalid value or contradicts another.
+        UnknownNameError: If the kernel's name is not registered.
+        BackendError: If the named backend is not available or does not support the call.
+
+    Note:
+        Source: the paper's equation (3); (4) and (5) for nearest and bilinear.
+        Coordinates: grid in normalised (x, y[, z]); -1 and 1 are the image's edges, or with
+        ``align_corners=True`` the corner pixels' centres.
+        Gradient: to image, grid and fill; the right-hand derivative at whole pixels; zero at a
+        non-finite coordinate.
+
+    Examples:
+        >>> import torch
+        >>> image = torch.tensor([[[[0.0, 1.0]]]])
+        >>> sample(image, torch.zeros(1, 1, 1, 2))
+        tensor([[[[0.5000]]]])
     """
     options = check_options(image, kernel, padding, fill, align_corners, backend)
     check_grid(grid, image, options.fill)
@@ -99,7 +112,7 @@ class Options:
     backend: str
 
     def for_operator(self, backend: str) -> tuple[Any, ...]:
-        """As the fused operators take them."""
+        """The arguments in the order of the fused operators."""
         return (self.kernel.name, self.padding, self.fill, self.align_corners, backend)
 
 
@@ -111,7 +124,7 @@ def check_options(
     align_corners: bool,
     backend: str,
 ) -> Options:
-    """The checks that ``sample`` and ``warp`` share; the image's too. Raises: as :func:`sample`."""
+    """Check the arguments that ``sample`` and ``warp`` share; errors as for ``sample``."""
     chosen = as_kernel(kernel)
     check_padding(padding)
     check_flag("align_corners", align_corners)
@@ -138,18 +151,18 @@ def _sample_antialiased(
     if not image.is_floating_point():
         raise DTypeError(f"antialias averages: image must be floating point, got {image.dtype}")
     points = None if antialias is True else check_points(antialias)
-    wide = coordinate_dtype(image)  # a sum of many values is too much for half precision
+    wide = coordinate_dtype(image)  # sums of many values need more than half precision
     fill = None if o.fill is None else o.fill.to(wide)
     averaged = sample_antialiased(
         *(image.to(wide), grid, steps, o.align_corners, points, fill),
-        lambda some, points, level: _sample(some, points, replace(o, fill=level)),
+        lambda image, points, level: _sample(image, points, replace(o, fill=level)),
     )
     return averaged.to(image.dtype)
 
 
 def like_layout(warped: Tensor, image: Tensor) -> Tensor:
-    """``warped`` laid out as ``image`` is: channels_last stays channels_last."""
-    if in_function_transform():  # a batched tensor does not tell its layout
+    """``warped`` in the memory format of ``image``: channels_last stays channels_last."""
+    if in_function_transform():  # batched tensors do not expose their layout
         return warped
     return warped.contiguous(memory_format=layout_of(image))
 
@@ -169,24 +182,39 @@ def warp(
 ) -> Tensor:
     """Transform ``image`` by ``theta``: ``sample(image, transform.grid(theta, size))``.
 
-    Source: the paper's equations (1) and (3).
-    Convention: theta maps output to input coordinates, normalised.
-
     Args:
         image: ``(B, C, H, W)`` or ``(B, C, D, H, W)``, floating point.
-        theta: ``(B, P)``, or ``(B, N, P)`` for N transforms of each image; its batch or the
-            image's may be 1.
-        transform: a ``Transform`` or a name of :func:`list_transforms`.
-        size: of the output, in pixels; the input's if None.
-        The others as in :func:`sample`.
-    Returns: ``(B, C, *size)``; for N transforms ``(B, N, C, *size)``.
-    Raises: as :func:`sample`.
+        theta: ``(B, P)``, or ``(B, N, P)`` for N transforms of each image; its batch or the image's
+            may be 1.
+        transform: A ``Transform`` or a name of ``list_transforms``.
+        size: Size of the output, in pixels; the input's if None.
+        kernel: As for ``sample``.
+        padding: As for ``sample``.
+        fill: As for ``sample``.
+        align_corners: As for ``sample``.
+        antialias: As for ``sample``.
+        backend: As for ``sample``.
 
-    >>> import torch
-    >>> image = torch.arange(4.0).reshape(1, 1, 2, 2)
-    >>> warp(image, torch.tensor([[-1.0, 0.0, 0.0, 0.0, 1.0, 0.0]]), "affine")
-    tensor([[[[1., 0.],
-              [3., 2.]]]])
+    Returns:
+        ``(B, C, *size)``; for N transforms ``(B, N, C, *size)``.
+
+    Raises:
+        ShapeError: If image, theta, size or fill has another shape, or their batches do not fit.
+        DTypeError: If a dtype is not supported, or tensors are on different devices.
+        OptionError: If an option has an invalid value or contradicts another.
+        UnknownNameError: If the name of the transform or of the kernel is not registered.
+        BackendError: If the named backend is not available or does not support the call.
+
+    Note:
+        Source: the paper's equations (1) and (3).
+        Coordinates: theta maps output to input coordinates, normalised.
+
+    Examples:
+        >>> import torch
+        >>> image = torch.arange(4.0).reshape(1, 1, 2, 2)
+        >>> warp(image, torch.tensor([[-1.0, 0.0, 0.0, 0.0, 1.0, 0.0]]), "affine")
+        tensor([[[[1., 0.],
+                  [3., 2.]]]])
     """
     if isinstance(transform, str):
         transform = SHARED.get(transform, transform)
@@ -215,20 +243,20 @@ def warp(
             if key is not None:
                 plan.store(key, transform, fused.bind(image, theta))
             return fused(image, theta)
-    if options.kernel.copies:  # which pixel that is must not depend on how the grid is rounded
+    if options.kernel.copies:  # which pixel is copied must not depend on the grid's rounding
         theta = theta.to(precise_dtype(theta.device))
-    else:  # as exactly as the image asks for
+    else:  # in the image's precision
         theta = theta.to(coordinate_dtype(image, theta))
     grid = transform.grid(theta, size, align_corners)
     if antialias is not False:
         steps = _footprints(transform, theta, grid, size, align_corners)
         if many is None:
             return _sample_antialiased(image, grid, steps, options, antialias)
-        each = [
+        outputs = [
             _sample_antialiased(image, grid[:, n], [s[:, n] for s in steps], options, antialias)
             for n in range(many)
         ]
-        return torch.stack(each, dim=1)
+        return torch.stack(outputs, dim=1)
     if many is None:
         return _sample(image, grid, options)
     # the N grids are stacked along the first spatial axis, so no image is copied
@@ -242,12 +270,17 @@ def is_empty(image: Tensor, maps: Tensor) -> bool:
 
 
 def is_fused(transform: Transform) -> TypeGuard[MatrixTransform]:
-    """Whether the fused operators take the transform: where all of it is its matrix."""
+    """Whether the fused operators support the transform: those that are fully given by a matrix."""
     return isinstance(transform, MatrixTransform) and transform.is_its_matrix
 
 
 def check_dims(image: Tensor, transform: Transform) -> None:
-    """Raises: ShapeError if the transform is for images of another dimension."""
+    """Check that a transform is for images of this dimension.
+
+    Raises:
+        ShapeError: If the image is not ``(B, C, *spatial)`` with the transform's number of
+            dimensions.
+    """
     if image.dim() - 2 != transform.dims:
         raise ShapeError(
             f"transform {transform.name!r} has dims={transform.dims}, "
@@ -258,11 +291,11 @@ def check_dims(image: Tensor, transform: Transform) -> None:
 def _footprints(
     transform: Transform, theta: Tensor, grid: Tensor, size: tuple[int, ...], align_corners: bool
 ) -> list[Tensor]:
-    """The steps of a transform's grid, those along axes of one pixel included."""
+    """The steps of a transform's grid, including those along axes of one pixel."""
     flat = grid.flatten(0, -transform.dims - 2)
     steps = footprints(flat)
     for axis, n in enumerate(size):
-        if n == 1:  # the whole of the output is one pixel: from its one edge to the other
+        if n == 1:  # the only pixel along this axis: the step is from edge to edge
             ends = transform.grid(theta, [2 if k == axis else m for k, m in enumerate(size)], True)
             ends = ends.flatten(0, -transform.dims - 2)
             step = ends.narrow(axis + 1, 1, 1) - ends.narrow(axis + 1, 0, 1)
@@ -279,6 +312,7 @@ class FusedWarp:
         self.transform, self.dtype, self.options = ref(transform), dtype, options
 
     def __call__(self, image: Tensor, theta: Tensor) -> Tensor:
+        """Warp ``image`` by ``theta``."""
         transform = self.transform()
         assert transform is not None
         many = theta.shape[1] if theta.dim() == 3 else None
@@ -286,8 +320,10 @@ class FusedWarp:
         return warped if many is None else warped.unflatten(0, (-1, many))
 
     def bind(self, image: Tensor, theta: Tensor) -> plan.Call:
-        """The call on these tensors, and on others of the same shapes, strides and dtypes, past
-        torch's dispatcher."""
+        """The call for these tensors, past torch's dispatcher.
+
+        It also takes other tensors of the same shapes, strides and dtypes.
+        """
         transform = self.transform()
         assert transform is not None
         options, matrix = self.options, self._matrix(transform, image, theta)
@@ -315,7 +351,21 @@ class FusedWarp:
 
 
 class Sampler(nn.Module):
-    """:func:`sample` as a module: ``Sampler("bilinear", padding="border")(image, grid)``."""
+    """``sample`` as a module: ``Sampler("bilinear", padding="border")(image, grid)``.
+
+    Args:
+        kernel: As for ``sample``; a kernel that is a module is trained with this one.
+        padding: As for ``sample``.
+        fill: As for ``sample``.
+        align_corners: As for ``sample``.
+        antialias: As for ``sample``.
+        backend: As for ``sample``.
+
+    Raises:
+        OptionError: If an option has an invalid value or contradicts another.
+        UnknownNameError: If the kernel's name is not registered.
+        BackendError: If the named backend is not available.
+    """
 
     def __init__(
         self,
@@ -330,7 +380,7 @@ class Sampler(nn.Module):
         super().__init__()
         self.kernel = as_kernel(kernel)
         if isinstance(kernel, nn.Module) and not isinstance(kernel, Kernel):
-            self.weigher = kernel  # it learns: its parameters are this module's too
+            self.weigher = kernel  # a trainable kernel: its parameters are this module's too
         self.padding = check_padding(padding)
         check_flag("align_corners", align_corners)
         self.fill = fill
@@ -343,25 +393,34 @@ class Sampler(nn.Module):
             check_points(antialias)
 
     def options(self) -> dict[str, Any]:
-        """The sampler arguments, as :func:`sample` and :func:`warp` take them."""
+        """The sampler arguments, by name, for ``sample`` and ``warp``."""
         names = ("kernel", "padding", "fill", "align_corners", "antialias", "backend")
         return {n: getattr(self, n) for n in names}
 
     def forward(self, image: Tensor, grid: Tensor) -> Tensor:
+        """``sample(image, grid)`` with the module's options; shapes and errors as there."""
         return sample(image, grid, **self.options())
 
     def extra_repr(self) -> str:
-        said = {n: v for n, v in self.options().items() if v is not None and v is not False}
-        return ", ".join(f"{n}={v!r}" for n, v in said.items())
+        """The options shown by ``repr``."""
+        options = {n: v for n, v in self.options().items() if v is not None and v is not False}
+        return ", ".join(f"{n}={v!r}" for n, v in options.items())
 
 
 def make_sampler(name: str, **options: Any) -> Sampler:
-    """A :class:`Sampler` by its kernel's name; options of the kernel or of :func:`sample`.
+    """A ``Sampler`` by its kernel's name; options are the kernel's or those of ``sample``.
 
-    Raises: UnknownNameError (listing the names), OptionError.
+    Args:
+        name: A name of ``list_samplers``.
+        **options: Arguments of the kernel and of ``Sampler``.
 
-    >>> make_sampler("bilinear", padding="border").padding
-    'border'
+    Raises:
+        UnknownNameError: If the name is not registered; the message lists the names.
+        OptionError: If an option does not exist or has an invalid value.
+
+    Examples:
+        >>> make_sampler("bilinear", padding="border").padding
+        'border'
     """
     shared = ("padding", "fill", "align_corners", "antialias", "backend")
     own = {k: v for k, v in options.items() if k not in shared}

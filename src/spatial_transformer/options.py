@@ -1,5 +1,7 @@
-"""Checks of options that are plain numbers: each comes back as Python's own int or float, which
-records and checkpoints can hold."""
+"""Checks of numeric options, which return Python's own int or float.
+
+Records and checkpoints can store those.
+"""
 
 import math
 from numbers import Integral, Real
@@ -10,10 +12,12 @@ from spatial_transformer.errors import OptionError
 def check_count(name: str, value: object, *, least: int = 1, most: int | None = None) -> int:
     """``value`` as an int from ``least`` to ``most``.
 
-    Raises: OptionError for what is not a whole number (a bool is none), too small or too large.
+    Raises:
+        OptionError: If it is not a whole number (a bool is not), is too small or too large.
 
-    >>> check_count("classes", 10)
-    10
+    Examples:
+        >>> check_count("classes", 10)
+        10
     """
     what = "a positive whole number" if least == 1 else f"a whole number from {least} on"
     if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
@@ -26,10 +30,12 @@ def check_count(name: str, value: object, *, least: int = 1, most: int | None = 
 def check_number(name: str, value: object, interval: str) -> float:
     """``value`` as a finite float in an ``interval``, written as in mathematics: "(0, 1]".
 
-    Raises: OptionError for what is not a number (NaN and a bool are none), or outside.
+    Raises:
+        OptionError: If it is not a number (NaN and a bool are not), or is outside.
 
-    >>> check_number("momentum", 0.9, "[0, 1)")
-    0.9
+    Examples:
+        >>> check_number("momentum", 0.9, "[0, 1)")
+        0.9
     """
     low, high = (float(end) for end in interval[1:-1].split(","))
     number = math.nan

@@ -1,4 +1,4 @@
-"""Name -> class, with an error that lists what exists. One registry per kind of thing."""
+"""Registries, name -> class, whose errors list the names that exist."""
 
 import difflib
 from collections.abc import Callable
@@ -12,10 +12,14 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """An ordered mapping from names to the callables that build a ``T``.
 
-    >>> shapes = Registry("shape")
-    >>> shapes.add("square", dict)
-    >>> shapes.names()
-    ('square',)
+    Args:
+        kind: What the entries are, for messages.
+
+    Examples:
+        >>> shapes = Registry("shape")
+        >>> shapes.add("square", dict)
+        >>> shapes.names()
+        ('square',)
     """
 
     def __init__(self, kind: str) -> None:
@@ -23,15 +27,25 @@ class Registry(Generic[T]):
         self._builders: dict[str, Callable[..., T]] = {}
 
     def add(self, name: str, builder: Callable[..., T]) -> None:
+        """Register a builder.
+
+        Raises:
+            OptionError: If the name is registered already.
+        """
         if name in self._builders:
             raise OptionError(f"{self.kind} {name!r} is registered already")
         self._builders[name] = builder
 
     def names(self) -> tuple[str, ...]:
+        """All names, in the order in which they were registered."""
         return tuple(self._builders)
 
     def get(self, name: str) -> Callable[..., T]:
-        """The builder of that name. Raises: UnknownNameError."""
+        """The builder of that name.
+
+        Raises:
+            UnknownNameError: If the name is not registered; the message lists the names.
+        """
         if not isinstance(name, str) or name not in self._builders:
             near = difflib.get_close_matches(str(name), self._builders, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -40,8 +54,12 @@ class Registry(Generic[T]):
         return self._builders[name]
 
     def make(self, name: str, **options: object) -> T:
-        """Build one. Raises: UnknownNameError; OptionError when an option is not one, or its value
-        is none for it."""
+        """Build the entry of that name with ``options``.
+
+        Raises:
+            UnknownNameError: If the name is not registered; the message lists the names.
+            OptionError: If an option does not exist or has an invalid value.
+        """
         builder = self.get(name)
         try:
             return builder(**options)

@@ -1,11 +1,11 @@
 """Sums whose bits do not depend on the number of threads.
 
-torch shares out what it adds up among its threads, and BLAS its products, so that another number
-of them may give other bits. Here the order of additions follows from shapes alone: one half is
-added to the other, element by element, until there is one element left.
+torch distributes sums among its threads, and BLAS products, so that another number of them may give
+other bits. Here the order of additions follows from shapes alone: one half is added to the other,
+element by element, until one element remains.
 
-That is for the CPU. On other devices, and where a compiler or a transform of ``torch.func`` is at
-work, these are torch's own sums.
+This is for the CPU. On other devices, and under a compiler or a transform of ``torch.func``, these
+are torch's own sums.
 """
 
 import math
@@ -18,10 +18,10 @@ from torch import Tensor
 from spatial_transformer.coordinates import full_precision
 from spatial_transformer.ops.torch_internals import in_forward_mode, in_functorch
 
-#: elements that a product makes at a time, which fit into a core's cache
+#: elements of a product computed at a time, which fit into a core's cache
 BLOCK = 2**18
 
-#: so many elements and more torch shares out among its threads (its GRAIN_SIZE)
+#: from this many elements on torch splits work among its threads (its GRAIN_SIZE)
 SERIAL = 2**15
 
 
@@ -36,8 +36,8 @@ def mean(x: Tensor, dim: int) -> Tensor:
 
 
 def spread(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """``x.expand(shape)``, whose gradient is a :func:`total`."""
-    # shapes are compared last: traced, they may be symbols, which that would tell apart for good
+    """``x.expand(shape)``, whose gradient is a ``total``."""
+    # shapes are compared last: that would specialise traced symbols
     if not is_plain(x) or not x.requires_grad or x.shape == shape:
         return x.expand(shape)
     return _apply(_Spread, x, shape)
@@ -50,7 +50,7 @@ def broadcast(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b`` of ``(..., D, K)`` and ``(..., K, M)``, with which autocast does not meddle."""
+    """``a @ b`` of ``(..., D, K)`` and ``(..., K, M)``, without autocast."""
     if not is_plain(a) or not is_plain(b):
         with full_precision(a.device):
             return a @ b
@@ -63,7 +63,7 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 
 def is_plain(x: Tensor) -> bool:
-    """Whether a tensor is on the CPU, and autograd (backward) all that is at work."""
+    """Whether a tensor is on the CPU and nothing but autograd (backward) is active."""
     return (
         x.device.type == "cpu"
         and type(x) in (Tensor, torch.nn.Parameter)
@@ -75,7 +75,7 @@ def is_plain(x: Tensor) -> bool:
 
 
 def _halve(x: Tensor, dim: int) -> Tensor:
-    """The sum over an axis, one half added to the other until few elements are left."""
+    """The sum over an axis, one half added to the other until few elements remain."""
     odd = None
     while (n := x.shape[dim]) > 1 and x.numel() >= SERIAL:
         half = n // 2
@@ -88,10 +88,10 @@ def _halve(x: Tensor, dim: int) -> Tensor:
 
 
 def _multiply(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b``, so many terms at a time that they fit into the cache."""
+    """``a @ b``, in blocks of terms that fit into the cache."""
     (*lead, rows, inner), columns = a.shape, b.shape[-1]
     outer = max(1, math.prod(lead) * rows)
-    if inner > columns:  # terms that are added lie side by side
+    if inner > columns:  # summands are contiguous
         b = b.transpose(-1, -2).contiguous().unsqueeze(-3)
         step = max(1, BLOCK // (outer * max(1, columns)))
         return _add_up(zip(_cut(a.unsqueeze(-2), step, -1), _cut(b, step, -1), strict=True), -1)

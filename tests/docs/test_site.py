@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from docs.site import gallery, hooks
-from docs.site.docstrings import to_markdown
 
 import spatial_transformer as stn
 from spatial_transformer.samplers.padding import PADDINGS
@@ -94,43 +93,6 @@ class TestGallery:
         assert png.startswith(b"\x89PNG")
         assert png == gallery.to_bytes(gallery.draw_transform("new"))
         assert "images/gallery/transforms/new.png" in gallery.page()
-
-
-def test_docstrings_become_markdown():
-    text = """Read it with :func:`sample`.
-
-Source: equation (3),
-    and (5).
-Raises: ShapeError.
-
-Args:
-    image, grid: a tensor
-        of any shape.
-    The others as before.
-
->>> 1 + 1
-2
-"""
-    assert (
-        re.sub(r"\n\n+", "\n\n", to_markdown(text))
-        == """Read it with ``sample``.
-
-**Source:** equation (3), and (5).
-
-**Raises:** ShapeError.
-
-**Args:**
-
-- `image, grid`: a tensor
-    of any shape.
-- The others as before.
-
-```pycon
->>> 1 + 1
-2
-```
-"""
-    )
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from spatial_transformer.extras import check_installed
 
 
 def main() -> None:
-    """The command, or in one line what it lacks."""
+    """Run the command, or print in one line which package is missing."""
     try:
         check_installed("cli", "typer", "rich")
     except OptionError as error:

@@ -57,8 +57,11 @@ def options(
 
 
 def main() -> None:
-    """Exit codes: 0 done, 1 an error of ours or a file that cannot be
-    read or written (told in one line), 2 wrong usage, 130 interrupted."""
+    """Run the command line and exit.
+
+    Exit codes: 0 done, 1 an error of ours or a file that cannot be read or written (reported in one
+    line), 2 wrong usage, 130 interrupted.
+    """
     try:
         app()
     except (SpatialTransformerError, OSError) as error:  # OSError: a path that cannot be written

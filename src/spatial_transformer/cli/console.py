@@ -1,8 +1,8 @@
-"""What the subcommands say."""
+"""Output of the subcommands."""
 
 from rich.console import Console
 
 
 def say(text: str) -> None:
-    """A line on the terminal, as it is: a path may hold brackets, and is not broken in two."""
+    """Print a line as it is: without markup, as paths may have brackets, and without wrapping."""
     Console().print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""stn doctor: what is in use here, and why."""
+"""stn doctor: the versions, devices and backends in use, and why."""
 
 from rich.console import Console
 from rich.table import Table
@@ -32,8 +32,8 @@ def doctor() -> None:
         table.add_row(f"backend {name}", f"{'available' if available else 'no'}: {why}")
     native = "native" if has_native_bfloat16(torch.device("cpu")) else "emulated: float32 instead"
     table.add_row("bfloat16 on the CPU", native)
-    kept = "kept while training" if keep_freed_memory() else "as the C library has it: no glibc"
-    table.add_row("freed memory", kept)
+    memory = "kept while training" if keep_freed_memory() else "as the C library has it: no glibc"
+    table.add_row("freed memory", memory)
     where = locate_mnist()
     table.add_row("MNIST", str(where) if where else "not here yet: fetched at first use")
     for package in ("tensorboard", "scipy", "h5py", "gradio", "onnx", "huggingface_hub", "triton"):

@@ -76,16 +76,16 @@ def export(
         )  # fmt: skip
     else:
         sources = {p: context.get_parameter_source(p) for p in OF_WARPS}
-        given = [p for p, source in sources.items() if source and source.name != "DEFAULT"]
-        if given:
-            words = ", ".join("--" + p.replace("_", "-") for p in given)
+        options = [p for p, source in sources.items() if source and source.name != "DEFAULT"]
+        if options:
+            words = ", ".join("--" + p.replace("_", "-") for p in options)
             raise OptionError(f"{what} is no transform: {words} would change nothing of a network")
-        found = load_model(what)
-        images, _ = next(make_dataset(found.dataset).fixed("test", data_root=data_root))
-        labels = [str(k) for k in range(found.config.classes)]
-        about = {"name": found.name, "dataset": found.dataset, "labels": json.dumps(labels)}
+        loaded = load_model(what)
+        images, _ = next(make_dataset(loaded.dataset).fixed("test", data_root=data_root))
+        labels = [str(k) for k in range(loaded.config.classes)]
+        about = {"name": loaded.name, "dataset": loaded.dataset, "labels": json.dumps(labels)}
         difference = export_network(
-            found.model, out, images[:64], metadata=about, opset=opset, grid_sample=grid_sample
+            loaded.model, out, images[:64], metadata=about, opset=opset, grid_sample=grid_sample
         )
     say(
         f"wrote {out}: {out.stat().st_size / 1e6:.2f} MB, largest difference {difference:.1e}",

@@ -1,4 +1,4 @@
-"""The options that several subcommands share, said once."""
+"""The options that several subcommands share."""
 
 from pathlib import Path
 from typing import Annotated

@@ -25,9 +25,9 @@ def pretrained(
     """
     from spatial_transformer.experiments.publish import publish
 
-    made = publish(run, out, data_root=data_root)
+    published = publish(run, out, data_root=data_root)
     size = (out / "model.safetensors").stat().st_size
     say(
-        f"wrote {out}: {made.config.label}, {made.dataset} test error "
-        f"{made.test_error_percent:.2f} %, {size / 1e6:.2f} MB of weights",
+        f"wrote {out}: {published.config.label}, {published.dataset} test error "
+        f"{published.test_error_percent:.2f} %, {size / 1e6:.2f} MB of weights",
     )

@@ -49,7 +49,7 @@ def report(
 
 
 def own_records(table: "Experiment", records: "list[Record]") -> "list[Record]":
-    """Those that belong in an experiment's table; how many do not is said."""
+    """The records that belong in an experiment's table; prints how many do not."""
     own = table.own(records)
     if len(own) < len(records):
         typer.echo(
@@ -61,7 +61,7 @@ def own_records(table: "Experiment", records: "list[Record]") -> "list[Record]":
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on the terminal, as wide as it must be: a narrower one would leave out numbers."""
+    """Print a table at its full width: a narrower one would leave out numbers."""
     table = Table(title=title, title_justify="left")
     for i, name in enumerate(header):
         table.add_column(name, justify="left" if i == 0 else "right")

@@ -65,8 +65,10 @@ def show(
 
 
 def _draw(pictures: "Pictures", files: dict[str, Path], *, optional: bool) -> None:
-    """Draw a picture of each kind into its file; what a run has nothing of is told, if that is
-    ``optional``."""
+    """Draw a picture of each kind into its file.
+
+    With ``optional``, kinds that the run has no data for are reported rather than an error.
+    """
     from spatial_transformer.errors import DataError, OptionError
     from spatial_transformer.viz.style import save_figure
 

@@ -1,4 +1,4 @@
-"""``stn demo``: trained networks and transforms in the browser, live."""
+"""``stn demo``: trained networks and transforms live in the browser."""
 
 from spatial_transformer.extras import check_installed
 

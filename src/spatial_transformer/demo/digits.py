@@ -1,4 +1,4 @@
-"""The first tab: a digit on a canvas, and what two networks make of it."""
+"""The first tab: a digit on a canvas, and the predictions of two networks."""
 
 import base64
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ DRAWING = 256
 
 
 class DigitsTab:
-    """Everything that the first tab asks for, from plain values to plain values.
+    """The requests of the first tab, from plain values to plain values.
 
     Args:
-        networks: to choose from.
-        digits: test digits to take, and to cut clutter from; None where there are none at hand.
+        networks: The networks to choose from.
+        digits: Test digits to show, and to cut clutter from; None where MNIST is missing.
     """
 
     def __init__(self, networks: Sequence[Pretrained], digits: Digits | None) -> None:
@@ -38,11 +38,20 @@ class DigitsTab:
         self.digits = digits
 
     def digit_of_picture(self, data: bytes) -> dict[str, Any]:
-        """The digit in a drawing or an uploaded picture. Raises: DataError."""
+        """The digit in a drawing or an uploaded picture.
+
+        Raises:
+            DataError: If it is not a picture, or too large.
+        """
         return {"digit": _pack(make_digit(decode_image(data, DRAWING)))}
 
     def test_digit(self, payload: check.Payload) -> dict[str, Any]:
-        """MNIST's test digit of number ``index``. Raises: OptionError; DataError without MNIST."""
+        """MNIST's test digit of number ``index``.
+
+        Raises:
+            OptionError: If the number is out of range.
+            DataError: If MNIST is missing.
+        """
         if self.digits is None:
             raise DataError("MNIST is not on this machine: `stn train` fetches it")
         last = len(self.digits) - 1
@@ -52,11 +61,14 @@ class DigitsTab:
 
     @torch.inference_mode()
     def look(self, payload: check.Payload) -> dict[str, Any]:
-        """The canvas of a digit and a pose, and what each network named makes of it.
+        """The canvas of a digit and a pose, and the prediction of each network named.
 
-        Payload: ``digit`` (784 bytes in base64), ``pose`` (see :class:`Pose`), ``clutter``
-        (``pieces``, ``seed``), ``networks`` (their names; all of one input size).
-        Raises: OptionError, UnknownNameError.
+        Payload: ``digit`` (784 bytes in base64), ``pose`` (see ``Pose``), ``clutter`` (``pieces``,
+        ``seed``), ``networks`` (their names; all of one input size).
+
+        Raises:
+            OptionError: If a value has another type or is out of range.
+            UnknownNameError: If a network's name is unknown.
         """
         digit = _unpack(check.data(payload, "digit", DIGIT * DIGIT))
         pose = Pose.parse(check.part(payload, "pose"))
@@ -83,16 +95,19 @@ class DigitsTab:
 
 
 def see(network: Pretrained, canvas: Tensor) -> dict[str, Any]:
-    """What a network makes of a canvas ``(1, 1, H, W)``: probabilities, and for each of its
-    transforms the grid's lines on the canvas (in pixels) and what it passes on."""
-    seen, transformer = predict(network.model, canvas), find_transformer(network.model)
+    """A network's prediction for a canvas ``(1, 1, H, W)``.
+
+    Probabilities, and for each of its transforms the grid's lines on the canvas (in pixels) and the
+    output.
+    """
+    prediction, transformer = predict(network.model, canvas), find_transformer(network.model)
     views = []
-    if transformer is not None and seen.theta is not None and seen.warped is not None:
-        for one, output in zip(seen.theta[0], seen.warped[0], strict=True):
+    if transformer is not None and prediction.theta is not None and prediction.warped is not None:
+        for one, output in zip(prediction.theta[0], prediction.warped[0], strict=True):
             lines = grid_lines(transformer.transform, one, (canvas.shape[-2], canvas.shape[-1]))
             views.append({"grid": plain_lines(lines), "output": encode_image(output)})
-    assert seen.scores is not None  # `find_networks` takes classifiers only
-    probabilities = seen.scores.softmax(1)[0]
+    assert prediction.scores is not None  # `find_networks` takes classifiers only
+    probabilities = prediction.scores.softmax(1)[0]
     return {
         "name": network.name,
         "prediction": int(probabilities.argmax()),
@@ -102,7 +117,7 @@ def see(network: Pretrained, canvas: Tensor) -> dict[str, Any]:
 
 
 def plain_lines(lines: Tensor) -> list[list[list[float] | None]]:
-    """Lines ``(L, P, 2)`` as lists of points; None for a point that is nowhere."""
+    """Lines ``(L, P, 2)`` as lists of points; None for a point that is not finite."""
     known = torch.isfinite(lines).all(-1) & (lines.abs() < 1e5).all(-1)
     rounded = lines.mul(100).round().div(100).nan_to_num().tolist()
     return [

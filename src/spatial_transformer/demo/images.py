@@ -65,7 +65,11 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def build(name: str) -> Transform:
-    """A transform by name, of the size that the demo shows. Raises: UnknownNameError."""
+    """A transform by name, of the size that the demo shows.
+
+    Raises:
+        UnknownNameError: If the name is not registered.
+    """
     return make_transform(name, **OPTIONS.get(name, {}))
 
 
@@ -116,8 +120,10 @@ def _group(
 
 
 def make_test_card(side: int = SIDE) -> Tensor:
-    """An image that aliases: rings that grow finer outwards, stripes, checks, a coloured edge;
-    ``(3, side, side)`` in [0, 1]."""
+    """A test image that shows aliasing, ``(3, side, side)`` in [0, 1].
+
+    It has rings that grow finer outwards, stripes, checks and a coloured edge.
+    """
     y, x = torch.meshgrid(*[torch.linspace(-1, 1, side)] * 2, indexing="ij")
     radius = x**2 + y**2
     rings = 0.5 + 0.5 * torch.cos(0.35 * math.pi * side * radius / 2)
@@ -139,7 +145,7 @@ def make_test_card(side: int = SIDE) -> Tensor:
 
 
 class ImagesTab:
-    """Everything that the second tab asks for, from plain values to plain values."""
+    """The requests of the second tab, from plain values to plain values."""
 
     def __init__(self) -> None:
         card = make_test_card()
@@ -148,7 +154,11 @@ class ImagesTab:
         self._ids, self._lock = count(1), Lock()
 
     def add(self, data: bytes) -> dict[str, Any]:
-        """Keep an uploaded image. Raises: DataError."""
+        """Store an uploaded image.
+
+        Raises:
+            DataError: If it is not a picture, or too large.
+        """
         image = decode_image(data, SIDE)
         with self._lock:
             name = f"image {next(self._ids)}"
@@ -159,7 +169,12 @@ class ImagesTab:
         return self._answer(name, image)
 
     def get(self, payload: check.Payload) -> dict[str, Any]:
-        """An image that is kept. Raises: OptionError, DataError."""
+        """A stored image.
+
+        Raises:
+            OptionError: If the payload names none.
+            DataError: If it is no longer stored.
+        """
         name = str(payload.get("image", "card"))
         return self._answer(name, self._image(name))
 
@@ -178,7 +193,12 @@ class ImagesTab:
         """An image under a transform, sampled in two ways, and the grid's lines on it in pixels.
 
         Payload: ``image``, ``transform``, ``theta``, ``size``, ``padding``, ``samplers`` (two of
-        ``kernel``, ``antialias``). Raises: OptionError, UnknownNameError, DataError.
+        ``kernel``, ``antialias``).
+
+        Raises:
+            OptionError: If a value has another type or is out of range.
+            UnknownNameError: If a name is unknown.
+            DataError: If the image is no longer stored.
         """
         image = self._image(str(payload.get("image", "card")))
         transform = self._transforms[check.choice(payload, "transform", list_transforms())]

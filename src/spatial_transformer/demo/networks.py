@@ -16,12 +16,15 @@ stn demo runs/table1-demo/rts--st_cnn_affine--seed0 runs/table1-demo/rts--cnn--s
 
 
 def find_networks(paths: Sequence[Path] = ()) -> list[Pretrained]:
-    """Those of ``paths`` (folders of runs or of weights, checkpoint files), then those that the
-    package brings; each has a name of its own. Nothing is fetched.
+    """The networks of ``paths`` (runs' folders, weights, checkpoints), then those of the package.
 
-    Raises: CheckpointError; OptionError for one of ``paths`` that the demo cannot show.
+    Each has a unique name. Nothing is fetched.
+
+    Raises:
+        CheckpointError: If files are broken or do not fit together.
+        OptionError: If the demo cannot show one of ``paths``.
     """
-    found: list[Pretrained] = []
+    networks: list[Pretrained] = []
     for path in paths:
         if not path.exists():
             raise CheckpointError(f"{path}: no such folder or file")
@@ -31,39 +34,41 @@ def find_networks(paths: Sequence[Path] = ()) -> list[Pretrained]:
                 f"{network.name}: the demo shows networks that read one digit in a square image; "
                 f"this one reads {network.config.in_shape} into {network.config.classes} classes"
             )
-        found.append(network)
+        networks.append(network)
     shipped = [n for n in map(from_pretrained, list_pretrained()) if is_shown(n)]
-    found += sorted(shipped, key=lambda n: n.dataset != "rts")  # the most telling ones first
-    seen: Counter[str] = Counter()
+    networks += sorted(shipped, key=lambda n: n.dataset != "rts")  # the most telling ones first
+    counts: Counter[str] = Counter()
     named: list[Pretrained] = []
-    for network in found:
-        seen[network.name] += 1
-        count = seen[network.name]
+    for network in networks:
+        counts[network.name] += 1
+        count = counts[network.name]
         named.append(network if count == 1 else replace(network, name=f"{network.name} ({count})"))
     return named
 
 
 def is_shown(network: Pretrained) -> bool:
-    """Whether it reads one digit in a square image."""
+    """Whether the network classifies one digit in a square image."""
     shape, config = network.config.in_shape, network.config
     square = len(shape) == 3 and shape[0] == 1 and shape[1] == shape[2]
     return square and config.classes == 10 and config.model != "locator"
 
 
 def input_size(network: Pretrained) -> int:
-    """Height and width of what it reads, in pixels."""
+    """Height and width of the network's input, in pixels."""
     return network.config.in_shape[-1]
 
 
 def title(network: Pretrained) -> str:
-    """What choosers and panels call it."""
+    """The network's name in choosers and panels."""
     error = network.test_error_percent
     return network.name if error is None else f"{network.name}: {error:.2f} % error"
 
 
 def first_choice(networks: Sequence[Pretrained], dataset: str) -> list[str]:
-    """The names of the two of a data set that are shown first: one with a transformer, one
-    without, of equal size if there are."""
+    """The names of the two networks of a data set that are shown first.
+
+    One with a transformer and one without, of equal size if possible.
+    """
     here = [n for n in networks if n.dataset == dataset]
     looking = [n for n in here if n.config.has_transformer]
     plain = [n for n in here if not n.config.has_transformer]

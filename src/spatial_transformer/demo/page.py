@@ -1,4 +1,4 @@
-"""The page's layout and choosers (Gradio); what is live is in ``assets/``."""
+"""The page's layout and choosers (Gradio); the live parts are in ``assets/``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ HEAD = """
 
 
 def page_options() -> dict[str, Any]:
-    """How the page is mounted: nothing from elsewhere, nothing for others."""
+    """The options of the mounted page: it loads nothing from elsewhere and offers no API."""
     import gradio as gr
 
     fonts = ("system-ui", "sans-serif")
@@ -113,7 +113,7 @@ def _images_tab() -> None:
 
 
 def _tell(what: str, components: Sequence[Any]) -> None:
-    """Have the page's script told of the components' values whenever one changes."""
+    """Send the components' values to the page's script whenever one changes."""
     for component in components:
         component.change(
             None, list(components), None, js=f"(...values) => window.stn?.choose('{what}', values)",

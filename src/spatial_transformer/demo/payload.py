@@ -1,4 +1,4 @@
-"""Checks of what comes from the browser: every value has a type and a range."""
+"""Checks of the browser's requests: every value has a type and a range."""
 
 import base64
 import binascii
@@ -13,12 +13,20 @@ Payload = Mapping[str, Any]
 
 
 def number(payload: Payload, name: str, low: float, high: float, default: float) -> float:
-    """A finite number in [low, high]. Raises: OptionError."""
+    """A finite number in [low, high].
+
+    Raises:
+        OptionError: If it is not.
+    """
     return _number(payload.get(name, default), name, low, high)
 
 
 def whole(payload: Payload, name: str, low: int, high: int, default: int) -> int:
-    """A whole number in [low, high]. Raises: OptionError."""
+    """A whole number in [low, high].
+
+    Raises:
+        OptionError: If it is not.
+    """
     value = number(payload, name, low, high, default)
     if value != int(value):
         raise OptionError(f"{name} must be a whole number, got {value}")
@@ -26,10 +34,14 @@ def whole(payload: Payload, name: str, low: int, high: int, default: int) -> int
 
 
 def numbers(payload: Payload, name: str, count: int, bound: float) -> list[float]:
-    """``count`` finite numbers in [-bound, bound]. Raises: OptionError.
+    """``count`` finite numbers in [-bound, bound].
 
-    >>> numbers({"theta": [1, 0.5]}, "theta", 2, bound=10)
-    [1.0, 0.5]
+    Raises:
+        OptionError: If it is not a list of these.
+
+    Examples:
+        >>> numbers({"theta": [1, 0.5]}, "theta", 2, bound=10)
+        [1.0, 0.5]
     """
     value = payload.get(name)
     if not isinstance(value, list) or len(value) != count:
@@ -39,7 +51,11 @@ def numbers(payload: Payload, name: str, count: int, bound: float) -> list[float
 
 
 def flag(payload: Payload, name: str) -> bool:
-    """True or false; false where it is missing. Raises: OptionError."""
+    """True or false; false if missing.
+
+    Raises:
+        OptionError: If it is neither.
+    """
     value = payload.get(name, False)
     if not isinstance(value, bool):
         raise OptionError(f"{name} must be true or false, got {type(value).__name__}")
@@ -47,7 +63,12 @@ def flag(payload: Payload, name: str) -> bool:
 
 
 def choice(payload: Payload, name: str, known: Sequence[str]) -> str:
-    """One of ``known``. Raises: OptionError, UnknownNameError."""
+    """One of ``known``.
+
+    Raises:
+        OptionError: If it is not text.
+        UnknownNameError: If it is not one of ``known``.
+    """
     value = payload.get(name)
     if not isinstance(value, str):
         raise OptionError(f"{name} must be a text, got {type(value).__name__}")
@@ -57,7 +78,12 @@ def choice(payload: Payload, name: str, known: Sequence[str]) -> str:
 
 
 def choices(payload: Payload, name: str, most: int, known: Sequence[str]) -> list[str]:
-    """At most ``most`` of ``known``. Raises: OptionError, UnknownNameError."""
+    """At most ``most`` of ``known``.
+
+    Raises:
+        OptionError: If it is not a list, or too long.
+        UnknownNameError: If an entry is not one of ``known``.
+    """
     value = payload.get(name, [])
     if not isinstance(value, list) or len(value) > most:
         raise OptionError(f"{name} must be a list of at most {most} names")
@@ -65,12 +91,20 @@ def choices(payload: Payload, name: str, most: int, known: Sequence[str]) -> lis
 
 
 def part(payload: Payload, name: str) -> Payload:
-    """An object inside; empty where it is missing. Raises: OptionError."""
+    """A nested object; empty if missing.
+
+    Raises:
+        OptionError: If it is not an object.
+    """
     return as_object(payload.get(name, {}), name)
 
 
 def parts(payload: Payload, name: str, count: int) -> list[Payload]:
-    """A list of ``count`` objects. Raises: OptionError."""
+    """A list of ``count`` objects.
+
+    Raises:
+        OptionError: If it is not.
+    """
     value = payload.get(name)
     if not isinstance(value, list) or len(value) != count:
         raise OptionError(f"{name} must be a list of {count} objects")
@@ -78,24 +112,32 @@ def parts(payload: Payload, name: str, count: int) -> list[Payload]:
 
 
 def as_object(value: object, name: str) -> Payload:
-    """A JSON object. Raises: OptionError."""
+    """A JSON object.
+
+    Raises:
+        OptionError: If it is not one.
+    """
     if not isinstance(value, dict):
         raise OptionError(f"{name} must be an object, got {type(value).__name__}")
     return value
 
 
 def data(payload: Payload, name: str, size: int) -> bytes:
-    """Exactly ``size`` bytes in base64. Raises: OptionError."""
+    """Exactly ``size`` bytes in base64.
+
+    Raises:
+        OptionError: If they are not.
+    """
     value = payload.get(name)
     if not isinstance(value, str):
         raise OptionError(f"{name} must be base64 text, got {type(value).__name__}")
     try:
-        found = base64.b64decode(value, validate=True)
+        decoded = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as error:
         raise OptionError(f"{name} is not base64: {error}") from error
-    if len(found) != size:
-        raise OptionError(f"{name} must hold {size} bytes, got {len(found)}")
-    return found
+    if len(decoded) != size:
+        raise OptionError(f"{name} must hold {size} bytes, got {len(decoded)}")
+    return decoded
 
 
 def _number(value: object, name: str, low: float, high: float) -> float:

@@ -1,4 +1,4 @@
-"""Pictures in and out: uploads checked before they are decoded, digits made of drawings."""
+"""Pictures in and out: uploads checked before they are decoded, digits from drawings."""
 
 import base64
 import io
@@ -25,8 +25,11 @@ BOX, DIGIT = 20, 28
 def decode_image(data: bytes, side: int) -> Tensor:
     """An uploaded picture as ``(3, H, W)`` in [0, 1], reduced to at most ``side`` pixels an axis.
 
-    Bytes, format and pixels are checked before anything is decoded. Transparent is white.
-    Raises: DataError saying what is wrong with it.
+    Bytes, format and pixels are checked before anything is decoded. Transparent pixels become
+    white.
+
+    Raises:
+        DataError: If it is too large, of another format or broken; the message says which.
     """
     if len(data) > MOST_BYTES:
         raise DataError(
@@ -63,7 +66,7 @@ def decode_image(data: bytes, side: int) -> Tensor:
 
 
 def encode_image(image: Tensor) -> str:
-    """``(1 or 3, H, W)`` in [0, 1] as the address of a PNG (``data:image/png;base64,...``)."""
+    """``(1 or 3, H, W)`` in [0, 1] as a data URL of a PNG (``data:image/png;base64,...``)."""
     pixels = (image.detach().float().clamp(0, 1) * 255).round().byte().cpu().numpy()
     picture = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
     file = io.BytesIO()
@@ -72,11 +75,17 @@ def encode_image(image: Tensor) -> str:
 
 
 def make_digit(image: Tensor) -> Tensor:
-    """A drawing or a picture of a digit as MNIST has them: bright strokes on black, as large as a
-    box of 20x20, their centre of mass in the middle of 28x28.
+    """A digit in MNIST's format from a drawing or a picture.
 
-    ``(3, H, W)`` in [0, 1] -> ``(1, 28, 28)``; black where nothing is drawn. A picture with a
-    bright edge is dark on bright, and is inverted.
+    Bright strokes on black, as large as a box of 20x20, their centre of mass in the middle of
+    28x28. Black where nothing is drawn. A picture with a bright edge is dark on bright, and is
+    inverted.
+
+    Args:
+        image: ``(3, H, W)`` in [0, 1].
+
+    Returns:
+        ``(1, 28, 28)`` in [0, 1].
     """
     grey = image.mean(0)
     edge = torch.cat([grey[0], grey[-1], grey[:, 0], grey[:, -1]]).mean()

@@ -1,4 +1,4 @@
-"""A digit on a canvas: turned, scaled, sheared and moved, among pieces of other digits."""
+"""A digit on a canvas: rotated, scaled, sheared and translated, among pieces of other digits."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ PATCH, MOST_PATCHES = 6, 16
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a digit is shown: p = R(angle) [[1, shear], [0, 1]] scale q + (x, y).
+    """The pose of a digit: p = R(angle) [[1, shear], [0, 1]] scale q + (x, y).
 
     ``angle`` in degrees, clockwise; (x, y) in pixels off the canvas' centre; q is a point of the
     digit from its centre.
@@ -32,7 +32,11 @@ class Pose:
 
     @classmethod
     def parse(cls, payload: check.Payload) -> "Pose":
-        """A pose out of what the browser sent. Raises: OptionError."""
+        """A pose from the browser's request.
+
+        Raises:
+            OptionError: If a value has another type or is out of range.
+        """
         return cls(
             check.number(payload, "angle", -360, 360, 0.0),
             check.number(payload, "scale", 0.2, 4, 1.0),
@@ -42,9 +46,9 @@ class Pose:
         )
 
     def theta(self, size: int) -> Tensor:
-        """The affine theta ``(1, 6)`` that shows the digit so on a canvas of ``size`` pixels.
+        """The affine theta ``(1, 6)`` that shows the digit in this pose on ``size`` pixels.
 
-        At shear 0 it is :func:`~spatial_transformer.experiments.data.distortion.similarity_theta`.
+        At shear 0 it is ``similarity_theta``.
         """
         turn = math.radians(self.angle)
         cos, sin = math.cos(turn) / self.scale, math.sin(turn) / self.scale
@@ -60,12 +64,15 @@ class Pose:
 def draw_canvas(
     digit: Tensor, pose: Pose, size: int, *, pieces: int = 0, seed: int = 0, others: Tensor
 ) -> Tensor:
-    """The canvas ``(1, 1, size, size)`` in [0, 1] that the networks see.
+    """The canvas ``(1, 1, size, size)`` in [0, 1] that is the networks' input.
 
     Args:
         digit: ``(1, 28, 28)``.
-        pieces: how many 6x6 pieces of ``others`` ``(N, 1, 28, 28)`` lie about (the paper's
-            appendix A.3); they stay where they are for a ``seed``, whatever the pose.
+        pose: The digit's pose.
+        size: Side of the canvas, in pixels.
+        pieces: How many 6x6 pieces of ``others`` to add (the paper's appendix A.3).
+        seed: Determines their positions, independently of the pose.
+        others: ``(N, 1, 28, 28)``.
     """
     canvas = warp(digit[None], pose.theta(size), "affine", size)
     source = generator("cpu", "demo", seed)

@@ -1,4 +1,4 @@
-"""The demo's web server: Gradio's page, and plain routes beside it for what is live."""
+"""The demo's web server: Gradio's page, and plain routes for its live parts."""
 
 import json
 import socket
@@ -29,7 +29,7 @@ POLICY = (
 
 
 def setup(digits: DigitsTab) -> dict[str, Any]:
-    """What the page's script wants to know once."""
+    """What the page's script requests once."""
     networks = list(digits.networks.values())
     return {
         "networks": [
@@ -47,7 +47,8 @@ def setup(digits: DigitsTab) -> dict[str, Any]:
 def build_app(digits: DigitsTab, images: ImagesTab) -> Any:
     """The demo as an ASGI application (FastAPI).
 
-    Raises: OptionError if Gradio is not installed.
+    Raises:
+        OptionError: If Gradio is not installed.
     """
     gradio = require("gradio", "demo")  # and what comes with it:
     from fastapi import FastAPI
@@ -99,13 +100,13 @@ def build_app(digits: DigitsTab, images: ImagesTab) -> Any:
 
 
 def wait() -> None:
-    """Until Ctrl-C (or a termination signal that Python makes one of)."""
+    """Wait for Ctrl-C, or a termination signal that Python turns into one."""
     with suppress(KeyboardInterrupt):
         threading.Event().wait()
 
 
 class _AddPolicy:
-    """Middleware: every answer has the content security policy."""
+    """Middleware: adds the content security policy to every response."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -131,9 +132,12 @@ def _parse(data: bytes) -> Any:
 
 @contextmanager
 def serving(app: Any, port: int = 0) -> Iterator[str]:
-    """Serve ``app`` on loopback while the context is open; gives its address.
+    """Serve ``app`` on loopback while the context is open; yields its address.
 
-    ``port`` 0 is any that is free. Raises: BackendError if the port is taken.
+    ``port`` 0 is any free one.
+
+    Raises:
+        BackendError: If the port is taken.
     """
     import uvicorn
 

@@ -1,1 +1,1 @@
-"""The experiments: one folder a table of the paper."""
+"""The paper's experiments: data, models, training, and one folder a table."""

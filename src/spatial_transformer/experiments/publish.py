@@ -1,4 +1,4 @@
-"""A run's checkpoint and record made into a folder of weights."""
+"""Conversion of a run's checkpoint and record to a folder of weights."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,15 +14,20 @@ from spatial_transformer.pretrained import Pretrained, from_pretrained, save_pre
 
 
 def publish(run: Path, out: Path, *, data_root: Path | None = None) -> Pretrained:
-    """Make a folder of weights out of a finished run.
+    """Make a folder of weights from a finished run.
 
     The error in the folder is measured here, on the whole fixed test set on the CPU: the record's
-    may be of another device's arithmetic.
+    may come from another device's arithmetic.
 
     Args:
-        run: the run's folder or checkpoint; its record lies beside the folder.
-    Raises: CheckpointError where the record is missing, or is not that of the checkpoint;
-        OptionError for a model that is not a classifier; DataError.
+        run: The run's folder or checkpoint; its record is next to the folder.
+        out: The folder to write.
+        data_root: Where to find MNIST.
+
+    Raises:
+        CheckpointError: If the record is missing, or is not that of the checkpoint.
+        OptionError: If the model is not a classifier.
+        DataError: If data are missing or broken.
     """
     trained = load_run(run)
     config = trained.config
@@ -52,7 +57,7 @@ def publish(run: Path, out: Path, *, data_root: Path | None = None) -> Pretraine
 
 
 def train_command(config: RunConfig) -> str | None:
-    """The command that trains a run; None where options made it that the command has not."""
+    """The command that trains a run; None where its options cannot be given on the command line."""
     experiment, _, recipe = config.experiment.partition("-")
     try:
         cell = find_experiment(experiment).cell(

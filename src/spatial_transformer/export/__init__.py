@@ -1,5 +1,4 @@
-"""Networks for other run times: torch.export programs and ONNX models, each checked before it is
-written."""
+"""Export as torch.export programs and ONNX models, each checked before it is written."""
 
 from spatial_transformer.export.network import export_network as export_network
 from spatial_transformer.export.onnx import export_module as export_module

@@ -1,5 +1,4 @@
-"""What was exported against the module that it was exported from, at more sizes than the traced
-one."""
+"""The comparison of an exported module with the original, at more sizes than the traced one."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -10,33 +9,36 @@ from torch import Tensor, nn
 
 from spatial_transformer.errors import ExportError, OptionError
 
-#: by input, the axes that may have any size, and what they are called
+#: input -> dynamic axis -> its label
 Dynamic = Mapping[str, Mapping[int, str]]
 
-#: largest difference between a module and what was exported of it; of an output with values
-#: beyond 1, relative to the largest of them
+#: largest difference between a module and its exported form; relative to the largest value of an
+#: output, if that is beyond 1
 TOLERANCE = 1e-5
 
-#: the axes that are called so may have a size of 1; others, of which torch.export makes a constant
-#: there, 2 and more
+#: axes with this label may have a size of 1; others 2 and more, as torch.export makes 1 a constant
 BATCH = "batch"
 
 
 class Case(NamedTuple):
-    """Inputs to check an exported module on, and what is particular about them."""
+    """Inputs to check an exported module on, and a description of them."""
 
     inputs: Sequence[Tensor]
     what: str
 
 
 def smallest(label: str) -> int:
-    """The smallest size of an axis that may have any, by what it is called."""
+    """The smallest size of a dynamic axis, by its label."""
     return 1 if label == BATCH else 2
 
 
 def check_axes(names: Sequence[str], inputs: Sequence[Tensor], dynamic: Dynamic) -> None:
-    """Raises: OptionError where ``dynamic`` names what the inputs do not have, or where an example
-    is too small to be traced for any size."""
+    """Check the dynamic axes against the example inputs.
+
+    Raises:
+        OptionError: If ``dynamic`` names an input or an axis that does not exist, or an example's
+            axis is too small to be traced as dynamic.
+    """
     unknown = [name for name in dynamic if name not in names]
     if unknown:
         raise OptionError(
@@ -55,12 +57,15 @@ def check_axes(names: Sequence[str], inputs: Sequence[Tensor], dynamic: Dynamic)
 
 
 def other_sizes(size: int, least: int) -> list[int]:
-    """Sizes of an axis that was traced at ``size``: a smaller one, if there is one, and two larger
-    ones, one that 2, 3, 4, 6 and 12 divide and one that none of them does. What was worked out for
-    ``size`` and kept, such as which pixels are pooled, is wrong at one of them.
+    """Sizes at which to check an axis that was traced at ``size``.
 
-    >>> other_sizes(28, 2), other_sizes(4, 1), other_sizes(2, 2)
-    ([18, 48, 49], [1, 12, 13], [12, 13])
+    A smaller one, if there is one, and two larger ones: one that 2, 3, 4, 6 and 12 divide and one
+    that none of them does. What was computed for ``size`` and stored, such as which pixels are
+    pooled, is wrong at one of them.
+
+    Examples:
+        >>> other_sizes(28, 2), other_sizes(4, 1), other_sizes(2, 2)
+        ([18, 48, 49], [1, 12, 13], [12, 13])
     """
     smaller = 1 if least == 1 else max(least, 2 * size // 3)
     larger = -(-3 * size // 2 // 12) * 12
@@ -73,9 +78,11 @@ def cases(
     dynamic: Dynamic,
     more: Sequence[Sequence[Tensor]] = (),
 ) -> list[Case]:
-    """What an exported module is checked on: the examples, these with each axis that may have any
-    size cut or repeated to other sizes, and ``more``."""
-    found = [_as_it_is(inputs)]
+    """The inputs that an exported module is checked on.
+
+    The examples, the examples with each dynamic axis cut or repeated to other sizes, and ``more``.
+    """
+    result = [_as_it_is(inputs)]
     labels = dict.fromkeys(label for axes in dynamic.values() for label in axes.values())
     for label in labels:
         places = {n: [k for k, c in dynamic.get(n, {}).items() if c == label] for n in names}
@@ -87,8 +94,8 @@ def cases(
                 for axis in places[name]:
                     tensor = repeated(tensor, axis, other)
                 resized.append(tensor)
-            found.append(Case(resized, f"{where} ({label}) at {other} instead of {size}"))
-    return found + [_as_it_is(given) for given in more]
+            result.append(Case(resized, f"{where} ({label}) at {other} instead of {size}"))
+    return result + [_as_it_is(tensors) for tensors in more]
 
 
 def _as_it_is(inputs: Sequence[Tensor]) -> Case:
@@ -96,10 +103,11 @@ def _as_it_is(inputs: Sequence[Tensor]) -> Case:
 
 
 def repeated(tensor: Tensor, axis: int, size: int) -> Tensor:
-    """A tensor with an axis of ``size``: its first entries, over and over where they are too few.
+    """A tensor with an axis of ``size``: its first entries, repeated where they are too few.
 
-    >>> repeated(torch.tensor([[1, 2, 3]]), 1, 5)
-    tensor([[1, 2, 3, 1, 2]])
+    Examples:
+        >>> repeated(torch.tensor([[1, 2, 3]]), 1, 5)
+        tensor([[1, 2, 3, 1, 2]])
     """
     return tensor.index_select(axis, torch.arange(size) % tensor.shape[axis])
 
@@ -109,11 +117,13 @@ def compare(
     exported: Callable[[Sequence[Tensor]], Sequence[Tensor]],
     cases: Sequence[Case],
 ) -> float:
-    """The largest difference between a module and what was exported of it; of an output with
-    values beyond 1, such as scores, relative to the largest of them.
+    """The largest difference between a module and its exported form.
 
-    Raises: ExportError naming the case, with the figure where it is more than 1e-5, or why
-        either does not run.
+    That of an output with values beyond 1, such as scores, is relative to the largest of them.
+
+    Raises:
+        ExportError: If a difference is more than 1e-5, or either does not run; the message names
+            the inputs.
     """
     module = copy.deepcopy(module).eval()
     name = type(module).__name__
@@ -122,18 +132,18 @@ def compare(
         try:
             with torch.no_grad():
                 wanted = as_tuple(module(*inputs))
-        except Exception as error:  # of whatever the module is made of
+        except Exception as error:  # anything that the module raises
             raise ExportError(
                 f"{name} itself does not run with {what}: {reason_of(error)}; nothing was written"
             ) from error
         try:
-            found = exported(inputs)
-        except Exception as error:  # each run time has its own kinds
+            outputs = exported(inputs)
+        except Exception as error:  # each run time has its own errors
             raise ExportError(
                 f"{name}: exported, it does not run with {what}: {reason_of(error)}; "
                 "nothing was written"
             ) from error
-        for a, b in zip(wanted, found, strict=True):
+        for a, b in zip(wanted, outputs, strict=True):
             difference = _difference(a, b)
             if isinstance(difference, str):
                 raise ExportError(
@@ -149,7 +159,7 @@ def compare(
 
 
 def _difference(wanted: Tensor, found: Tensor) -> float | str:
-    """The largest, or in words what cannot be told by a number."""
+    """The largest difference, or in words one that is not a number."""
     if wanted.shape != found.shape:
         return f"{tuple(found.shape)} instead of {tuple(wanted.shape)}"
     if not torch.equal(wanted.isnan(), found.isnan()):
@@ -161,10 +171,10 @@ def _difference(wanted: Tensor, found: Tensor) -> float | str:
 
 
 def as_tuple(output: Any) -> tuple[Tensor, ...]:
-    """A module's output, one tensor or several."""
+    """A module's output, one tensor or several, as a tuple."""
     return tuple(output) if isinstance(output, (tuple, list)) else (output,)
 
 
 def reason_of(error: Exception) -> str:
-    """An error's first paragraph: exporters and run times go on for pages."""
+    """An error's first paragraph: those of exporters and run times take pages."""
     return str(error).strip().split("\n\n")[0]

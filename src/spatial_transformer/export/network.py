@@ -1,4 +1,4 @@
-"""A trained classifier as a module to export: its scores and, behind a transformer, what it saw."""
+"""Export of a classifier: its scores and, with a transformer, the warped image and theta."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,13 +10,14 @@ from spatial_transformer.modules.classifier import Transformed
 
 
 class Traceable(nn.Module):
-    """A transformed classifier with all it has to say: (scores, warped, theta)."""
+    """A transformed classifier with all its outputs: (scores, warped, theta)."""
 
     def __init__(self, model: Transformed) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Images ``(B, C, *spatial)`` to scores, warped images and theta."""
         return self.model(image, return_warped=True)
 
 
@@ -28,6 +29,7 @@ class Scores(nn.Module):
         self.model = model
 
     def forward(self, image: Tensor) -> Tensor:
+        """Images ``(B, C, *spatial)`` to scores ``(B, classes)``."""
         return self.model(image)
 
 
@@ -40,18 +42,25 @@ def export_network(
     opset: int | None = None,
     grid_sample: bool = True,
 ) -> float:
-    """Write a classifier as ``.onnx`` or ``.pt2``, checked on ``images``, in batches of their
-    number and of others.
+    """Write a classifier as ``.onnx`` or ``.pt2``, checked on ``images`` and at other batch sizes.
 
     Its input is ``image``; its outputs are ``scores`` and, with a transformer, ``warped`` and
     ``theta``.
 
     Args:
+        model: A ``Transformed`` or a plain classifier.
+        path: The file, ending in .onnx or .pt2.
         images: ``(B, *in_shape)``, 2 or more, of the kind that it is trained on.
-        metadata: kept in an ONNX file.
-        opset, grid_sample: as :func:`export_module`.
-    Returns: the largest difference found.
-    Raises: as :func:`export_module`.
+        metadata: Stored in an ONNX file.
+        opset: As for ``export_module``.
+        grid_sample: As for ``export_module``.
+
+    Returns:
+        The largest difference found.
+
+    Raises:
+        ExportError: If the model cannot be exported, or its exported form gives other results.
+        OptionError: If an option is invalid, or a package is not installed.
     """
     module: nn.Module
     if isinstance(model, Transformed):

@@ -1,4 +1,4 @@
-"""A module as an ONNX model, checked against ONNX Runtime before it is written."""
+"""Export as an ONNX model, checked against ONNX Runtime before it is written."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from spatial_transformer.files import write_whole
 #: the first with GridSample in 3-D
 OPSET = 20
 
-#: torch's exporter has its operators in the first, and converts them as far as the last
+#: torch's exporter writes the first, and converts it up to the last
 OPSETS = (18, 25)
 
 
@@ -41,24 +41,32 @@ def export_onnx(
     opset: int = OPSET,
     grid_sample: bool = True,
 ) -> float:
-    """Write a module as an ONNX model. Its inputs have the names of the arguments.
+    """Write a module as an ONNX model, whose inputs have the names of the arguments.
 
-    ONNX Runtime runs the model on ``inputs`` and ``more``, and with each axis that may have any
-    size at a smaller size and larger ones; where an output differs from the module's by more than
-    1e-5 (of its largest value, if that is more than 1), nothing is written.
+    ONNX Runtime runs the model on ``inputs`` and ``more``, and with each dynamic axis at a smaller
+    size and larger ones; where an output differs from the module's by more than 1e-5 (of its
+    largest value, if that is more than 1), nothing is written.
 
     Args:
-        inputs, dynamic: as for :func:`export_program`.
-        outputs: their names.
-        metadata: kept in the file, for whoever runs it.
-        more: further inputs that the model is checked on.
+        module: The module; its own mode and weights are unchanged.
+        path: The file.
+        inputs: As for ``export_program``.
+        dynamic: As for ``export_program``.
+        outputs: Their names.
+        metadata: Stored in the file.
+        more: Further inputs that the model is checked on.
         opset: 18 to 25, or to the newest that onnx knows.
-        grid_sample: whether warps may become GridSample, which an opset before 20 has in 2-D alone;
-            otherwise they become gathers, for run times that lack it.
-    Returns: the largest difference found.
-    Raises: ExportError, naming the input, the axis and the size at which the model fails;
-        OptionError for another opset or number of outputs, or where onnx, onnxscript or
-        onnxruntime is not installed.
+        grid_sample: Whether warps may become GridSample, which an opset before 20 has in 2-D only;
+            otherwise they become gathers, for run times without it.
+
+    Returns:
+        The largest difference found.
+
+    Raises:
+        ExportError: If the model cannot be expressed or fails the check; the message names the
+            input, the axis and the size.
+        OptionError: If the opset or the number of outputs is invalid, or onnx, onnxscript or
+            onnxruntime is not installed.
     """
     require_onnx()
     import onnxruntime
@@ -80,11 +88,11 @@ def export_onnx(
     data = model.SerializeToString()
     try:
         session = onnxruntime.InferenceSession(data, _quiet(), ["CPUExecutionProvider"])
-    except Exception as error:  # its own kinds, which it does not name in public
+    except Exception as error:  # its error classes are not public
         raise ExportError(f"ONNX Runtime does not take the model: {error}") from error
 
-    def run(given: Sequence[Tensor]) -> list[Tensor]:
-        feed = {n: t.numpy() for n, t in zip(names, given, strict=True)}
+    def run(tensors: Sequence[Tensor]) -> list[Tensor]:
+        feed = {n: t.numpy() for n, t in zip(names, tensors, strict=True)}
         return [torch.from_numpy(array) for array in session.run(None, feed)]
 
     difference = compare(module, run, cases(names, inputs, axes, more))
@@ -104,11 +112,27 @@ def export_module(
     opset: int | None = None,
     grid_sample: bool = True,
 ) -> float:
-    """:func:`export_onnx` or :func:`save_program`, as the file's name ends in .onnx or .pt2.
+    """``export_onnx`` or ``save_program``, as the file's name ends in .onnx or .pt2.
 
-    Args: as these; ``outputs`` and ``metadata`` are of ONNX files alone, and so is ``opset`` (20 if
-        None).
-    Raises: as these; ExportError for another ending; OptionError for the opset of a .pt2 file.
+    Args:
+        module: The module.
+        path: The file, ending in .onnx or .pt2.
+        inputs: As for ``export_program``.
+        dynamic: As for ``export_program``.
+        outputs: Their names, in an ONNX file.
+        metadata: Stored in an ONNX file.
+        more: Further inputs that the file is checked on.
+        opset: Of an ONNX file; 20 if None.
+        grid_sample: As for ``export_onnx``.
+
+    Returns:
+        The largest difference found.
+
+    Raises:
+        ExportError: If the file's name has another ending, or the module cannot be exported or
+            gives other results.
+        OptionError: If an option is invalid (``opset`` of a .pt2 file is), or a package is not
+            installed.
     """
     suffix = Path(path).suffix
     if suffix == ".pt2":
@@ -126,13 +150,21 @@ def export_module(
 
 
 def require_onnx() -> None:
-    """Raises: OptionError naming the package that is missing."""
+    """Check that the packages for ONNX are installed.
+
+    Raises:
+        OptionError: If one is not; the message names it.
+    """
     for package in ("onnx", "onnxscript", "onnxruntime"):
         require(package, "export")
 
 
 def check_opset(opset: object) -> None:
-    """Raises: OptionError for an opset that cannot be written here."""
+    """Check that an opset can be written here.
+
+    Raises:
+        OptionError: If it is not an int from 18 to the newest that torch and onnx know.
+    """
     import onnx
 
     first, last = OPSETS[0], min(OPSETS[1], onnx.defs.onnx_opset_version())
@@ -146,16 +178,20 @@ def check_opset(opset: object) -> None:
 def translate(
     program: ExportedProgram, outputs: Sequence[str], dynamic: Dynamic, opset: int
 ) -> Any:
-    """A program as an ``onnx.ModelProto``. Raises: ExportError with the exporter's reason."""
+    """A program as an ``onnx.ModelProto``.
+
+    Raises:
+        ExportError: If the exporter cannot express it, in general or in this opset.
+    """
     try:
         with quietly():
-            found = torch.onnx.export(
+            exported = torch.onnx.export(
                 program,
                 (),
                 output_names=list(outputs),
                 opset_version=opset,
                 dynamo=True,
-                # the rest is what torch 2.6 does not by itself
+                # the following are not defaults in torch 2.6
                 optimize=True,
                 custom_translation_table={torch.sym_float: _as_float},
                 verbose=False,
@@ -163,8 +199,8 @@ def translate(
     except Exception as error:  # torch.onnx.errors and others
         reason = str(error.__cause__ or error).strip().split("\n")[0]
         raise ExportError(f"ONNX cannot express it: {reason}") from error
-    assert found is not None
-    model = found.model_proto
+    assert exported is not None
+    model = exported.model_proto
     version = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
     if version != opset:
         raise ExportError(
@@ -175,7 +211,7 @@ def translate(
 
 
 def _as_float(size: Any) -> Any:
-    """A size as a number to reckon with, in ONNX."""
+    """A size as a float, in ONNX."""
     import onnx
     from onnxscript import opset18
 
@@ -183,7 +219,7 @@ def _as_float(size: Any) -> Any:
 
 
 def _name_axes(model: Any, dynamic: Dynamic) -> None:
-    """Give axes of any size the names that ``dynamic`` has, where the tracer numbers them."""
+    """Give dynamic axes their labels in ``dynamic``, where the tracer numbers them."""
     values = {v.name: v.type.tensor_type.shape.dim for v in model.graph.input}
     names = {
         values[name][axis].dim_param: called

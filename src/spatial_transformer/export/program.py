@@ -1,4 +1,4 @@
-"""A module as a torch.export program of plain ATen operators: none of ours, no C++ library."""
+"""Export as a torch.export program of plain ATen operators, without this package's."""
 
 import copy
 import inspect
@@ -30,7 +30,7 @@ from spatial_transformer.export.sampling import ALL_DIMS, decompositions
 from spatial_transformer.files import write_whole
 from spatial_transformer.ops.backend import TRACED_ONLY
 
-#: above every size; a bound, as torch 2.6 refuses what could be the largest integer
+#: bound of every dynamic size, as torch 2.6 refuses sizes up to the largest integer
 LARGEST = 2**31 - 1
 
 
@@ -43,25 +43,30 @@ def export_program(
 ) -> ExportedProgram:
     """Trace a module in eval mode, with the fused warps replaced by ATen operators.
 
-    The program keeps the module's weights, and nothing of ``inputs``.
+    The program holds the module's weights, and nothing of ``inputs``.
 
     Args:
-        inputs: examples, one for each argument of ``module.forward``; on the CPU, of a batch of
-            2 or more (torch.export takes a size of 1 for a constant).
-        dynamic: by argument, which axes may have any size, and what they are called; an axis of
-            the same name is of the same size. The first axis of every input ("batch") if None.
-            A batch may be 1, other axes 2 or more.
-        grid_sample: whether ``grid_sample`` may do what it can, or the number of image dimensions
-            (2, 3) that it may do so in; elsewhere it is replaced by gathers, also where the module
-            itself calls it.
-    Raises: ExportError where the module cannot be traced (with torch.export's reason); OptionError.
+        module: The module; its own mode and weights are unchanged.
+        inputs: Examples, one for each argument of ``module.forward``; on the CPU, with a batch of 2
+            or more (torch.export treats a size of 1 as a constant).
+        dynamic: By argument, which axes are dynamic, and their labels; axes of the same label have
+            the same size. The first axis of every input ("batch") if None. A batch may be 1, other
+            axes 2 or more.
+        grid_sample: Whether ``grid_sample`` may be used, or the numbers of image dimensions (2, 3)
+            in which it may; elsewhere it is replaced by gathers, also where the module itself calls
+            it.
 
-    >>> import spatial_transformer as stn
-    >>> layer = stn.SpatialTransformer("fully_connected", "affine")
-    >>> _ = layer(torch.rand(2, 1, 8, 8))  # lazy layers learn their size
-    >>> program = export_program(layer, [torch.rand(2, 1, 8, 8)])
-    >>> program.module()(torch.rand(5, 1, 8, 8)).shape
-    torch.Size([5, 1, 8, 8])
+    Raises:
+        ExportError: If the module has lazy layers without a size, or torch.export cannot trace it.
+        OptionError: If ``dynamic`` or ``inputs`` do not fit the module's arguments.
+
+    Examples:
+        >>> import spatial_transformer as stn
+        >>> layer = stn.SpatialTransformer("fully_connected", "affine")
+        >>> _ = layer(torch.rand(2, 1, 8, 8))  # lazy layers learn their size
+        >>> program = export_program(layer, [torch.rand(2, 1, 8, 8)])
+        >>> program.module()(torch.rand(5, 1, 8, 8)).shape
+        torch.Size([5, 1, 8, 8])
     """
     if any(is_lazy(p) for p in module.parameters()):
         raise ExportError(
@@ -75,7 +80,7 @@ def export_program(
     shapes = {n: {k: symbols[c] for k, c in axes.get(n, {}).items()} for n in names}
     if isinstance(grid_sample, bool):
         grid_sample = ALL_DIMS if grid_sample else ()
-    # without gradients, layers take the plainest way through
+    # without gradients, layers use their simplest code
     still = copy.deepcopy(module).eval().requires_grad_(False)
     traced_only = TRACED_ONLY.set(True)
     try:
@@ -84,7 +89,7 @@ def export_program(
             program = program.run_decompositions(decompositions(grid_sample))
     except SpatialTransformerError:
         raise
-    except Exception as error:  # torch.export's are of many kinds
+    except Exception as error:  # torch.export raises many classes
         raise ExportError(
             f"{type(module).__name__} cannot be exported: {reason_of(error)}"
         ) from error
@@ -98,8 +103,10 @@ def export_program(
 
 
 def _forget(program: ExportedProgram) -> None:
-    """Drop what would be written into files and is not the module's: the examples, and the rest of
-    what buffers and constants are views of."""
+    """Drop what would be written into files and is not the module's.
+
+    These are the examples, and the unused parts of the storage of buffers and constants.
+    """
     program._example_inputs = None  # the property's setter refuses None in torch 2.6
     for tensors in (program.state_dict, program.constants):
         for name, tensor in tensors.items():
@@ -110,14 +117,17 @@ def _forget(program: ExportedProgram) -> None:
 
 
 def dynamic_axes(names: Sequence[str], dynamic: Dynamic | None) -> Dynamic:
-    """Which axes of each argument may have any size; the first of each if it is not said."""
+    """The dynamic axes of each argument; by default the first of each."""
     return {n: {0: BATCH} for n in names} if dynamic is None else dynamic
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without what torch's exporters tell of themselves: their deprecations, packages that are not
-    there and not needed, guards that they ignore (:func:`compare` finds those that matter)."""
+    """A context without the messages of torch's exporters.
+
+    They report their own deprecations, packages that are not needed, and guards that they ignore
+    (``compare`` finds those that matter).
+    """
     loggers = [logging.getLogger(name) for name in ("torch", "onnxscript")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -132,7 +142,11 @@ def quietly() -> Iterator[None]:
 
 
 def argument_names(module: nn.Module, inputs: Sequence[Tensor]) -> list[str]:
-    """The names of the arguments that ``inputs`` are. Raises: OptionError if they are too many."""
+    """The names of the arguments that ``inputs`` are for.
+
+    Raises:
+        OptionError: If there are more inputs than arguments.
+    """
     names = list(inspect.signature(module.forward).parameters)
     if len(inputs) > len(names):
         raise OptionError(f"{len(inputs)} inputs for a forward of {', '.join(names)}")
@@ -148,15 +162,26 @@ def save_program(
     more: Sequence[Sequence[Tensor]] = (),
     grid_sample: bool = True,
 ) -> float:
-    """Write a module as a ``.pt2`` file, for ``torch.export.load``; it needs nothing of ours.
+    """Write a module as a ``.pt2`` file, for ``torch.export.load`` without this package.
 
-    The file is read and run on ``inputs`` and ``more``, and with each axis that may have any size
-    at a smaller size and larger ones.
+    The file is read and run on ``inputs`` and ``more``, and with each dynamic axis at a smaller
+    size and larger ones.
 
-    Args: as :func:`export_program`.
-        more: further inputs that the file is checked on.
-    Returns: the largest difference to the module found.
-    Raises: as :func:`export_program`; ExportError where the file differs, and nothing is written.
+    Args:
+        module: The module; its own mode and weights are unchanged.
+        path: The file.
+        inputs: As for ``export_program``.
+        dynamic: As for ``export_program``.
+        more: Further inputs that the file is checked on.
+        grid_sample: As for ``export_program``.
+
+    Returns:
+        The largest difference found.
+
+    Raises:
+        ExportError: If the module cannot be traced or the file gives other results; then nothing is
+            written.
+        OptionError: If ``dynamic`` or ``inputs`` do not fit the module's arguments.
     """
     program = export_program(module, inputs, dynamic=dynamic, grid_sample=grid_sample)
     names = argument_names(module, inputs)
@@ -170,7 +195,7 @@ def save_program(
             torch.export.save(program, buffer)
             file.write_bytes(buffer.getbuffer())
             loaded = torch.export.load(str(file)).module()
-        difference = compare(module, lambda given: as_tuple(loaded(*given)), every)
+        difference = compare(module, lambda tensors: as_tuple(loaded(*tensors)), every)
 
     write_whole(Path(path), write)
     return difference

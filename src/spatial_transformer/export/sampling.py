@@ -1,9 +1,9 @@
-"""What the fused operators become in an exported graph.
+"""The replacements of the fused operators in an exported graph.
 
-Bilinear and (2-D) bicubic become grid_sample, which most run times have as one operator, wherever
-it has the padding; the rest becomes gathers and weighted sums. `nearest` does too: grid_sample
-rounds half-way points to even, we round them up. For run times that lack grid_sample, in 3-D above
-all, everything becomes gathers.
+Bilinear and (2-D) bicubic become grid_sample, a single operator in most run times, wherever it has
+the padding; the others become gathers and weighted sums. So does `nearest`: grid_sample rounds
+half-way points to even, we round them up. For run times without grid_sample, which is common in
+3-D, everything becomes gathers.
 """
 
 from collections.abc import Callable, Collection
@@ -19,10 +19,10 @@ from spatial_transformer.samplers import as_kernel
 from spatial_transformer.samplers.eager import sample_eager
 from spatial_transformer.transforms.matrix import grid_from_matrix
 
-#: the images' dimensions that there are
+#: the supported numbers of image dimensions
 ALL_DIMS = (2, 3)
 
-#: (kernel, image's dimensions) that grid_sample has as we do
+#: (kernel, image dimensions) for which grid_sample equals ours
 GRID_SAMPLE = {("bilinear", 2), ("bilinear", 3), ("bicubic", 2)}
 
 #: our padding -> grid_sample's
@@ -32,7 +32,7 @@ PADDINGS = {"zeros": "zeros", "fill": "zeros", "border": "border", "reflection":
 MODES = ("bilinear", "nearest", "bicubic")
 PADDING_MODES = ("zeros", "border", "reflection")
 
-#: run times cast coordinates to integers, which larger ones overflow; this far out all read alike
+#: run times cast coordinates to integers, which larger ones would overflow
 FARTHEST = 1e6
 
 
@@ -47,7 +47,7 @@ def sample_exported(
     *,
     grid_sample: Collection[int] = ALL_DIMS,
 ) -> Tensor:
-    """``stn::sample_grid`` in ATen operators; by ``grid_sample`` in images of these dimensions."""
+    """``stn::sample_grid`` in ATen operators; dimensions ``grid_sample`` may use that one."""
     images, grids = image.shape[0], grid.shape[0]
     if images != 1 and grids != 1 and images != grids:  # N grids of one image follow each other
         options = (kernel, padding, fill, align_corners, backend)
@@ -95,13 +95,15 @@ def gathered(
     *,
     grid_sample: Collection[int] = (),
 ) -> Tensor:
-    """``aten::grid_sampler``, which a module calls itself, as gathers; in images of the dimensions
-    ``grid_sample`` as it is."""
+    """``aten::grid_sampler``, which a module calls itself, as gathers.
+
+    In images of the dimensions ``grid_sample`` it is unchanged.
+    """
     dims = image.dim() - 2
     if dims in grid_sample:
         operator = torch.ops.aten.grid_sampler_2d if dims == 2 else torch.ops.aten.grid_sampler_3d
-        kept: Tensor = operator(image, grid, mode, padding_mode, align_corners)
-        return kept
+        warped: Tensor = operator(image, grid, mode, padding_mode, align_corners)
+        return warped
     if MODES[mode] == "nearest":  # torch rounds half-way points to even
         sizes = zip(grid.unbind(-1), reversed(image.shape[2:]), strict=True)
         pixels = [(to_pixel(x, n, align_corners).round(), n) for x, n in sizes]
@@ -111,13 +113,12 @@ def gathered(
 
 
 def remainder_exported(x: Tensor, period: Any) -> Tensor:
-    """``aten::remainder`` by a size that is not fixed, which ONNX has for tensors alone."""
+    """``aten::remainder`` by a dynamic size, which ONNX has for tensors only."""
     return torch.remainder(x, torch.scalar_tensor(period, dtype=x.dtype))
 
 
 def decompositions(grid_sample: Collection[int]) -> dict[Any, Callable[..., Tensor]]:
-    """By operator, what it becomes where ``grid_sample`` may be used in images of these dimensions
-    alone."""
+    """The replacement of each operator; dimensions ``grid_sample`` may use grid_sample."""
     table: dict[Any, Callable[..., Tensor]] = {
         torch.ops.stn.sample_grid.default: partial(sample_exported, grid_sample=grid_sample),
         torch.ops.stn.warp_matrix.default: partial(warp_exported, grid_sample=grid_sample),

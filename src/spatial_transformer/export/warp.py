@@ -1,4 +1,4 @@
-"""A bare warp, (image, theta) -> image, as a module to export."""
+"""Export of a single warp, (image, theta) -> image."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,15 +20,16 @@ AXES = {2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
 class Warp(nn.Module):
-    """:func:`spatial_transformer.warp` as a module.
+    """``spatial_transformer.warp`` as a module.
 
     Args:
-        transform: a ``Transform`` or a name.
-        size: of the output, in pixels; the input's if None.
-        options: of the sampler, as :func:`warp` takes them.
+        transform: A ``Transform`` or a name of ``list_transforms``.
+        size: Size of the output, in pixels; the input's if None.
+        **options: Options of the sampler, as for ``warp``.
 
-    >>> Warp("affine", padding="border")(torch.rand(2, 1, 8, 8), torch.zeros(2, 6)).shape
-    torch.Size([2, 1, 8, 8])
+    Examples:
+        >>> Warp("affine", padding="border")(torch.rand(2, 1, 8, 8), torch.zeros(2, 6)).shape
+        torch.Size([2, 1, 8, 8])
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Warp(nn.Module):
         self.sampler = Sampler(**options)
 
     def forward(self, image: Tensor, theta: Tensor) -> Tensor:
+        """``warp(image, theta)`` with the module's transform, size and options."""
         return warp(image, theta, self.transform, self.size, **self.sampler.options())
 
 
@@ -54,16 +56,24 @@ def export_warp(
 ) -> float:
     """Write a warp as ``.onnx`` or ``.pt2``, checked on images and random transformations.
 
-    Batch, channels and size are dynamic, and checked at others than the images'; antialiased warps
-    are for one output size.
+    Batch, channels and size are dynamic, and checked at sizes other than the images'; antialiased
+    warps are for one output size.
 
     Args:
-        images: ``(B, C, H, W)`` to trace and check with, of 2 or more a batch; random ones if
-            None.
-        fixed_size: only images of that size are taken; channels and batch are dynamic still.
-        opset, grid_sample: as :func:`export_module`.
-    Returns: the largest difference found.
-    Raises: as :func:`export_module`.
+        module: The warp.
+        path: The file, ending in .onnx or .pt2.
+        images: ``(B, C, H, W)`` to trace and check with, a batch of 2 or more; random ones if None.
+        fixed_size: Accept images of that size only; channels and batch are still dynamic.
+        opset: As for ``export_module``.
+        grid_sample: As for ``export_module``.
+
+    Returns:
+        The largest difference found.
+
+    Raises:
+        ExportError: If an antialiased warp has no fixed size, or the warp cannot be exported or
+            gives other results.
+        OptionError: If an option is invalid, or a package is not installed.
     """
     averaged = not isinstance(module.sampler.antialias, bool)
     if averaged and module.size is None and not fixed_size:
@@ -82,7 +92,7 @@ def export_warp(
         axes |= dict(enumerate(AXES[dims], 2))
     dynamic: Dynamic = {"image": axes, "theta": {0: "batch"}}
     inputs, gray = (
-        (some, _thetas(module.transform, len(images), source)) for some in (images, images[:, :1])
+        (batch, _thetas(module.transform, len(images), source)) for batch in (images, images[:, :1])
     )
     return export_module(
         module, path, inputs, dynamic=dynamic, outputs=["warped"], more=[gray], opset=opset,
@@ -91,5 +101,5 @@ def export_warp(
 
 
 def _thetas(transform: Transform, count: int, source: torch.Generator) -> Tensor:
-    """Random ones near the identity."""
+    """Random thetas near the identity."""
     return transform.identity() + 0.1 * torch.randn(count, transform.num_params, generator=source)

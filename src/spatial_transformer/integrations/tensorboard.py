@@ -1,7 +1,7 @@
-"""What spatial transformers do, into TensorBoard: thetas, how much lies outside, what they show.
+"""Logging of spatial transformers to TensorBoard: thetas, the fraction outside, warped images.
 
-One implementation, :func:`log_transformer`, behind three doors: itself, for any loop; the callback
-for Lightning; and ``stn train --tensorboard``.
+There is one implementation, ``log_transformer``, with three users: your own loop, the callback for
+Lightning, and ``stn train --tensorboard``.
 """
 
 import sys
@@ -20,16 +20,21 @@ from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.options import check_count
 from spatial_transformer.transforms.regularisers import outside_fraction
 
-#: thetas of more parameters than that have one histogram, not one a parameter
+#: thetas with more parameters have one histogram, not one a parameter
 MOST_PARAMETERS = 32
 
 
 class Writer(Protocol):
     """The part of ``torch.utils.tensorboard.SummaryWriter`` that is used here."""
 
-    def add_scalar(self, tag: str, scalar_value: Any, global_step: int) -> None: ...
-    def add_histogram(self, tag: str, values: Any, global_step: int) -> None: ...
-    def add_image(self, tag: str, img_tensor: Any, global_step: int) -> None: ...
+    def add_scalar(self, tag: str, scalar_value: Any, global_step: int) -> None:
+        """Log a number."""
+
+    def add_histogram(self, tag: str, values: Any, global_step: int) -> None:
+        """Log a histogram."""
+
+    def add_image(self, tag: str, img_tensor: Any, global_step: int) -> None:
+        """Log an image ``(C, H, W)``."""
 
 
 def transformers(model: nn.Module) -> dict[SpatialTransformer, str]:
@@ -39,7 +44,7 @@ def transformers(model: nn.Module) -> dict[SpatialTransformer, str]:
 
 
 def log_losses(writer: Writer, part: str, step: int, **losses: float) -> None:
-    """Scalars ``<name>/<part>``, such as ``loss/train``."""
+    """Log scalars ``<name>/<part>``, such as ``loss/train``."""
     for name, value in losses.items():
         writer.add_scalar(f"{name}/{part}", value, step)
 
@@ -47,39 +52,45 @@ def log_losses(writer: Writer, part: str, step: int, **losses: float) -> None:
 def log_transformer(
     writer: Writer, module: nn.Module, images: Tensor, step: int, *, count: int = 8
 ) -> None:
-    """Run a model on images and log what each of its spatial transformers does with them.
+    """Run a model on images and log each of its spatial transformers.
 
-    For a transformer of the name ``t`` in the model ("transformer" for the model itself), of each
+    For a transformer with the name ``t`` in the model ("transformer" for the model itself), of each
     parameter p: ``t/theta/p`` (histogram), ``t/theta_mean/p``, ``t/theta_std/p``; of more than 32
-    parameters together, as "all". ``t/outside`` is which part of what it samples lies outside its
-    image, ``t/not_finite`` for which part of the images theta is NaN or infinite (which the others
+    parameters together, as "all". ``t/outside`` is the fraction of its samples that lie outside its
+    image, ``t/not_finite`` the fraction of images whose theta is NaN or infinite (which the others
     leave out); ``t/input`` and ``t/warped`` are the first images side by side (of a volume the
     middle slice). N transforms of an image are ``t/0`` to ``t/N-1``.
 
-    The model runs in eval mode without gradients and is left as it was.
+    The model runs in eval mode without gradients, and its own mode is restored.
 
     Args:
-        writer: a ``SummaryWriter``.
-        images: a batch ``(B, C, H, W)`` or ``(B, C, D, H, W)`` that ``module`` takes.
-        count: how many images are drawn.
-    Raises: OptionError if the model has no spatial transformer, or for another count.
+        writer: A ``SummaryWriter``.
+        module: The model.
+        images: A batch ``(B, C, H, W)`` or ``(B, C, D, H, W)`` that ``module`` takes.
+        step: The step to log at.
+        count: How many images are drawn.
 
-    >>> class Print:
-    ...     def add_scalar(self, tag, value, step): print(tag, float(value))
-    ...     def add_histogram(self, tag, values, step): pass
-    ...     def add_image(self, tag, image, step): print(tag, tuple(image.shape))
-    >>> layer = SpatialTransformer("fully_connected", "attention")
-    >>> log_transformer(Print(), layer, torch.rand(4, 1, 8, 8), step=0, count=2)
-    transformer/theta_mean/s 1.0
-    transformer/theta_std/s 0.0
-    transformer/theta_mean/tx 0.0
-    transformer/theta_std/tx 0.0
-    transformer/theta_mean/ty 0.0
-    transformer/theta_std/ty 0.0
-    transformer/outside 0.0
-    transformer/not_finite 0.0
-    transformer/input (1, 8, 17)
-    transformer/warped (1, 8, 17)
+    Raises:
+        OptionError: If the model has no spatial transformer, or ``count`` is not a positive whole
+            number.
+
+    Examples:
+        >>> class Print:
+        ...     def add_scalar(self, tag, value, step): print(tag, float(value))
+        ...     def add_histogram(self, tag, values, step): pass
+        ...     def add_image(self, tag, image, step): print(tag, tuple(image.shape))
+        >>> layer = SpatialTransformer("fully_connected", "attention")
+        >>> log_transformer(Print(), layer, torch.rand(4, 1, 8, 8), step=0, count=2)
+        transformer/theta_mean/s 1.0
+        transformer/theta_std/s 0.0
+        transformer/theta_mean/tx 0.0
+        transformer/theta_std/tx 0.0
+        transformer/theta_mean/ty 0.0
+        transformer/theta_std/ty 0.0
+        transformer/outside 0.0
+        transformer/not_finite 0.0
+        transformer/input (1, 8, 17)
+        transformer/warped (1, 8, 17)
     """
     check_count("count", count)
     if not transformers(module):
@@ -97,12 +108,12 @@ def log_transformer(
 
 
 def _inputs(module: nn.Module, images: Tensor) -> Iterator[tuple[str, SpatialTransformer, Tensor]]:
-    """Every transformer of a model with its name and what it is given."""
+    """Every transformer of a model with its name and its input."""
     layers = transformers(module)
-    given: dict[SpatialTransformer, Tensor] = {}
+    inputs: dict[SpatialTransformer, Tensor] = {}
 
     def keep(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given[layer] = args[0] if args else kwargs["image"]
+        inputs[layer] = args[0] if args else kwargs["image"]
 
     hooks = [m.register_forward_pre_hook(keep, with_kwargs=True) for m in layers]
     try:
@@ -110,7 +121,7 @@ def _inputs(module: nn.Module, images: Tensor) -> Iterator[tuple[str, SpatialTra
     finally:
         for hook in hooks:
             hook.remove()
-    for layer, image in given.items():
+    for layer, image in inputs.items():
         yield layers[layer], layer, image.detach()
 
 
@@ -125,7 +136,7 @@ def _log_theta(
         columns = {"all": theta.flatten()}
     for name, values in columns.items():
         finite = values[torch.isfinite(values)]
-        if len(finite):  # a histogram of nothing there is not
+        if len(finite):  # there are no empty histograms
             writer.add_histogram(f"{tag}/theta/{name}", finite, step)
             writer.add_scalar(f"{tag}/theta_mean/{name}", finite.mean(), step)
             writer.add_scalar(f"{tag}/theta_std/{name}", finite.std(correction=0), step)
@@ -155,23 +166,27 @@ def _side_by_side(batch: Tensor) -> Tensor:
 
 
 class SpatialTransformerCallback:
-    """A Lightning callback that logs the training loss and, every so many steps, what
-    :func:`log_transformer` logs of the training batch, to every TensorBoard logger of the trainer.
+    """A Lightning callback that logs spatial transformers to the trainer's TensorBoard loggers.
 
-    It is a callback of ``lightning.pytorch`` and of ``pytorch_lightning``, whichever is there.
-    Batches are a tensor of images, or a tuple, list or dict whose first entry that is; otherwise
-    override :meth:`images`. The model's ``forward`` must take the images.
+    Every so many steps it logs the training loss and, by ``log_transformer``, the training batch.
+    It is a callback of ``lightning.pytorch`` and of ``pytorch_lightning``, whichever is installed.
+    Batches are a tensor of images, or a tuple, list or dict whose first entry is one; otherwise
+    override ``images``. The model's ``forward`` must take the images.
 
     Args:
-        every: steps; count: images drawn.
-    Raises: OptionError where neither is installed, or for other numbers.
+        every: Steps between two logs.
+        count: How many images are drawn.
+
+    Raises:
+        OptionError: If neither package is installed, or a number is not a positive whole number.
     """
 
     def __new__(cls, every: int = 100, count: int = 8) -> "SpatialTransformerCallback":
-        # Lightning takes children of its own class alone, which is not imported before it is asked
+        """An instance of a subclass that also derives from Lightning's own callback class."""
+        # Lightning accepts only subclasses of its own, which is not imported before it is needed
         kind = type(cls.__name__, (cls, *_lightning_callbacks()), {"_plain": cls})
-        made: SpatialTransformerCallback = object.__new__(kind)
-        return made
+        callback: SpatialTransformerCallback = object.__new__(kind)
+        return callback
 
     def __init__(self, every: int = 100, count: int = 8) -> None:
         super().__init__()
@@ -181,7 +196,11 @@ class SpatialTransformerCallback:
         return self._plain, (self.every, self.count)  # type: ignore[attr-defined]
 
     def images(self, batch: Any) -> Tensor:
-        """The images of a batch. Raises: OptionError."""
+        """The images of a batch.
+
+        Raises:
+            OptionError: If the batch does not start with images.
+        """
         if isinstance(batch, dict):
             batch = list(batch.values())
         first = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
@@ -216,7 +235,7 @@ def _lightning_callbacks() -> list[type]:
             break
         with suppress(ImportError):
             import_module(name)
-    found = [sys.modules[n].Callback for n in names if sys.modules.get(n)]
-    if not found:
+    classes = [sys.modules[n].Callback for n in names if sys.modules.get(n)]
+    if not classes:
         raise OptionError("Lightning is not installed: pip install lightning")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(classes))

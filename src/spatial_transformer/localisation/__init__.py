@@ -1,4 +1,4 @@
-"""image -> theta: localisation networks, and the registry that names them."""
+"""Localisation networks, image -> theta, and their registry."""
 
 from typing import Any
 
@@ -16,14 +16,22 @@ LOCALISATIONS.add("convolutional", Convolutional)
 def make_localisation(name: str, transform: Transform | str, **options: Any) -> Localisation:
     """A localisation network by its registered name, initialised to the identity.
 
-    Raises: UnknownNameError (listing the names), OptionError.
+    Args:
+        name: A name of ``list_localisations``.
+        transform: The ``Transform`` whose theta is predicted, or its name.
+        **options: Arguments of its class.
 
-    >>> make_localisation("fully_connected", "attention", units=(8,)).num_params
-    3
+    Raises:
+        UnknownNameError: If a name is not registered; the message lists the names.
+        OptionError: If an option does not exist or has an invalid value.
+
+    Examples:
+        >>> make_localisation("fully_connected", "attention", units=(8,)).num_params
+        3
     """
     return LOCALISATIONS.make(name, transform=transform, **options)
 
 
 def list_localisations() -> tuple[str, ...]:
-    """The names that :func:`make_localisation` knows."""
+    """The names that ``make_localisation`` knows."""
     return LOCALISATIONS.names()

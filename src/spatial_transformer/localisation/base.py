@@ -1,4 +1,4 @@
-"""What every localisation network has: features in, theta out, the identity at the start."""
+"""The base class of localisation networks: features in, theta out, initialised to the identity."""
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +13,14 @@ from spatial_transformer.transforms import Transform, as_transform
 class IdentityLinear(Linear):
     """A linear layer with zero weights whose bias is the identity theta of ``transform``.
 
-    Source: the paper's appendix A.3, "zero weights, identity transform bias".
+    Note:
+        Source: the paper's appendix A.3, "zero weights, identity transform bias".
     """
 
     transform: Transform
 
     def reset_parameters(self) -> None:
+        """Set the weights to zero and the bias to the identity."""
         identity = self.transform.identity() if hasattr(self, "transform") else torch.zeros(1)
         with torch.no_grad():
             self.weight.zero_()
@@ -26,27 +28,33 @@ class IdentityLinear(Linear):
             self.bias.copy_(identity.repeat(repeats))
 
     def forward(self, features: Tensor) -> Tensor:
+        """Features ``(B, F)`` to theta ``(B, N * P)``, in the dtype of the weights."""
         return super().forward(features.to(self.weight.dtype))
 
 
 class LazyIdentityLinear(LazilySized):
-    """:class:`IdentityLinear` whose input width is known at the first batch."""
+    """``IdentityLinear`` whose input width is that of the first batch."""
 
     cls_to_become = IdentityLinear
     forward = IdentityLinear.forward
 
     def __init__(self, transform: Transform, count: int) -> None:
         super().__init__(count * transform.num_params)
-        # kept out of the submodules: it is not a part of the network
+        # not a submodule: it is not a part of the network
         object.__setattr__(self, "transform", transform)
 
     def reset_parameters(self) -> None:
+        """Initialise to the identity, once the input width is known."""
         if not self.has_uninitialized_params() and self.in_features != 0:
             IdentityLinear.reset_parameters(self)  # type: ignore[arg-type]
 
 
 def check_floating(image: Tensor) -> None:
-    """Raises: DTypeError for whole numbers, which torch's layers do not take."""
+    """Check that an image is floating point, as torch's layers require.
+
+    Raises:
+        DTypeError: If it is not.
+    """
     if not image.is_floating_point():
         raise DTypeError(
             f"image must be floating point for this localisation network, got {image.dtype} "
@@ -57,20 +65,26 @@ def check_floating(image: Tensor) -> None:
 class Localisation(nn.Module):
     """A feature extractor followed by a linear layer that regresses theta.
 
-    Source: the paper's section 3.1; initialisation from appendix A.3.
-
     Args:
-        body: any module from ``(B, C, H, W)`` (or whatever you feed it) to features; they are
+        body: Any module from ``(B, C, H, W)`` (or whatever you feed it) to features; they are
             flattened.
-        transform: whose theta is predicted; a ``Transform`` or a name.
+        transform: The ``Transform`` whose theta is predicted, or its name.
         count: N, for theta of shape ``(B, N, P)``; None for ``(B, P)``.
-        in_shape: ``(C, H, W)`` of one image, to size lazy layers at once rather than at the
-            first batch.
-    Returns (forward): theta, float32 even under autocast (half precision would lose the grid).
+        in_shape: ``(C, H, W)`` of one image, to size lazy layers at once rather than at the first
+            batch.
 
-    >>> net = Localisation(nn.Flatten(), "affine")
-    >>> net(torch.zeros(2, 1, 4, 4))[0].detach()
-    tensor([1., 0., 0., 0., 1., 0.])
+    Raises:
+        OptionError: If ``count`` is not a positive whole number or ``transform`` is not a
+            transform.
+        UnknownNameError: If the transform's name is not registered.
+
+    Note:
+        Source: the paper's section 3.1; initialisation from appendix A.3.
+
+    Examples:
+        >>> net = Localisation(nn.Flatten(), "affine")
+        >>> net(torch.zeros(2, 1, 4, 4))[0].detach()
+        tensor([1., 0., 0., 0., 1., 0.])
     """
 
     def __init__(
@@ -89,10 +103,17 @@ class Localisation(nn.Module):
         self.body = body
         self.head = LazyIdentityLinear(transform, count or 1)
         if in_shape is not None:
-            with torch.no_grad(), evaluating(self):  # batch norms do not count it
+            with torch.no_grad(), evaluating(self):  # batch norms ignore it
                 self(torch.zeros(1, *in_shape))
 
     def forward(self, image: Tensor) -> Tensor:
+        """Images ``(B, C, *spatial)`` to theta ``(B, P)`` or ``(B, N, P)``.
+
+        theta is float32 even under autocast: half precision is too coarse for grids.
+
+        Raises:
+            ShapeError: If the image's size is not that of the first image.
+        """
         features = self.body(image).flatten(1)
         with full_precision(features.device):
             theta = self.head(features)

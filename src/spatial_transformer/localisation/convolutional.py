@@ -25,12 +25,24 @@ _LAYERS: dict[int, tuple[type[nn.Module], ...]] = {
 class Convolutional(Localisation):
     """Convolutions on a downsampled input, max-pooled in between, then one dense layer.
 
-    Source: the paper's appendix A.3: two 20-filter 5x5 convolutions (stride 1, no padding) on a
-    2x downsampled input, 2x2 max-pooling between them, a 20-unit fully connected layer.
     In 3-D where the transform is. Any input size that the convolutions fit into; it is fixed by
     ``in_shape`` or the first batch.
 
-    Raises (forward): ShapeError for an image that is too small; DTypeError for whole numbers.
+    Args:
+        transform: The ``Transform`` whose theta is predicted, or its name.
+        filters: Filters of each convolution.
+        kernel_size: Side of the convolutions' filters, in pixels.
+        units: Units of the dense layer.
+        downsample: Average-pool the input by this factor first.
+        count: N, for theta of shape ``(B, N, P)``; None for ``(B, P)``.
+        in_shape: ``(C, H, W)`` of one image, to size lazy layers at once.
+
+    Raises:
+        OptionError: If one of the numbers is not a positive whole number.
+
+    Note:
+        Source: the paper's appendix A.3: two 20-filter 5x5 convolutions (stride 1, no padding) on a
+        2x downsampled input, 2x2 max-pooling between them, a 20-unit fully connected layer.
     """
 
     def __init__(
@@ -75,6 +87,12 @@ class Convolutional(Localisation):
         return n * self.downsample
 
     def forward(self, image: Tensor) -> Tensor:
+        """Images ``(B, C, *spatial)`` to theta ``(B, P)`` or ``(B, N, P)``.
+
+        Raises:
+            ShapeError: If the image is too small, or not of the first image's size.
+            DTypeError: If it is not floating point.
+        """
         check_floating(image)
         if min(image.shape[-self.dims :]) < self.smallest:
             needed = "x".join([str(self.smallest)] * self.dims)

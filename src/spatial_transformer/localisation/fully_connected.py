@@ -10,12 +10,22 @@ from spatial_transformer.transforms import Transform
 
 
 class FullyConnected(Localisation):
-    """Hidden layers of ``units`` with rectified linear units, on the flattened image.
+    """Fully connected layers with rectified linear units on the flattened image.
 
-    Source: the paper's appendix A.3, "32 unit fully connected layers" (three of them) in ST-FCN.
     Any input size; it is fixed by ``in_shape`` or the first batch.
 
-    Raises (forward): DTypeError for whole numbers.
+    Args:
+        transform: The ``Transform`` whose theta is predicted, or its name.
+        units: Units of each hidden layer.
+        count: N, for theta of shape ``(B, N, P)``; None for ``(B, P)``.
+        in_shape: ``(C, H, W)`` of one image, to size lazy layers at once.
+
+    Raises:
+        OptionError: If ``units`` are not positive whole numbers.
+
+    Note:
+        Source: the paper's appendix A.3, "32 unit fully connected layers" (three of them) in
+        ST-FCN.
     """
 
     def __init__(
@@ -31,5 +41,11 @@ class FullyConnected(Localisation):
         super().__init__(nn.Sequential(*layers), transform, count, in_shape)
 
     def forward(self, image: Tensor) -> Tensor:
+        """Images ``(B, C, *spatial)`` to theta ``(B, P)`` or ``(B, N, P)``.
+
+        Raises:
+            ShapeError: If the image's size is not that of the first image.
+            DTypeError: If it is not floating point.
+        """
         check_floating(image)
         return super().forward(image)

@@ -1,9 +1,8 @@
-"""Lazy layers for bodies of localisation networks, initialised so that their features tell images
-apart.
+"""Lazy layers for localisation networks, initialised so that features differ between images.
 
-torch's own initial weights are so small that, a few layers on, features hardly differ from image
-to image. Then theta does not either: the head's gradient moves it for all images alike, which ends
-with the same theta for every image.
+torch's own initial weights are so small that, after a few layers, features hardly differ from image
+to image. Then theta does not either: the head's gradient moves it for all images in the same way,
+which ends with the same theta for every image.
 """
 
 from typing import Any
@@ -16,25 +15,31 @@ from spatial_transformer.errors import OptionError, ShapeError
 
 
 def check_counts(name: str, values: Any) -> tuple[int, ...]:
-    """Positive whole numbers, in a sequence. Raises: OptionError.
+    """Positive whole numbers, in a sequence, as a tuple.
 
-    >>> check_counts("units", [32, 32])
-    (32, 32)
+    Raises:
+        OptionError: If it is not a sequence of positive whole numbers.
+
+    Examples:
+        >>> check_counts("units", [32, 32])
+        (32, 32)
     """
     try:
-        found = tuple(values)
+        counts = tuple(values)
     except TypeError:
-        found = (None,)
-    if not all(is_count(n) for n in found):
+        counts = (None,)
+    if not all(is_count(n) for n in counts):
         raise OptionError(f"{name} must be positive whole numbers in a list, got {values!r}")
-    return found
+    return counts
 
 
 def _start(layer: nn.Linear | nn.Conv2d | nn.Conv3d) -> None:
-    """Weights of variance 2 / fan_in, biases of zero: what a rectifier passes on varies as much as
-    what came in.
+    """Initialise weights with variance 2 / fan_in and biases with zero, for a rectifier.
 
-    Source: He et al., "Delving deep into rectifiers" (2015), equation (10).
+    What the rectifier passes on then varies as much as its input.
+
+    Note:
+        Source: He et al., "Delving deep into rectifiers" (2015), equation (10).
     """
     if is_lazy(layer.weight) or not layer.weight.numel():
         return  # the input's width is not known yet
@@ -44,9 +49,14 @@ def _start(layer: nn.Linear | nn.Conv2d | nn.Conv3d) -> None:
 
 
 class Linear(nn.Linear):
-    """:class:`torch.nn.Linear` that says what is wrong with images of another size."""
+    """``torch.nn.Linear`` with an error message for images of another size."""
 
     def forward(self, features: Tensor) -> Tensor:
+        """As ``torch.nn.Linear``.
+
+        Raises:
+            ShapeError: If the number of features is not that of the first image.
+        """
         if features.shape[-1] != self.in_features:
             raise ShapeError(
                 f"this localisation network is for images of one size, that of its first image or "
@@ -57,35 +67,40 @@ class Linear(nn.Linear):
 
 
 class LazilySized(nn.LazyLinear):
-    """:class:`Linear` whose input's width is that of the first batch, or of a state loaded before
-    it."""
+    """``Linear`` whose input width is that of the first batch, or of a state loaded before it."""
 
     cls_to_become = Linear  # type: ignore[assignment]
-    # the first batch has made it one, but found this method before
+    # the first batch changes the class, but after this method has been looked up
     forward = Linear.forward  # type: ignore[assignment]
 
     def initialize_parameters(self, features: Tensor) -> None:  # type: ignore[override]
-        if not self.has_uninitialized_params():  # torch 2.6 leaves it at 0 where a state was loaded
+        """Take the input width from a loaded state or the first batch."""
+        if (
+            not self.has_uninitialized_params()
+        ):  # torch 2.6 leaves in_features at 0 after loading a state
             self.in_features = self.weight.shape[1]
         super().initialize_parameters(features)
 
 
 class LazyLinear(LazilySized):
-    """:class:`LazilySized`, to be followed by a rectifier."""
+    """``LazilySized``, initialised for a rectifier."""
 
     def reset_parameters(self) -> None:
+        """Initialise for a rectifier, once the input width is known."""
         _start(self)
 
 
 class LazyConv2d(nn.LazyConv2d):
-    """:class:`torch.nn.LazyConv2d`, to be followed by a rectifier."""
+    """``torch.nn.LazyConv2d``, initialised for a rectifier."""
 
     def reset_parameters(self) -> None:
+        """Initialise for a rectifier, once the input's channels are known."""
         _start(self)
 
 
 class LazyConv3d(nn.LazyConv3d):
-    """:class:`torch.nn.LazyConv3d`, to be followed by a rectifier."""
+    """``torch.nn.LazyConv3d``, initialised for a rectifier."""
 
     def reset_parameters(self) -> None:
+        """Initialise for a rectifier, once the input's channels are known."""
         _start(self)

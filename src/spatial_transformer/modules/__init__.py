@@ -1,1 +1,1 @@
-"""The layers: SpatialTransformer, Parallel, and their parameters' groups."""
+"""The layers (SpatialTransformer, Parallel, Cascade), their parameter groups and their monitor."""

@@ -1,4 +1,4 @@
-"""Transformers in series whose transforms are composed, so that the image is sampled once."""
+"""Spatial transformers in series, their transforms composed: the image is sampled once."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,23 +12,34 @@ from spatial_transformer.transforms import Transform
 
 
 class Cascade(SpatialTransformer):
-    """Each stage looks at what the stages before it made of the image and adds to their theta;
-    every view, the last included, is sampled from the original image.
+    """Spatial transformers in series; every stage refines the theta of the stages before it.
 
-    Source: Lin & Lucey 2017 (inverse-compositional STN): theta <- compose(theta, stage(warped)).
-    Convention: as :class:`SpatialTransformer`.
+    Each stage sees the image as warped so far; every view, the last included, is sampled from the
+    original image.
 
     Args:
-        stages: localisation networks, modules or names, one a stage.
-        steps: run through the stages this many times (one stage, four steps: shared weights).
-        transform: a family with ``compose``, such as the matrix families.
-        The others as in :class:`SpatialTransformer`.
+        stages: Localisation networks, modules or names, one a stage.
+        transform: A family with ``compose``, such as the matrix families.
+        size: As for ``SpatialTransformer``.
+        steps: Run through the stages this many times (one stage, four steps: shared weights).
+        **options: The others of ``SpatialTransformer``.
 
-    >>> import torch
-    >>> layer = Cascade(["fully_connected"], "affine", steps=2)
-    >>> image = torch.rand(2, 1, 8, 8)
-    >>> torch.equal(layer(image), image)
-    True
+    Raises:
+        OptionError: If there are no stages, or ``steps`` is not a positive whole number.
+        TransformError: If the family has no composition and there is more than one step.
+        ShapeError: If a stage predicts thetas of another width.
+
+    Note:
+        Source: Lin & Lucey 2017 (inverse-compositional STN): theta <- compose(theta,
+        stage(warped)).
+        Coordinates: as ``SpatialTransformer``.
+
+    Examples:
+        >>> import torch
+        >>> layer = Cascade(["fully_connected"], "affine", steps=2)
+        >>> image = torch.rand(2, 1, 8, 8)
+        >>> torch.equal(layer(image), image)
+        True
     """
 
     def __init__(
@@ -41,35 +52,36 @@ class Cascade(SpatialTransformer):
         **options: object,
     ) -> None:
         listed = isinstance(stages, Iterable) and not isinstance(stages, str)
-        given = list(stages) if listed else []
-        if not given or not is_count(steps):
+        networks = list(stages) if listed else []
+        if not networks or not is_count(steps):
             raise OptionError(
                 f"a cascade needs a list of one or more stages and of steps, got {stages!r} and "
                 f"steps={steps!r}"
             )
         super().__init__(nn.Identity(), transform, size, **options)  # type: ignore[arg-type]
-        self.localisation: nn.ModuleList = nn.ModuleList(self._localisation(s) for s in given)
+        self.localisation: nn.ModuleList = nn.ModuleList(self._localisation(s) for s in networks)
         self.steps = steps
         for stage in self.localisation:
             self._check_width(stage)
-        if len(given) * steps > 1:  # said here, where it is chosen
+        if len(networks) * steps > 1:  # fail now, not at the first batch
             start = self.transform.identity()[None]
             self.transform.refine(start, start)
 
     def thetas(self, image: Tensor) -> list[Tensor]:
-        """theta ``(B, P)`` after each stage: each maps from the image itself."""
-        found: list[Tensor] = []
+        """The theta ``(B, P)`` after each stage, all of them relative to the original image."""
+        thetas: list[Tensor] = []
         for stage in list(self.localisation) * self.steps:
-            if found:
-                view = warp(image, found[-1], self.transform, None, **self.sampler.options())
-                found.append(self.transform.refine(found[-1], stage(view)))
+            if thetas:
+                view = warp(image, thetas[-1], self.transform, None, **self.sampler.options())
+                thetas.append(self.transform.refine(thetas[-1], stage(view)))
             else:
-                found.append(stage(image))
-        return found
+                thetas.append(stage(image))
+        return thetas
 
     def forward(
         self, image: Tensor, return_theta: bool | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
+        """As ``SpatialTransformer.forward``, with the theta after the last stage."""
         self._check_image(image)
         theta = self.thetas(image)[-1]
         warped = warp(image, theta, self.transform, self.size, **self.sampler.options())

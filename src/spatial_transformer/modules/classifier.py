@@ -1,4 +1,4 @@
-"""A classifier that looks through a spatial transformer."""
+"""A classifier with a spatial transformer on its input."""
 
 from torch import Tensor, nn
 
@@ -8,8 +8,9 @@ from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 class Transformed(nn.Module):
     """A spatial transformer on the input, then a classifier: the paper's ST-FCN and ST-CNN.
 
-    Returns (forward): logits ``(B, classes)``; with ``return_warped`` also what the classifier
-    saw, ``(B, C, *size)``, and theta ``(B, P)``.
+    Args:
+        transformer: The spatial transformer.
+        classifier: A module from the transformer's output to logits ``(B, classes)``.
     """
 
     def __init__(self, transformer: SpatialTransformer, classifier: nn.Module) -> None:
@@ -20,6 +21,16 @@ class Transformed(nn.Module):
     def forward(
         self, image: Tensor, return_warped: bool = False
     ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
+        """Images ``(B, C, *spatial)`` to logits ``(B, classes)``.
+
+        Args:
+            image: ``(B, C, *spatial)``.
+            return_warped: Return the classifier's input and theta as well.
+
+        Returns:
+            Logits ``(B, classes)``; with ``return_warped`` also the warped image ``(B, C, *size)``
+            and theta ``(B, P)``.
+        """
         warped, theta = self.transformer(image, return_theta=True)
         logits = self.classifier(warped)
         return (logits, warped, theta) if return_warped else logits

@@ -1,5 +1,8 @@
-"""Says when a transformer collapses: when what it shows leaves the image, or is the same part of
-every image, or when its theta is NaN or infinite."""
+"""A monitor that warns when a spatial transformer collapses during training.
+
+That is when its output leaves the image or is the same part of every image, or when its theta is
+NaN or infinite.
+"""
 
 import warnings
 from collections import Counter
@@ -13,36 +16,43 @@ from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 from spatial_transformer.options import check_count, check_number
 from spatial_transformer.transforms.regularisers import outside_fraction
 
-#: looks in a row at the same theta for every image before that is told
+#: checks in a row with the same theta for every image before a warning
 PATIENCE = 20
 
 
 class CollapseWarning(UserWarning):
-    """Most of what a spatial transformer samples lies outside its image, or it predicts the same
-    theta for every image, or one that is not finite."""
+    """A spatial transformer has collapsed.
+
+    Most of what it samples lies outside its image, or it predicts the same theta for every image,
+    or one that is not finite.
+    """
 
 
 class CollapseMonitor:
-    """Watches every spatial transformer of a model while it trains.
+    """Monitor every spatial transformer of a model during training.
 
-    It keeps a running mean of the part of each output that lies outside the image, and warns once
-    a transformer when that passes ``threshold``. It also warns once when a theta that was learnt is
+    It tracks a running mean of the fraction of each output that lies outside the image, and warns
+    once a transformer when that passes ``threshold``. It also warns once when a learnt theta is
     exactly the same for every image of a batch, for a while: the localisation network is dead (its
-    rectifiers give nothing but zero), and will not come back. Nor will one whose theta is NaN or
-    infinite: that reads as outside, with gradient zero, so the loss stays finite. It is told at
-    once. Use it as a context manager, or ``close()`` it.
+    rectifiers give nothing but zero), and will not recover. Nor will one whose theta is NaN or
+    infinite: that reads as outside, with gradient zero, so the loss stays finite. This is reported
+    at once. Use it as a context manager, or ``close()`` it.
 
     Args:
-        threshold: part of the output, 0 to 1.
-        smoothing: weight of the newest batch in the running mean, above 0 and up to 1.
-        every: look at every n-th batch only.
-    Raises: OptionError if the model has no spatial transformer, or for other numbers.
+        model: The model whose spatial transformers are monitored.
+        threshold: Fraction of the output, 0 to 1.
+        smoothing: Weight of the newest batch in the running mean, above 0 and up to 1.
+        every: Check every n-th batch only.
 
-    >>> model = nn.Sequential(SpatialTransformer("fully_connected", "affine"))
-    >>> with CollapseMonitor(model) as monitor:
-    ...     _ = model(torch.rand(2, 1, 8, 8))
-    >>> monitor.outside
-    {'0': 0.0}
+    Raises:
+        OptionError: If the model has no spatial transformer, or a number is out of range.
+
+    Examples:
+        >>> model = nn.Sequential(SpatialTransformer("fully_connected", "affine"))
+        >>> with CollapseMonitor(model) as monitor:
+        ...     _ = model(torch.rand(2, 1, 8, 8))
+        >>> monitor.outside
+        {'0': 0.0}
     """
 
     def __init__(
@@ -55,23 +65,23 @@ class CollapseMonitor:
         self.outside: dict[str, float] = {}
         self._warned: set[tuple[str, str]] = set()
         self._calls: Counter[str] = Counter()
-        #: the theta of the layer's present call, as far as its stages have said it
+        #: the theta of the layer's current call, composed of the stages so far
         self._theta: dict[str, Tensor] = {}
         self._same: Counter[nn.Module] = Counter()
-        found = [(n, m) for n, m in model.named_modules() if isinstance(m, SpatialTransformer)]
-        if not found:
+        layers = [(n, m) for n, m in model.named_modules() if isinstance(m, SpatialTransformer)]
+        if not layers:
             raise OptionError("the model has no spatial transformer to watch")
-        # hooks read values and count: a compiler leaves them out of its graphs
-        apart: Any = torch.compiler.disable
+        # hooks read values and count, which compiled graphs cannot
+        eager: Any = torch.compiler.disable
         self._hooks = []
-        self._layers = dict(found)
-        for name, layer in found:
-            self._hooks.append(layer.register_forward_pre_hook(apart(self._begin(name))))
-            self._hooks.append(layer.register_forward_hook(apart(self._end(name))))
+        self._layers = dict(layers)
+        for name, layer in layers:
+            self._hooks.append(layer.register_forward_pre_hook(eager(self._begin(name))))
+            self._hooks.append(layer.register_forward_hook(eager(self._end(name))))
             # theta is what the localisation network returns; a cascade composes its stages'
             local = layer.localisation
             for network in local if isinstance(local, nn.ModuleList) else [local]:
-                self._hooks.append(network.register_forward_hook(apart(self._stage(name))))
+                self._hooks.append(network.register_forward_hook(eager(self._stage(name))))
 
     def _begin(self, name: str) -> Any:
         def hook(layer: nn.Module, args: Any) -> None:
@@ -125,7 +135,7 @@ class CollapseMonitor:
         if len(theta) < 2:
             return
         identity = self._layers[name].transform.identity().to(theta)
-        # which it should be for every image before the first step
+        # at initialisation theta is the identity for every image
         learnt = bool((theta[0] != identity).any())
         same = learnt and torch.equal(theta, theta[:1].expand_as(theta))
         self._same[network] = self._same[network] + 1 if same else 0
@@ -145,7 +155,7 @@ class CollapseMonitor:
             )
 
     def close(self) -> None:
-        """Stop watching, copies of the model too."""
+        """Stop monitoring, copies of the model included."""
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()

@@ -1,4 +1,4 @@
-"""The parameters of localisation networks, for a learning rate of their own."""
+"""Parameter groups that give localisation networks a learning rate of their own."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,27 +14,38 @@ from spatial_transformer.options import check_number
 def localisation_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
     """The parameters of every localisation network in ``model``, each once.
 
-    >>> len(list(localisation_parameters(SpatialTransformer("fully_connected", "affine"))))
-    8
+    Examples:
+        >>> len(list(localisation_parameters(SpatialTransformer("fully_connected", "affine"))))
+        8
     """
-    seen: set[int] = set()
+    ids: set[int] = set()
     for module in model.modules():
         if isinstance(module, SpatialTransformer):
             for parameter in module.localisation.parameters():
-                if id(parameter) not in seen:
-                    seen.add(id(parameter))
+                if id(parameter) not in ids:
+                    ids.add(id(parameter))
                     yield parameter
 
 
 def param_groups(
     model: nn.Module, lr: float, localisation_lr_scale: float = 0.1
 ) -> list[dict[str, Any]]:
-    """Two parameter groups for an optimiser: the network at ``lr``, and its localisation networks
-    at ``lr * localisation_lr_scale``.
+    """Two parameter groups for an optimiser: the network's and the localisation networks'.
 
-    Source: the paper's appendices A.4 (a tenth) and A.5 (1e-4).
-    Raises: OptionError if a lazy layer has no size yet, for what is no module, or for rates that
-        are no numbers from 0 on (optimisers do not check those of groups).
+    Args:
+        model: A model with spatial transformers.
+        lr: Learning rate of the network.
+        localisation_lr_scale: Learning rate of the localisation networks, as a fraction of ``lr``.
+
+    Returns:
+        The groups "network" and "localisation", as optimisers take them.
+
+    Raises:
+        OptionError: If a lazy layer has no size yet, ``model`` is not a module, or a rate is not a
+            number from 0 on (optimisers do not check those of groups).
+
+    Note:
+        Source: the paper's appendices A.4 (a tenth) and A.5 (1e-4).
     """
     rates = {"lr": lr, "localisation_lr_scale": localisation_lr_scale}
     for name, rate in rates.items():
@@ -44,10 +55,10 @@ def param_groups(
         raise OptionError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     localisation = list(localisation_parameters(model))
     ids = {id(p) for p in localisation}
-    rest = [p for p in model.parameters() if id(p) not in ids]
-    if any(is_lazy(p) for p in [*rest, *localisation]):
+    network = [p for p in model.parameters() if id(p) not in ids]
+    if any(is_lazy(p) for p in [*network, *localisation]):
         raise OptionError("the model has layers without a size yet: run one batch through it first")
     return [
-        {"params": rest, "lr": lr, "name": "network"},
+        {"params": network, "lr": lr, "name": "network"},
         {"params": localisation, "lr": lr * localisation_lr_scale, "name": "localisation"},
     ]

@@ -1,4 +1,4 @@
-"""What a trained network makes of images: scores, what its transformer passes on, and theta."""
+"""Predictions of a trained network: scores, warped images and theta."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,12 @@ from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 
 @dataclass(frozen=True)
 class Prediction:
-    """One entry an image; N is the number of transforms of an image.
+    """The outputs for a batch of images, with N transforms an image.
 
-    ``scores`` ``(B, classes)`` is None for a transformer without a classifier; ``warped``
-    ``(B, N, C, *size)`` and ``theta`` ``(B, N, P)`` for a classifier without a transformer.
+    Attributes:
+        scores: ``(B, classes)``; None for a transformer without a classifier.
+        warped: ``(B, N, C, *size)``; None for a classifier without a transformer.
+        theta: ``(B, N, P)``; None for a classifier without a transformer.
     """
 
     scores: Tensor | None
@@ -24,7 +26,7 @@ class Prediction:
 
 
 def find_transformer(model: nn.Module) -> SpatialTransformer | None:
-    """The transformer that the images themselves go through; None without one."""
+    """The transformer that is applied to the images themselves; None without one."""
     if isinstance(model, Transformed):
         return model.transformer
     return model if isinstance(model, SpatialTransformer) else None
@@ -32,13 +34,17 @@ def find_transformer(model: nn.Module) -> SpatialTransformer | None:
 
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor) -> Prediction:
-    """Show ``images`` ``(B, C, *spatial)`` to a :class:`Transformed`, a
-    :class:`SpatialTransformer` or a plain classifier, in evaluation mode.
+    """Run a model on images in evaluation mode, without gradients.
 
-    >>> layer = SpatialTransformer("fully_connected", "affine", 4)
-    >>> prediction = predict(layer, torch.zeros(3, 1, 8, 8))
-    >>> prediction.scores is None, tuple(prediction.warped.shape), tuple(prediction.theta.shape)
-    (True, (3, 1, 1, 4, 4), (3, 1, 6))
+    Args:
+        model: A ``Transformed``, a ``SpatialTransformer`` or a plain classifier.
+        images: ``(B, C, *spatial)``.
+
+    Examples:
+        >>> layer = SpatialTransformer("fully_connected", "affine", 4)
+        >>> prediction = predict(layer, torch.zeros(3, 1, 8, 8))
+        >>> prediction.scores is None, tuple(prediction.warped.shape), tuple(prediction.theta.shape)
+        (True, (3, 1, 1, 4, 4), (3, 1, 6))
     """
     images = images.to(next(model.parameters()).dtype)
     scores = warped = theta = None

@@ -13,29 +13,40 @@ from spatial_transformer.transforms import Transform, as_transform
 
 
 class SpatialTransformer(nn.Module):
-    """Localisation network, grid generator and sampler in one layer, to be put anywhere.
-
-    Source: the paper's section 3 and figure 2.
-    Convention: the localisation network's theta maps output to input coordinates, normalised.
+    """Localisation network, grid generator and sampler in one layer, for any place in a network.
 
     Args:
-        localisation: a module from the image to theta ``(B, P)`` or ``(B, N, P)``, or a name of
-            :func:`list_localisations`.
-        transform: a ``Transform`` or a name of :func:`list_transforms`.
-        size: of the output in pixels; the input's if None.
-        padding, fill: what is read outside. Images that are normalised (say to mean 0) want
+        localisation: A module from the image to theta ``(B, P)`` or ``(B, N, P)``, or a name of
+            ``list_localisations``.
+        transform: A ``Transform`` or a name of ``list_transforms``.
+        size: Size of the output in pixels; the input's if None.
+        kernel: As for ``sample``.
+        padding: As for ``sample``. Images that are normalised (say to mean 0) want
             ``padding="border"``, or ``padding="fill"`` with the background's value: zero is not
             black there.
-        kernel, align_corners, antialias, backend: as in :func:`sample`.
-        return_theta: return ``(warped, theta)``; may also be said at the call.
-    Returns (forward): ``(B, C, *size)``, or ``(B, N, C, *size)`` for N transforms.
-    Raises: as :func:`warp`.
+        fill: As for ``sample``.
+        align_corners: As for ``sample``.
+        antialias: As for ``sample``.
+        backend: As for ``sample``.
+        return_theta: Return ``(warped, theta)``; may also be given at the call.
 
-    >>> import torch
-    >>> layer = SpatialTransformer("fully_connected", "affine")
-    >>> image = torch.rand(2, 1, 8, 8)
-    >>> torch.equal(layer(image), image)  # the identity, until it has learnt better
-    True
+    Raises:
+        ShapeError: If ``size`` is not a size, or the localisation network predicts thetas of
+            another width.
+        OptionError: If an option has an invalid value or contradicts another.
+        UnknownNameError: If a name is not registered.
+        BackendError: If the named backend is not available.
+
+    Note:
+        Source: the paper's section 3 and figure 2.
+        Coordinates: the localisation network's theta maps output to input coordinates, normalised.
+
+    Examples:
+        >>> import torch
+        >>> layer = SpatialTransformer("fully_connected", "affine")
+        >>> image = torch.rand(2, 1, 8, 8)
+        >>> torch.equal(layer(image), image)  # the identity, until it is trained
+        True
     """
 
     def __init__(
@@ -68,12 +79,16 @@ class SpatialTransformer(nn.Module):
         self.return_theta = return_theta
 
     def _check_image(self, image: Tensor) -> None:
-        """Before a localisation network stumbles over it. Raises: as :func:`warp`."""
-        check_image(image, integers=True)  # which some kernels take
+        """Check the image before it reaches the localisation network; errors as for ``warp``."""
+        check_image(image, integers=True)  # some kernels support them
         check_dims(image, self.transform)
 
     def _check_width(self, localisation: nn.Module) -> None:
-        """Raises: ShapeError where it says that it predicts other thetas."""
+        """Check the width of the thetas that a localisation network says it predicts.
+
+        Raises:
+            ShapeError: If it is not the transform's.
+        """
         width = getattr(localisation, "num_params", self.transform.num_params)
         if width != self.transform.num_params:
             raise ShapeError(
@@ -91,6 +106,16 @@ class SpatialTransformer(nn.Module):
     def forward(
         self, image: Tensor, return_theta: bool | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
+        """Warp images by the theta that the localisation network predicts for them.
+
+        Args:
+            image: ``(B, C, H, W)`` or ``(B, C, D, H, W)``.
+            return_theta: Whether to return theta as well; None for the layer's own setting.
+
+        Returns:
+            ``(B, C, *size)``, or ``(B, N, C, *size)`` for N transforms; with theta ``(B, P)`` or
+            ``(B, N, P)`` if asked for. Errors as for ``warp``.
+        """
         self._check_image(image)
         theta = self.localisation(image)
         warped = warp(image, theta, self.transform, self.size, **self.sampler.options())
@@ -103,17 +128,25 @@ class SpatialTransformer(nn.Module):
 class Parallel(SpatialTransformer):
     """N transforms of one image from one localisation network.
 
-    Source: the paper's section 3.4 and figure 5 (bird parts).
-
     Args:
-        count: N. A localisation network given as a module must predict theta ``(B, N, P)``.
-        stack: return ``(B, N, C, *size)`` rather than the N outputs side by side in the channels,
-            ``(B, N * C, *size)``.
-        The others as in :class:`SpatialTransformer`.
+        localisation: As for ``SpatialTransformer``; a module must predict theta ``(B, N, P)``.
+        transform: As for ``SpatialTransformer``.
+        size: As for ``SpatialTransformer``.
+        count: N.
+        stack: Return ``(B, N, C, *size)`` rather than the N outputs concatenated along the
+            channels, ``(B, N * C, *size)``.
+        **options: The others of ``SpatialTransformer``.
 
-    >>> import torch
-    >>> Parallel("fully_connected", "attention", 4, count=2)(torch.rand(3, 1, 8, 8)).shape
-    torch.Size([3, 2, 4, 4])
+    Raises:
+        OptionError: If ``count`` is not a positive whole number.
+
+    Note:
+        Source: the paper's section 3.4 and figure 5 (bird parts).
+
+    Examples:
+        >>> import torch
+        >>> Parallel("fully_connected", "attention", 4, count=2)(torch.rand(3, 1, 8, 8)).shape
+        torch.Size([3, 2, 4, 4])
     """
 
     def __init__(
@@ -140,6 +173,11 @@ class Parallel(SpatialTransformer):
     def forward(
         self, image: Tensor, return_theta: bool | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
+        """As ``SpatialTransformer.forward``, with the outputs concatenated or stacked.
+
+        Raises:
+            ShapeError: If the localisation network does not predict theta ``(B, N, P)``.
+        """
         warped, theta = super().forward(image, return_theta=True)
         if theta.dim() != 3 or theta.shape[1] != self.count:
             raise ShapeError(

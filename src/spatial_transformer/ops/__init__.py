@@ -1,1 +1,1 @@
-"""Fused warps (theta -> image, the grid never built), and the float64 oracle."""
+"""Fused warps (theta to image, without a grid), their backends, and the float64 reference."""

@@ -18,7 +18,7 @@ from spatial_transformer.transforms.matrix import grid_from_matrix
 
 
 def as_matrix(maps: Tensor, image: Tensor) -> Tensor:
-    """The affine matrices of thetas ``(B, P)``; other maps are what they are."""
+    """Affine thetas ``(B, P)`` as matrices ``(B, d, d + 1)``; other maps unchanged."""
     if maps.dim() > 2:
         return maps
     dims = image.dim() - 2
@@ -26,7 +26,7 @@ def as_matrix(maps: Tensor, image: Tensor) -> Tensor:
 
 
 def _eager(grid: bool, image: Tensor, maps: Tensor, size: Any, options: tuple[Any, ...]) -> Tensor:
-    """The same warp in operations that can be differentiated twice."""
+    """The same warp in plain operations, which can be differentiated twice."""
     kernel, padding, fill, align_corners = options
     if not grid:
         matrix = as_matrix(maps, image).to(coordinate_dtype(maps))
@@ -37,7 +37,7 @@ def _eager(grid: bool, image: Tensor, maps: Tensor, size: Any, options: tuple[An
 
 
 def _repeated(tensor: Tensor, batch: int) -> Tensor:
-    """What N maps of an image share, for each of them; a batch of 1 is left to expand."""
+    """Repeat a tensor once for each output that shares it; a batch of 1 is left to broadcast."""
     if len(tensor) in (1, batch):
         return tensor
     return tensor.repeat_interleave(batch // len(tensor), dim=0)
@@ -59,10 +59,10 @@ def _redispatch(operator: Any, grid: bool, options: tuple[Any, ...]) -> Launcher
 
 
 class FusedOperator:
-    """One of the operators with its gradient.
+    """A fused operator together with its gradient.
 
-    Called with what its schema names (affine thetas may stand for matrices), it goes through
-    torch's dispatcher where that is needed.
+    Called with the arguments of its schema (affine thetas may stand for matrices), it goes through
+    torch's dispatcher only where that is needed.
     """
 
     def __init__(self, name: str, *, grid: bool) -> None:
@@ -70,7 +70,7 @@ class FusedOperator:
         self.event = f"stn::{name}"
         self._operator = getattr(torch.ops.stn, name).default
         function = _make_function(name, grid)
-        # what Function.apply comes to where torch.func is not active
+        # Function.apply without its checks for torch.func
         self._apply: Any = super(torch.autograd.Function, function).apply  # type: ignore[misc]
         operator = self._operator
 
@@ -89,6 +89,7 @@ class FusedOperator:
             schema.LIBRARY.impl(name, differentiable, "Autograd")
 
     def __call__(self, image: Tensor, maps: Tensor, *options: Any) -> Tensor:
+        """Run the operator; ``options`` are those of its schema, in order."""
         fill = options[-3]
         if needs_dispatcher(image, maps, *(() if fill is None else (fill,))):
             output: Tensor = self._operator(image, as_matrix(maps, image), *options)
@@ -96,13 +97,15 @@ class FusedOperator:
         return self.direct(self.bind(image, maps, options), image, maps, *options)
 
     def bind(self, image: Tensor, maps: Tensor, options: tuple[Any, ...]) -> Launcher:
-        """The backend's part of a call, for :meth:`direct`."""
+        """The backend's forward call for these arguments, to be passed to ``direct``."""
         size = maps.shape[1:-1] if self.grid else options[0]
         return schema.bind(image, maps, size, options[-5:], self.grid)
 
     def direct(self, launch: Launcher, image: Tensor, maps: Tensor, *options: Any) -> Tensor:
-        """The call past the dispatcher, for callers that know it is not needed. Profilers are told
-        the operator's name and inputs, at a fraction of what the way through it costs."""
+        """Call the operator without the dispatcher, for callers that know it is not needed.
+
+        Profilers still see the operator's name and inputs, at a fraction of the dispatcher's cost.
+        """
         if is_profiled():
             with record_event(self.event, (image, maps, *options)):
                 return self._differentiable(launch, image, maps, *options)
@@ -118,8 +121,11 @@ class FusedOperator:
 
 
 def _make_function(name: str, grid: bool) -> Any:
-    """The autograd function of an operator; ``gradient`` and ``setup`` are for
-    ``torch.library.register_autograd``, which passes no launcher."""
+    """The autograd function of an operator.
+
+    ``gradient`` and ``setup`` are for ``torch.library.register_autograd``, which passes no
+    launcher.
+    """
     operator = getattr(torch.ops.stn, f"{name}_backward").default
     event = f"stn::{name}_backward"
 
@@ -143,8 +149,8 @@ def _make_function(name: str, grid: bool) -> Any:
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             inputs = [t for t, n in zip((image, maps), needed, strict=True) if n]
             out = _eager(grid, image, maps, grad.shape[2:], options)
-            found = iter(torch.autograd.grad(out, inputs, grad, create_graph=True))
-            to_image, to_maps = (next(found) if n else None for n in needed)
+            results = iter(torch.autograd.grad(out, inputs, grad, create_graph=True))
+            to_image, to_maps = (next(results) if n else None for n in needed)
             return to_image, to_maps
         if needs_dispatcher(grad, image, maps, *(() if fill is None else (fill,))):
             matrix = as_matrix(maps, image)
@@ -159,12 +165,12 @@ def _make_function(name: str, grid: bool) -> Any:
         return schema.backward(*arguments, grid=grid)
 
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        _, image, maps, *rest = ctx.needs_input_grad
-        return None, *gradients(ctx, grad, (image, maps)), *[None] * len(rest)
+        _, image, maps, *others = ctx.needs_input_grad
+        return None, *gradients(ctx, grad, (image, maps)), *[None] * len(others)
 
     def gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        image, maps, *rest = ctx.needs_input_grad
-        return *gradients(ctx, grad, (image, maps)), *[None] * len(rest)
+        image, maps, *others = ctx.needs_input_grad
+        return *gradients(ctx, grad, (image, maps)), *[None] * len(others)
 
     members = {
         "forward": staticmethod(forward),

@@ -1,4 +1,4 @@
-"""The backends that do the work of a call, and the choice between them."""
+"""The backends that run a call, and the choice between them."""
 
 import warnings
 from collections.abc import Callable
@@ -25,16 +25,16 @@ Launcher = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 class Backend(Protocol):
     """Fused operators for some devices: ``ops/cpu/launch.py`` and ``ops/triton/launch.py``.
 
-    ``maps`` are matrices ``(B, d, d + 1)``, as thetas ``(B, d * (d + 1))`` or, in 2-D,
-    ``(B, 3, 3)``; with ``grid``, grids ``(B, *size, d)``. Where there are fewer images, maps or
-    fill values ``(F, C, 1)`` than outputs, consecutive outputs share one.
+    ``maps`` are matrices ``(B, d, d + 1)``, the same as thetas ``(B, d * (d + 1))`` or, in 2-D,
+    ``(B, 3, 3)``; with ``grid=True`` they are grids ``(B, *size, d)``. Where there are fewer
+    images, maps or fill values ``(F, C, 1)`` than outputs, consecutive outputs share one.
     """
 
     def available(self) -> tuple[bool, str]:
-        """Whether it can run here, and why (not)."""
+        """Whether the backend can run here, and the reason."""
 
     def unsupported_reason(self, image: Tensor, kernel: str) -> str | None:
-        """What of a call it does not have, or None."""
+        """What the backend does not support about a call, or None."""
 
     def bind(
         self,
@@ -48,8 +48,13 @@ class Backend(Protocol):
         *,
         grid: bool,
     ) -> Launcher:
-        """The forward call on these tensors, and on others of the same shapes, strides and dtypes.
-        Its output is laid out as the image is. Raises: ShapeError."""
+        """The forward call for these tensors and for others of the same shapes, strides and dtypes.
+
+        The output has the image's memory format.
+
+        Raises:
+            ShapeError: If the shapes of image, maps and fill do not fit together.
+        """
 
     def backward(
         self,
@@ -65,17 +70,29 @@ class Backend(Protocol):
         needs_image_grad: bool,
         needs_map_grad: bool,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """The gradients to the image and to the maps, None where not needed; ``grad`` is the
-        output's."""
+        """The gradients to the image and to the maps; None for one that is not needed.
+
+        Args:
+            grad: The output's gradient ``(B, C, *size)``.
+            image: ``(B, C, *spatial)``.
+            maps: Matrices or grids, as described in the class.
+            kernel: The interpolation kernel's name.
+            padding: The padding's name.
+            fill: Fill values ``(F, C, 1)`` or None.
+            align_corners: Whether -1 and 1 are the corner pixels' centres.
+            grid: Whether ``maps`` are grids.
+            needs_image_grad: Whether the gradient to the image is wanted.
+            needs_map_grad: Whether the gradient to the maps is wanted.
+        """
 
 
 #: the fused backends by name
 BACKENDS: dict[str, Backend] = {"cpu": cpu, "triton": triton}
 
-#: what ``backend=`` may be
+#: the values of ``backend=``
 NAMES = ("auto", "eager", *BACKENDS, "reference")
 
-#: whether operators are only traced, to be replaced: then no backend has to be available
+#: whether operators are traced to be replaced: then no backend needs to be available
 TRACED_ONLY: ContextVar[bool] = ContextVar("traced_only", default=False)
 
 
@@ -84,7 +101,7 @@ class EagerWarning(UserWarning):
 
 
 def backend_status() -> dict[str, tuple[bool, str]]:
-    """Of every backend but auto, whether it is available and why (not)."""
+    """Every backend but auto, with whether it is available and the reason."""
     return {
         **{name: backend.available() for name, backend in BACKENDS.items()},
         "eager": (True, "plain torch operations, everywhere"),
@@ -93,9 +110,16 @@ def backend_status() -> dict[str, tuple[bool, str]]:
 
 
 def resolve_backend(backend: str, image: Tensor, kernel: Kernel, fill: Tensor | None) -> str:
-    """The backend that does the work, not auto; ``backend`` is checked already.
+    """The backend that runs a call, never auto.
 
-    Raises: BackendError where a named one does not have what is asked of it.
+    Args:
+        backend: A backend name that has been checked.
+        image: ``(B, C, *spatial)``.
+        kernel: The interpolation kernel.
+        fill: Fill values ``(1 or B, C, 1)`` or None.
+
+    Raises:
+        BackendError: If the named backend does not support the call.
     """
     if backend == "reference" and fill is not None and fill.requires_grad:
         raise BackendError("backend='reference' has no gradient to fill: use 'auto' or 'eager'")
@@ -106,7 +130,7 @@ def resolve_backend(backend: str, image: Tensor, kernel: Kernel, fill: Tensor | 
     if backend in ("eager", "reference"):
         return backend
     if backend == "auto" and torch.jit.is_tracing():
-        return "eager"  # what is traced is loaded by processes that do not have our operators
+        return "eager"  # traced graphs are loaded by processes without our operators
     use = ("triton" if image.is_cuda else "cpu") if backend == "auto" else backend
     reason = _unsupported_reason(use, image, kernel, fill)
     if reason is None:
@@ -120,8 +144,8 @@ def resolve_backend(backend: str, image: Tensor, kernel: Kernel, fill: Tensor | 
 
 
 def _unsupported_reason(use: str, image: Tensor, kernel: Kernel, fill: Tensor | None) -> str | None:
-    """What of a call the fused backends do not have, or None."""
-    # a subclass may weigh otherwise than its base
+    """What the fused backends do not support about a call, or None."""
+    # a subclass may have other weights than its base
     if type(kernel) not in (Nearest, Bilinear, Bicubic):
         return f"kernel {type(kernel).__name__}"
     if isinstance(kernel, Bicubic) and kernel.a != KEYS_A:
@@ -134,7 +158,12 @@ def _unsupported_reason(use: str, image: Tensor, kernel: Kernel, fill: Tensor | 
 
 
 def check_backend(backend: str) -> None:
-    """Raises: OptionError for an unknown name, BackendError saying why one is not available."""
+    """Check a backend's name and that it is available.
+
+    Raises:
+        OptionError: If the name is unknown.
+        BackendError: If the backend is not available here; the message says why.
+    """
     if backend not in NAMES:
         raise OptionError(f"unknown backend {backend!r}. Known: {', '.join(NAMES)}")
     if backend != "auto":

@@ -1,11 +1,11 @@
-"""How what is made out of an image is laid out, whichever kernels make it."""
+"""The memory format of outputs and gradients, the same for every backend."""
 
 import torch
 from torch import Tensor
 
 
 def is_channels_last(image: Tensor) -> bool:
-    """Whether the channels of a pixel lie side by side (and not the pixels of a channel)."""
+    """Whether the channels of a pixel are adjacent in memory."""
     if image.is_contiguous():
         return False
     layout = torch.channels_last if image.dim() == 4 else torch.channels_last_3d
@@ -13,7 +13,7 @@ def is_channels_last(image: Tensor) -> bool:
 
 
 def layout_of(image: Tensor) -> torch.memory_format:
-    """The layout of what is made out of ``image``."""
+    """The memory format for tensors computed from ``image``: the image's own."""
     if not is_channels_last(image):
         return torch.contiguous_format
     return torch.channels_last if image.dim() == 4 else torch.channels_last_3d

@@ -1,7 +1,7 @@
-"""The cache of calls that were checked already, each with its bound launcher.
+"""The cache of calls that have been checked, each with its bound launcher.
 
-Checking a call takes longer than warping a small image does. What the checks look at (shapes,
-strides, dtypes, devices, options) is the key; the values of tensors are not looked at.
+Checking a call takes longer than warping a small image. The key is what the checks depend on:
+shapes, strides, dtypes, devices and options, never the values of tensors.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Call = Callable[[Tensor, Tensor], Tensor]
 
 
 class CheckedCall(NamedTuple):
-    """A warp by a fused backend, its checks done."""
+    """A warp by a fused backend that has passed its checks."""
 
     transform: ref[Transform]
     run: Call
@@ -42,9 +42,9 @@ def lookup(
     align_corners: object,
     backend: object,
 ) -> tuple[tuple[Any, ...] | None, Call | None]:
-    """The key of a call, and the call if there has been one of that key.
+    """The key of a call, and the cached call for it, if any.
 
-    The key is None where it cannot be told from the arguments, which then are always checked.
+    The key is None where the arguments do not determine it; such calls are always checked.
     """
     if type(size) is list:
         size = tuple(size)
@@ -52,12 +52,12 @@ def lookup(
         kernel = type(kernel)
     elif type(kernel) is not str:
         return None, None
-    # 1 is equal to True and to 1.0, and not the same
+    # 1 == True == 1.0, but they are different options
     if type(align_corners) is not bool or type(size) not in _SIZES:
         return None, None
     if isinstance(size, tuple):
         for n in size:
-            if type(n) is not int:  # a tensor is hashed as an object, whatever it holds
+            if type(n) is not int:  # tensors hash by identity, not by value
                 return None, None
     key = (
         *(image.shape, image.stride(), image.dtype, image.device),
@@ -66,16 +66,16 @@ def lookup(
     )
     try:
         checked = _CALLS.get(key)
-    except TypeError:  # something that is not hashed
+    except TypeError:  # an unhashable argument
         return None, None
-    # an identity may be that of a transform that is no more
+    # the id may be that of a transform that has been deleted
     if checked is None or checked.transform() is not transform:
         return key, None
     return key, checked.run
 
 
 def store(key: tuple[Any, ...] | None, transform: Transform, run: Call) -> None:
-    """Keep a checked call; but not of transforms with checks of their own."""
+    """Cache a checked call, unless the transform has checks of its own."""
     if key is None or type(transform).check_theta is not Transform.check_theta:
         return
     if len(_CALLS) >= _MOST:

@@ -1,4 +1,4 @@
-"""The oracle: equations (3) to (7) of the paper written down literally, in float64.
+"""The reference: equations (3) to (7) of the paper written out literally, in float64.
 
 It shares no code with any sampler: the image is extended with ``numpy.pad``, every output pixel
 sums over *every* input pixel, and the gradients are those of equations (6) and (7), not autograd's.
@@ -31,8 +31,10 @@ def _hat(x: np.ndarray, m: np.ndarray) -> np.ndarray:
 
 
 def _hat_slope(x: np.ndarray, m: np.ndarray) -> np.ndarray:
-    """Equation (7), with the right-hand derivative at whole pixels: for m = x it is -1, m = x + 1
-    counts (as +1) and m = x - 1 does not."""
+    """Equation (7), with the right-hand derivative at whole pixels.
+
+    For m = x it is -1; m = x + 1 counts (as +1) and m = x - 1 does not.
+    """
     return np.where((m > x) & (m <= x + 1), 1.0, np.where((m <= x) & (m > x - 1), -1.0, 0.0))
 
 
@@ -56,7 +58,7 @@ _PAD_MODES = {
 
 
 def _bring_near(x: np.ndarray, n: int, mode: str, reach: int) -> np.ndarray:
-    """Move coordinates far from the image to equivalent ones near it, so that padding is finite."""
+    """Map coordinates far from the image to equivalent ones near it, so that padding is finite."""
     if mode in ("constant", "edge"):
         return np.clip(x, -reach - 1.0, n + reach)
     period = {"symmetric": 2 * n, "reflect": max(2 * n - 2, 1), "wrap": n}[mode]
@@ -83,7 +85,9 @@ class _Reference(torch.autograd.Function):
         mode = _PAD_MODES[padding]
         if padding == "reflection" and align_corners:
             mode = "reflect"
-        integers = not image.is_floating_point()  # then places are summed up, of which one remains
+        integers = (
+            not image.is_floating_point()
+        )  # then pixel indices are summed, with one weight of 1
         pixels = math.prod(image.shape[2:])
         values = torch.arange(pixels).expand((*image.shape[:2], pixels)) if integers else image
         u = values.detach().cpu().double().reshape(image.shape).numpy()
@@ -104,10 +108,10 @@ class _Reference(torch.autograd.Function):
         x = np.empty_like(points)
         for axis, n in enumerate(spatial):
             g = points[..., dims - 1 - axis]
-            with np.errstate(invalid="ignore"):  # infinity times nothing
+            with np.errstate(invalid="ignore"):  # infinity times zero
                 x[..., axis] = (g + 1) / 2 * (n - 1) if align_corners else ((g + 1) * n - 1) / 2
                 if kernel == "nearest" and n > align_corners:
-                    # the number nearest to that of a middle between pixels means the middle
+                    # the value nearest to a middle between pixels means that middle
                     middle = np.floor(x[..., axis]) + 0.5
                     number = (2 * middle + 1 - n) / (n - align_corners)
                     number = number.astype(np.float32) if single else number
@@ -117,14 +121,14 @@ class _Reference(torch.autograd.Function):
         known = np.isfinite(x).all(-1)
         x[~known] = 0.0
 
-        # the image on all the pixels a kernel can see
+        # the image extended to all the pixels that a kernel reads
         low, high = [], []
         for axis, n in enumerate(spatial):
             near = _bring_near(x[..., axis], n, mode, support + 1)
-            # whole pixels stay whole: what made the grid cannot tell them from their neighbours
-            whole = np.round(near)
+            # snap to whole pixels: the grid's rounding cannot tell them from their neighbours
+            nearest = np.round(near)
             within = np.minimum(rounding * np.maximum(np.abs(x[..., axis]), n), 0.25)
-            x[..., axis] = np.where(np.abs(near - whole) <= within, whole, near)
+            x[..., axis] = np.where(np.abs(near - nearest) <= within, nearest, near)
             low.append(max(0, int(np.ceil(-x[..., axis].min())) + support + 1))
             high.append(max(0, int(np.ceil(x[..., axis].max())) + support + 2 - n))
         widths = list(zip(low, high, strict=True))
@@ -164,7 +168,7 @@ class _Reference(torch.autograd.Function):
         dims = len(weight)
         grad_image = grad_grid = None
         if ctx.needs_input_grad[0]:
-            # equation (6): dV_i/dU_nm = k(x_i - m) k(y_i - n), summed over where a pixel stands
+            # equation (6): dV_i/dU_nm = k(x_i - m) k(y_i - n), summed over a pixel's copies
             spread = _spread(g, weight)
             batch, channels = spread.shape[:2]
             total = np.zeros((batch, channels, int(np.prod(image_shape[2:])) + 1))
@@ -195,7 +199,7 @@ def _contract(image: np.ndarray, weight: list[np.ndarray]) -> np.ndarray:
 
 
 def _spread(grad: np.ndarray, weight: list[np.ndarray]) -> np.ndarray:
-    """Equation (6): the transpose of :func:`_contract`."""
+    """Equation (6): the transpose of ``_contract``."""
     if len(weight) == 2:
         return np.einsum("bcm,bmy,bmx->bcyx", grad, *weight, optimize=True)
     return np.einsum("bcm,bmz,bmy,bmx->bczyx", grad, *weight, optimize=True)
@@ -211,7 +215,22 @@ def sample_reference(
 ) -> Tensor:
     """Equation (3) in float64, returned in the image's dtype.
 
-    Gradient: equations (6) and (7), once. Raises: BackendError for a kernel it lacks.
+    Args:
+        image: ``(B, C, *spatial)``.
+        grid: ``(B, *size, d)``, normalised, in (x, y[, z]).
+        kernel: "nearest" or "bilinear".
+        padding: The padding's name.
+        fill: Fill values ``(1 or B, C, 1)``; zero if None.
+        align_corners: Whether -1 and 1 are the corner pixels' centres.
+
+    Returns:
+        ``(B, C, *size)``.
+
+    Raises:
+        BackendError: If the reference does not implement the kernel.
+
+    Note:
+        Gradient: equations (6) and (7); differentiable once.
     """
     if kernel not in KERNELS:
         raise BackendError(

@@ -1,7 +1,7 @@
-"""The fused operators as torch knows them: their schemas, what they call, their fakes.
+"""The fused operators registered with torch: schemas, implementations and fake tensors.
 
-``stn::warp_matrix`` takes matrices (theta -> image, no grid), ``stn::sample_grid`` explicit grids;
-both return what ``samplers.eager`` returns. ``backend`` names who does it.
+``stn::warp_matrix`` takes matrices (theta to image, no grid), ``stn::sample_grid`` explicit grids;
+both return what ``samplers.eager`` returns. ``backend`` names the backend that runs the call.
 """
 
 from typing import Any
@@ -29,8 +29,10 @@ LIBRARY.define(
 
 
 def bind(image: Tensor, maps: Tensor, size: Any, options: tuple[Any, ...], grid: bool) -> Launcher:
-    """The call of an operator on these tensors, and on others of the same shapes, strides and
-    dtypes; without the dispatcher."""
+    """The forward call for these tensors, without the dispatcher.
+
+    It also takes other tensors of the same shapes, strides and dtypes.
+    """
     kernel, padding, fill, align_corners, backend = options
     return BACKENDS[backend].bind(
         image, maps, tuple(size), kernel, padding, fill, align_corners, grid=grid
@@ -62,7 +64,7 @@ def backward(
 
 
 def _backward(grid: bool) -> Any:
-    """:func:`backward` as an operator, which returns tensors: an empty one instead of None."""
+    """``backward`` as an operator, which must return tensors: an empty one instead of None."""
 
     def call(grad: Tensor, image: Tensor, *options: Any) -> tuple[Tensor, ...]:
         gradients = backward(grad, image, *options, grid=grid)

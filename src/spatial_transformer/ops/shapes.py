@@ -1,4 +1,4 @@
-"""What kernels believe of the shapes that they are given, whichever kernels they are."""
+"""The backends' preconditions on shapes."""
 
 import math
 
@@ -12,10 +12,20 @@ def check_shapes(
     size: tuple[int, ...],
     grid: bool,
 ) -> None:
-    """Maps are grids, or matrices: affine (or as thetas, the same numbers in a row) or, in 2-D,
-    projective. Images, maps and fill values are shared by equal parts of the outputs.
+    """Check the shapes of a call of a fused operator.
 
-    Raises: ShapeError.
+    Images, maps and fill values are each shared by equal parts of the outputs.
+
+    Args:
+        image: Shape of the image, ``(B, C, *spatial)``.
+        maps: Shape of the maps: grids ``(B, *size, d)``; or matrices ``(B, d, d + 1)``, the same as
+            thetas ``(B, d * (d + 1))`` or, in 2-D, projective ``(B, 3, 3)``.
+        fill: Shape of the fill values, ``(F, C, 1)``, or None.
+        size: Size of the output, in pixels.
+        grid: Whether ``maps`` are grids.
+
+    Raises:
+        ShapeError: If batches do not divide the output's, or maps or fill have another shape.
     """
     images, channels, *spatial = image
     dims, count = len(spatial), maps[0]

@@ -1,7 +1,7 @@
-"""Every private name of torch that the library uses, each with a public way beside it.
+"""Every private name of torch that the library uses, each with a public fallback.
 
-Where a name is gone, as it may be in a newer torch, the public way is taken. It gives the same
-results, more slowly; :data:`MISSING` lists what is gone, and ``stn doctor`` shows it.
+Where a newer torch no longer has a name, the fallback is used. It gives the same results, more
+slowly; ``MISSING`` lists the missing names, and ``stn doctor`` shows it.
 """
 
 import platform
@@ -45,15 +45,15 @@ _set_tracing_state = _find("_C._set_tracing_state")
 _onednn_bfloat16 = _find("ops.mkldnn._is_mkldnn_bf16_supported")
 _avx512_bfloat16 = _find("cpu._is_avx512_bf16_supported")
 _amx = _find("cpu._is_amx_tile_supported")
-#: a context below autograd's dispatch keys, or None; then operators are given their gradient by
+#: a context below autograd's dispatch keys; None if missing: then operators get their gradient from
 #: ``torch.library.register_autograd``
 below_autograd: type[AbstractContextManager[None]] | None = _find("_C._AutoDispatchBelowAutograd")
 
 
 def constant_result(function: F) -> F:
-    """Let torch.compile call ``function`` while it traces, and take the result for a constant.
+    """Let torch.compile call ``function`` while it traces, and treat the result as a constant.
 
-    As ``torch.compiler.assume_constant_result``, which imports the compiler: that takes a second.
+    Like ``torch.compiler.assume_constant_result``, which imports the compiler (about a second).
     """
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
@@ -63,18 +63,18 @@ def constant_result(function: F) -> F:
 def in_functorch() -> bool:
     """Whether a transform of ``torch.func`` (vmap, grad, ...) is active.
 
-    Public way: it is taken to be, so that all is done by plain operations.
+    Fallback: always True, so that plain operations are used throughout.
     """
     return _functorch_stack is None or _functorch_stack() is not None
 
 
 def in_function_transform() -> bool:
-    """Whether vmap, jvp or their like are active, which operators in C++ know nothing of."""
+    """Whether vmap, jvp or another transform is active, which C++ operators do not support."""
     return in_functorch() or in_forward_mode()
 
 
 def in_forward_mode() -> bool:
-    """Whether a level of forward-mode derivatives is entered. Public way: as if one was."""
+    """Whether a level of forward-mode differentiation is active. Fallback: True."""
     return _forward_level is None or forward_ad._current_level >= 0
 
 
@@ -84,17 +84,17 @@ def is_batched(tensor: Tensor) -> bool:
 
 
 def is_profiled() -> bool:
-    """Whether a profiler of this thread, or of all threads, is active. Public way: as if."""
+    """Whether a profiler of this thread, or of all threads, is active. Fallback: True."""
     if _profiler_enabled is None or _all_threads_profiled is None:
         return True
     return bool(_profiler_enabled() or autograd_profiler._is_profiler_enabled)
 
 
 def record_event(name: str, inputs: Sequence[object]) -> AbstractContextManager[object]:
-    """An event for profilers, with the shapes and values of its inputs. Public way: without."""
+    """An event for profilers, with the shapes and values of its inputs. Fallback: no inputs."""
     if _record_function is None:
         return torch.profiler.record_function(name)
-    # profilers write lists down, but no tuples
+    # profilers record lists, but not tuples
     event: AbstractContextManager[object] = _record_function(
         name, [list(i) if type(i) is tuple else i for i in inputs]
     )
@@ -103,7 +103,7 @@ def record_event(name: str, inputs: Sequence[object]) -> AbstractContextManager[
 
 @contextmanager
 def suspended_tracing() -> Iterator[None]:
-    """A context that torch.jit.trace does not record. Public way: it does; the graph is larger."""
+    """A context that torch.jit.trace does not record. Fallback: it is recorded."""
     if _tracing_state is None or _set_tracing_state is None or (state := _tracing_state()) is None:
         yield
         return
@@ -115,9 +115,11 @@ def suspended_tracing() -> Iterator[None]:
 
 
 def has_native_bfloat16_cpu() -> bool:
-    """Whether the processor has products of bfloat16 that oneDNN uses: AVX512-BF16, AMX, or Arm's
-    like. Public way: no."""
-    # of the instructions that oneDNN may use, which the environment can restrict
+    """Whether the processor multiplies bfloat16 natively and oneDNN uses it. Fallback: False.
+
+    These are AVX512-BF16, AMX and Arm's bfloat16 instructions.
+    """
+    # oneDNN's instruction set may be restricted by the environment
     if _onednn_bfloat16 is None or not _onednn_bfloat16():
         return False
     if platform.machine().lower() in ("aarch64", "arm64"):
@@ -126,11 +128,11 @@ def has_native_bfloat16_cpu() -> bool:
 
 
 def needs_dispatcher(*tensors: Tensor) -> bool:
-    """Whether an operator has to be called through torch's dispatcher: under a compiler, a tracer,
-    a mode, a transform of torch.func or forward-mode derivatives, or for tensors with a dispatch
-    key of their own (subclasses, batched, negated, sparse, ...).
+    """Whether an operator must be called through torch's dispatcher.
 
-    If not, the backend is called directly, which takes half the time. Public way: always.
+    That is under a compiler, a tracer, a mode, a transform of torch.func or forward-mode
+    differentiation, or for tensors with a dispatch key of their own (subclasses, batched, negated,
+    sparse, ...). Otherwise the backend is called directly, in half the time. Fallback: True.
     """
     if (
         _CAN_BYPASS is False
@@ -168,7 +170,7 @@ def _keys_of_thread(inference: bool) -> int:
 
 _CAN_BYPASS = None not in (_thread_keys, _tensor_keys, _function_modes, _forward_level)
 if _CAN_BYPASS:
-    # in a thread of its own, which no mode, tracer or transform of the importing one reaches
+    # in a thread of its own, unaffected by modes, tracers and transforms of the importing one
     with ThreadPoolExecutor(1) as _pool:
         _PLAIN_THREAD = tuple(_pool.map(_keys_of_thread, (False, True)))
         _PLAIN_CPU = _pool.submit(_plain_keys, "cpu").result()

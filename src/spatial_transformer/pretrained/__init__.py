@@ -1,5 +1,7 @@
-"""Trained networks as folders: weights, configuration, model card; local, shipped, or on the
-Hugging Face hub."""
+"""Trained networks as folders of weights, configuration and model card.
+
+They are local, shipped with the package, or on the Hugging Face hub.
+"""
 
 from spatial_transformer.pretrained.folder import Pretrained as Pretrained
 from spatial_transformer.pretrained.folder import from_pretrained as from_pretrained

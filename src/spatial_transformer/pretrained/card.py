@@ -1,5 +1,4 @@
-"""Model cards: a README.md with front matter as the Hugging Face hub reads it, made of what
-config.json holds."""
+"""Model cards: a README.md with the Hugging Face hub's front matter, made from config.json."""
 
 import json
 from collections.abc import Mapping
@@ -14,8 +13,10 @@ def model_card(name: str, config: ModelConfig, about: Mapping[str, Any]) -> str:
     """The README.md of a folder of weights.
 
     Args:
+        name: The network's name.
+        config: What it was built from.
         about: config.json without the model: dataset, title, labels, test_error_percent,
-            test_images, commands, record; each may be missing.
+            test_images, commands, record; each is optional.
     """
     sections = [
         _front_matter(name, about),

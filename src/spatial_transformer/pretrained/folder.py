@@ -31,16 +31,16 @@ from spatial_transformer.pretrained.weights import (
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
-#: the folders that the package brings
+#: the folders that the package ships
 SHIPPED = Path(__file__).parent / "shipped"
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A trained network and what is known of it.
+    """A trained network and what is known about it.
 
-    ``model`` is in eval mode. ``test_error_percent`` is what was measured on the fixed test set
-    of ``dataset`` when the folder was made, None where nothing was.
+    ``model`` is in eval mode. ``test_error_percent`` was measured on the fixed test set of
+    ``dataset`` when the folder was made; None where it was not.
     """
 
     model: nn.Module
@@ -62,19 +62,24 @@ def save_pretrained(
     The folder can be uploaded to the Hugging Face hub as it is.
 
     Args:
-        config: what ``model`` was built from.
-        card: what else config.json and the card tell: ``dataset`` (its name), ``title``,
+        model: The network.
+        folder: Where to write the files.
+        config: What ``model`` was built from.
+        card: Further entries of config.json and the card: ``dataset`` (its name), ``title``,
             ``labels`` (one a class), ``test_error_percent``, ``test_images``, ``commands``,
             ``record``; plain values.
-    Raises: OptionError where the labels are not as many as the classes; DivergenceError where
-        weights are NaN or infinite.
 
-    >>> import tempfile
-    >>> config = ModelConfig("fcn", parameters=10_000)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_pretrained(build_model(config), folder, config=config, card={"dataset": "r"})
-    ...     from_pretrained(folder).dataset
-    'r'
+    Raises:
+        OptionError: If there are not as many labels as classes.
+        DivergenceError: If weights are NaN or infinite.
+
+    Examples:
+        >>> import tempfile
+        >>> config = ModelConfig("fcn", parameters=10_000)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_pretrained(build_model(config), folder, config=config, card={"dataset": "r"})
+        ...     from_pretrained(folder).dataset
+        'r'
     """
     folder = Path(folder)
     about = {"dataset": "", "test_error_percent": None, **(card or {})}
@@ -90,18 +95,23 @@ def save_pretrained(
 
 
 def list_pretrained() -> list[str]:
-    """The names of the networks that the package brings."""
+    """The names of the networks that the package ships."""
     return sorted(p.parent.name for p in SHIPPED.glob(f"*/{CONFIG}"))
 
 
 def from_pretrained(name_or_folder: str | Path, device: torch.device | str = "cpu") -> Pretrained:
-    """A trained network out of a folder, by a name of :func:`list_pretrained`, or, given as
-    ``owner/name``, from the Hugging Face hub (which needs huggingface_hub), looked for in this
-    order.
+    """A trained network from a folder, by its name, or from the Hugging Face hub.
 
-    Raises: CheckpointError where files are broken or do not fit together; DataError where there
-    is nothing of that name, or the hub cannot be reached; OptionError without huggingface_hub;
-    BackendError where there is no such device.
+    Args:
+        name_or_folder: A folder, a name of ``list_pretrained``, or ``owner/name`` on the Hugging
+            Face hub (which needs huggingface_hub), tried in this order.
+        device: Where to put the network.
+
+    Raises:
+        CheckpointError: If files are broken or do not fit together.
+        DataError: If there is no network of that name, or the hub cannot be reached.
+        OptionError: If huggingface_hub is not installed.
+        BackendError: If there is no such device.
     """
     check_installed("pretrained", "safetensors")
     name = str(name_or_folder)
@@ -123,8 +133,8 @@ def from_pretrained(name_or_folder: str | Path, device: torch.device | str = "cp
             outline = build_model(model_config)
     except (SpatialTransformerError, ValueError, LookupError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{config}: there is no such model: {error}") from error
-    check_weights(outline, weights)  # before room is made for a model that is larger than its file
-    with torch.random.fork_rng(devices=[]):  # the weights that are replaced are random
+    check_weights(outline, weights)  # before memory is allocated for a model larger than its file
+    with torch.random.fork_rng(devices=[]):  # the initial weights, soon replaced, are random
         model = build_model(model_config)
     load_weights(model, weights)
     try:
@@ -136,12 +146,16 @@ def from_pretrained(name_or_folder: str | Path, device: torch.device | str = "cp
 
 
 def load_pretrained(name: str | Path, device: torch.device | str = "cpu") -> nn.Module:
-    """The network alone, in eval mode; ``name`` and errors as for ``hub.from_pretrained``."""
+    """The network alone, in eval mode; arguments and errors as for ``from_pretrained``."""
     return from_pretrained(name, device).model
 
 
 def _read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
-    """The model's configuration, and the rest of config.json. Raises: CheckpointError."""
+    """The model's configuration, and the other entries of config.json.
+
+    Raises:
+        CheckpointError: If the file is broken or has no such model.
+    """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     try:
@@ -157,12 +171,12 @@ def _read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
 
 
 def _download(repository: str, file: str) -> Path:
-    """A file of the Hugging Face hub, out of its own cache if it is there."""
+    """A file of the Hugging Face hub, from its local cache if it is there."""
     try:
         hub = require("huggingface_hub", "pretrained")
     except OptionError as error:
         raise OptionError(f"{repository}: no such folder; to look on a hub, {error}") from error
     try:
         return Path(hub.hf_hub_download(repository, file))
-    except Exception as error:  # its errors are of many kinds, of the network and of its own
+    except Exception as error:  # it raises many classes
         raise DataError(f"{repository}: no {file} from the Hugging Face hub: {error}") from error

@@ -1,7 +1,7 @@
-"""What a network is built from, as plain values, and the registry of what builds it.
+"""The configuration of a network, as plain values, and the registry of functions that build it.
 
-The library has no networks of its own: packages that do register them in :data:`MODELS`, and name
-the module that does so as an entry point of the group ``spatial_transformer.models``.
+The library has no networks of its own: packages that do register them in ``MODELS``, and name the
+module that does so as an entry point of the group ``spatial_transformer.models``.
 ``spatial_transformer.experiments`` is one of them.
 """
 
@@ -15,17 +15,25 @@ from spatial_transformer.errors import OptionError
 from spatial_transformer.options import check_count
 from spatial_transformer.registry import Registry
 
-#: name -> a function of a :class:`ModelConfig`
+#: name -> a function of a ``ModelConfig``
 MODELS: Registry[nn.Module] = Registry("model")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What a model is built from; plain values, so that a checkpoint can hold it.
+    """What a model is built from; plain values, so that a checkpoint can store it.
 
-    ``size`` is what the transformer samples the input to, in pixels (None: the input's size).
-    ``parameters`` is the budget of the whole network, localisation included.
-    Raises: OptionError naming the option that has no such value.
+    Attributes:
+        model: A name of ``MODELS``.
+        in_shape: ``(C, H, W)`` or ``(C, D, H, W)`` of an image.
+        classes: Number of classes.
+        transform: A name of ``list_transforms``.
+        size: What the transformer samples the input to, in pixels; the input's size if None.
+        padding: The padding's name.
+        parameters: The budget of the whole network, localisation included.
+
+    Raises:
+        OptionError: If an option has an invalid value; the message names it.
     """
 
     model: str = "st_cnn"
@@ -54,6 +62,7 @@ class ModelConfig:
 
     @property
     def has_transformer(self) -> bool:
+        """Whether the model has a spatial transformer."""
         return self.model.startswith("st")
 
     @property
@@ -63,7 +72,7 @@ class ModelConfig:
 
     @property
     def sampled_size(self) -> tuple[int, ...]:
-        """What the transformer samples to, in pixels."""
+        """The size that the transformer samples to, in pixels."""
         return (self.size,) * self.dims if self.size else self.in_shape[1:]
 
     @property
@@ -81,10 +90,14 @@ def _load_entry_points() -> None:
 def build_model(config: ModelConfig) -> nn.Module:
     """The network of a configuration; its initial weights come from torch's global generator.
 
-    Raises: UnknownNameError, OptionError, ShapeError.
+    Raises:
+        UnknownNameError: If the name of the model or of its transform is not registered.
+        OptionError: If an option is invalid for this model.
+        ShapeError: If the images are too small for its layers.
 
-    >>> sum(p.numel() for p in build_model(ModelConfig("fcn")).parameters())
-    399615
+    Examples:
+        >>> sum(p.numel() for p in build_model(ModelConfig("fcn")).parameters())
+        399615
     """
     _load_entry_points()
     return MODELS.make(config.model, config=config)

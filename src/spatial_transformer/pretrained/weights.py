@@ -1,4 +1,4 @@
-"""Weights in a safetensors file: checked before they are loaded, and it is said what differs."""
+"""Weights in a safetensors file, checked before they are loaded."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,10 +13,10 @@ from spatial_transformer.extras import require
 from spatial_transformer.files import write_whole
 from spatial_transformer.finite import not_finite, summary
 
-#: of a folder of weights, in the header of model.safetensors and in config.json
+#: format number of a folder of weights, in model.safetensors' header and in config.json
 FORMAT = 1
 
-#: bytes of a file's header, which takes many times as much when it is read
+#: most bytes of a file's header, which takes many times as much memory when parsed
 MOST_HEADER = 2**20
 
 _FORMAT_KEY = "spatial_transformer_format"
@@ -28,15 +28,20 @@ _DTYPES = {
 
 
 def check_format(found: object, path: Path) -> None:
-    """Raises: CheckpointError."""
+    """Check the format number of a file of weights.
+
+    Raises:
+        CheckpointError: If this version reads another format.
+    """
     if str(found) != str(FORMAT):
         raise CheckpointError(f"{path}: weights of format {found}, this version reads {FORMAT}")
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a model's parameters and buffers, whole or not at all.
+    """Write a model's parameters and buffers, atomically.
 
-    Raises: DivergenceError where they are NaN or infinite.
+    Raises:
+        DivergenceError: If they are NaN or infinite.
     """
     save = require("safetensors.torch", "pretrained").save
 
@@ -50,7 +55,11 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """The file, its header checked. Raises: CheckpointError naming the file and what is wrong."""
+    """The file, its header checked.
+
+    Raises:
+        CheckpointError: If it is missing, broken or of another format; the message names it.
+    """
     safetensors = require("safetensors", "pretrained")
 
     if not path.is_file():
@@ -68,31 +77,36 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def check_weights(model: nn.Module, path: Path) -> None:
-    """Read of a file what it has, before its values: exactly the tensors of a model, which may be
-    on the meta device.
+    """Check that a file has exactly the tensors of a model, which may be on the meta device.
 
-    Raises: CheckpointError naming every tensor that is missing, unknown, or of another shape or
-    dtype.
+    Their values are not read.
+
+    Raises:
+        CheckpointError: If a tensor is missing, unknown, or of another shape or dtype; the message
+            names all of them.
     """
     with _opened(path) as file:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-        found = {
+        stored = {
             name: _kind(part.get_shape(), _DTYPES.get(part.get_dtype(), part.get_dtype()))
             for name, part in slices.items()
         }
-    wanted = {name: _kind(t.shape, t.dtype) for name, t in model.state_dict().items()}
-    differences = [f"{name} is missing" for name in wanted if name not in found]
-    differences += [f"{name} is not the model's" for name in found if name not in wanted]
-    for name in wanted:
-        if name in found and found[name] != wanted[name]:
-            differences.append(f"{name} is {found[name]}, not {wanted[name]}")
+    expected = {name: _kind(t.shape, t.dtype) for name, t in model.state_dict().items()}
+    differences = [f"{name} is missing" for name in expected if name not in stored]
+    differences += [f"{name} is not the model's" for name in stored if name not in expected]
+    for name in expected:
+        if name in stored and stored[name] != expected[name]:
+            differences.append(f"{name} is {stored[name]}, not {expected[name]}")
     if differences:
         raise CheckpointError(f"{path}: not the weights of this model: {'; '.join(differences)}")
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Fill a model from a file that has exactly its tensors. Raises: as
-    :func:`check_weights`; CheckpointError naming what is NaN or infinite."""
+    """Fill a model from a file that has exactly its tensors.
+
+    Raises:
+        CheckpointError: If the tensors are not the model's, or values are NaN or infinite.
+    """
     check_weights(model, path)
     with _opened(path) as file:
         values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -1,4 +1,4 @@
-"""(image, grid) -> image: one kernel a file, and the registry that names them."""
+"""Samplers, (image, grid) -> image: one interpolation kernel a file, and their registry."""
 
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ for _order in range(6):
     KERNELS.add(f"bspline{_order}", partial(BSpline, _order))
 
 
-#: one of each with its defaults; a kernel has no state
+#: an instance of each with its defaults; kernels are stateless
 _NAMED = {name: KERNELS.make(name) for name in KERNELS.names()}
 
 
@@ -29,9 +29,11 @@ def list_samplers() -> tuple[str, ...]:
 
 
 def as_kernel(kernel: Any) -> Kernel:
-    """A kernel given as itself, by name, or as a callable with a support.
+    """A kernel given as itself, by name, or as a callable with a ``support``.
 
-    Raises: UnknownNameError, OptionError.
+    Raises:
+        UnknownNameError: If the name is not registered.
+        OptionError: If it is neither a name, a ``Kernel`` nor a callable with a ``support``.
     """
     if isinstance(kernel, Kernel):
         return kernel

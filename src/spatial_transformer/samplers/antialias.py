@@ -1,10 +1,10 @@
-"""Antialiasing: every output pixel averages over its footprint on the input.
+"""Antialiasing: every output pixel is the mean over its footprint on the input.
 
 An output pixel is a cell of the output's grid; the grid's Jacobian maps it to a parallelogram on
 the input, its footprint. The pixel's value is the mean over the footprint, taken at n_x by n_y
-points of the cell, as many as the footprint is pixels long. At a reduction by a whole number (up
-to ``MOST``) this is area averaging, exactly; where nothing is reduced it is the plain sampler. It
-is differentiable in the grid, the Jacobian included.
+points of the cell, as many as the footprint is pixels long. At a reduction by a whole number (up to
+``MOST``) this is exact area averaging; where nothing is reduced it is the plain sampler. It is
+differentiable in the grid, the Jacobian included.
 """
 
 import math
@@ -24,20 +24,25 @@ MOST = 16
 
 
 def footprints(grid: Tensor) -> list[Tensor]:
-    """What one step along each axis of the output (first axis first) moves on the input:
-    ``dims`` tensors ``(B, *size, dims)``, normalised, by central differences; beside an edge or a
-    point that is not finite by one-sided ones.
+    """How far one step along each axis of the output moves on the input.
 
-    Along an axis of one pixel the step is unknown and taken as the whole image's width.
+    Central differences; one-sided ones next to an edge or to a point that is not finite. Along an
+    axis of one pixel the step is unknown and taken as the whole image's width.
+
+    Args:
+        grid: ``(B, *size, dims)``, normalised.
+
+    Returns:
+        ``dims`` tensors ``(B, *size, dims)``, normalised, the output's first axis first.
     """
     dims = grid.shape[-1]
     steps = []
     for axis in range(1, dims + 1):
         n = grid.shape[axis]
         if n == 1:
-            whole = torch.zeros_like(grid)
-            whole[..., dims - axis] = 2
-            steps.append(whole)
+            width = torch.zeros_like(grid)
+            width[..., dims - axis] = 2
+            steps.append(width)
             continue
         difference = grid.narrow(axis, 1, n - 1) - grid.narrow(axis, 0, n - 1)
         known = torch.isfinite(difference).all(dim=-1, keepdim=True)
@@ -54,8 +59,15 @@ def _both_sides(between: Tensor, axis: int) -> Tensor:
 
 
 def point_counts(steps: Sequence[Tensor], spatial: Sequence[int], align_corners: bool) -> Tensor:
-    """How many points each axis of the output's cells needs, the longest footprint in pixels:
-    ``(B, dims)``, whole numbers."""
+    """How many points each axis of the output's cells needs: the longest footprint in pixels.
+
+    Returns:
+        ``(B, dims)``, int64, from 1 to ``MOST``.
+
+    Raises:
+        OptionError: If the grid's values are not available (vmap, meta tensors).
+        ExportError: If a graph is being exported, which cannot depend on the grid's values.
+    """
     hidden = steps[0].is_meta or is_batched(steps[0])
     if hidden or is_exporting():
         who = "vmap and meta tensors do not show" if hidden else "an exported graph cannot know"
@@ -65,12 +77,16 @@ def point_counts(steps: Sequence[Tensor], spatial: Sequence[int], align_corners:
         )
     half = steps[0].new_tensor([half_extent(n, align_corners) for n in reversed(spatial)])
     lengths = [(step.detach() * half).norm(dim=-1).flatten(1).amax(dim=1) for step in steps]
-    # a rounding error above a whole number does not ask for another point
+    # a rounding error above a whole number does not need another point
     return torch.stack(lengths, dim=1).sub(1e-3).ceil().clamp(1, MOST).long()
 
 
 def check_points(points: object) -> int:
-    """Raises: OptionError."""
+    """Check a number of antialiasing points for an axis.
+
+    Raises:
+        OptionError: If it is not an int from 1 to ``MOST``.
+    """
     if not isinstance(points, int) or not 1 <= points <= MOST:
         raise OptionError(
             f"antialias must be True, False or a number of points from 1 to {MOST}, got {points!r}"
@@ -90,10 +106,21 @@ def sample_antialiased(
     """The mean of ``sample(image, grid + ..., fill)`` over the footprints.
 
     Args:
-        steps: as of :func:`footprints`.
-        points: an axis; None for as many as the longest footprint of each image asks for (which
+        image: ``(1 or B, C, *spatial)``.
+        grid: ``(B, *size, dims)``, normalised.
+        steps: As returned by ``footprints``.
+        align_corners: Whether -1 and 1 are the corner pixels' centres.
+        points: Points an axis; None for as many as the longest footprint of each image needs (which
             reads the grid's values: under ``torch.compile`` give a number).
         fill: ``(1 or B, C, 1)`` or None.
+        sample: A sampler of (image, grid, fill).
+
+    Returns:
+        ``(B, C, *size)``.
+
+    Raises:
+        OptionError: If ``points`` is None and the grid's values are not available.
+        ExportError: If ``points`` is None and a graph is being exported.
     """
     if points is not None:
         return _mean(image, grid, steps, [points] * len(steps), fill, sample)
@@ -120,7 +147,7 @@ def _mean(
     fill: Tensor | None,
     sample: Callable[[Tensor, Tensor, Tensor | None], Tensor],
 ) -> Tensor:
-    """Over ``counts`` points along each axis of the output's cells."""
+    """The mean over ``counts`` points along each axis of the output's cells."""
     total = None
     for index in product(*(range(n) for n in counts)):
         moved = grid

@@ -4,18 +4,24 @@ from fractions import Fraction
 
 from spatial_transformer.samplers.pieces import PiecewisePolynomial, Polynomial
 
-#: what torch and OpenCV have
+#: the parameter of torch and OpenCV
 KEYS_A = -0.75
 
 
 class Bicubic(PiecewisePolynomial):
-    """k(d) = (a + 2) x^3 - (a + 3) x^2 + 1 for x = \\|d\\| < 1, a (x^3 - 5 x^2 + 8 x - 4) up to 2.
+    """Keys' cubic convolution with parameter ``a``.
 
-    Source: Keys 1981, through the paper's equation (3). a = -0.75 is what torch and OpenCV have;
-    a = -0.5 is of third order, every other a of first.
+    k(d) = (a + 2) x^3 - (a + 3) x^2 + 1 for x = abs(d) < 1, and a (x^3 - 5 x^2 + 8 x - 4) up to 2.
 
-    >>> Bicubic().order, Bicubic(a=-0.5).order
-    (1, 3)
+    Args:
+        a: -0.75 is that of torch and OpenCV; a = -0.5 is of third order, every other one of first.
+
+    Note:
+        Source: Keys 1981, through the paper's equation (3).
+
+    Examples:
+        >>> Bicubic().order, Bicubic(a=-0.5).order
+        (1, 3)
     """
 
     name = "bicubic"
@@ -23,7 +29,7 @@ class Bicubic(PiecewisePolynomial):
 
     def __init__(self, a: float = KEYS_A) -> None:
         self.a = a
-        self.order = 3 if a == -0.5 else 1  # only then straight lines are kept
+        self.order = 3 if a == -0.5 else 1  # only then linear functions are reproduced
         super().__init__()
 
     def _piece(self, x: Fraction) -> Polynomial:

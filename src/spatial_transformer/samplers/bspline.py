@@ -35,13 +35,18 @@ POLES = {
 
 
 class BSpline(PiecewisePolynomial):
-    """The B-spline of ``order`` (its degree), 0 to 5.
-
-    Source: Unser 1999, through the paper's equation (3).
+    """The B-spline kernel of a degree of 0 to 5.
 
     Args:
-        prefilter: turn the image into spline coefficients first, so that the spline goes through
-            the pixels (as SciPy's map_coordinates does); without it order 2 and more smooth.
+        order: The spline's degree.
+        prefilter: Turn the image into spline coefficients first, so that the spline interpolates
+            the pixels (as SciPy's map_coordinates does); without it a degree of 2 or more smooths.
+
+    Raises:
+        OptionError: If ``order`` is not 0 to 5.
+
+    Note:
+        Source: Unser 1999, through the paper's equation (3).
     """
 
     prefilters: bool
@@ -61,23 +66,26 @@ class BSpline(PiecewisePolynomial):
         return truncated_powers(self.degree)(x)
 
     def weights(self, t: Tensor) -> list[Tensor]:
+        """The weight of each tap at the fraction ``t``; as ``Kernel.weights``."""
         if self.degree == 0:
             return [0 * t + 1]  # one piece with a jump at its end, which is not inside
         return super().weights(t)
 
     def margin(self, padding: str) -> int:
+        """``MARGIN`` where the filter needs the image continued past its edges, else 0."""
         extended = self.prefilters and padding in (*CONSTANT, "border")
         return MARGIN if extended else 0
 
     def prepare(
         self, image: Tensor, padding: str, fill: Tensor | None, align_corners: bool
     ) -> Tensor:
+        """The spline coefficients of the image, ``margin`` larger on every side."""
         if not self.prefilters:
             return image
         image = image.to(coordinate_dtype(image))  # coefficients are larger than pixels
         if fill is not None and padding in CONSTANT:
             level = fill.unflatten(-1, (1,) * (image.dim() - 2))
-            image = image - level  # the filter keeps constants: it is added back below
+            image = image - level  # the filter preserves constants: added back below
         for axis in range(2, image.dim()):
             image = coefficients(image, axis, self.degree, padding, align_corners)
         if fill is not None and padding in CONSTANT:
@@ -85,9 +93,9 @@ class BSpline(PiecewisePolynomial):
         return image
 
 
-@constant_result  # traced, its numbers would be taken for ones that may change
+@constant_result  # traced, its numbers would become dynamic
 def filter_steps(order: int, dtype: torch.dtype) -> tuple[tuple[tuple[int, float], ...], float]:
-    """The factors (m, w) of the filter of a B-spline, and its scale; see :func:`coefficients`."""
+    """The factors (m, w) of the filter of a B-spline, and its scale; see ``coefficients``."""
     steps, scale = [], 1.0
     for pole in POLES[order]:
         m, scale = 1, scale * (1 - pole) ** 2
@@ -99,15 +107,17 @@ def filter_steps(order: int, dtype: torch.dtype) -> tuple[tuple[tuple[int, float
 
 
 def coefficients(image: Tensor, axis: int, order: int, padding: str, align_corners: bool) -> Tensor:
-    """Pixels -> spline coefficients along one axis, which grows by ``MARGIN`` at both ends where
-    the padding is no periodic extension.
+    """Pixels to spline coefficients along one axis.
 
-    Source: Unser 1999. For every pole z the filter is (1 - z)^2 / ((1 - z S) (1 - z / S)), S being
-    a shift by one pixel: the product of (1 + w S^m) (1 + w / S^m) with w = z^m over m = 1, 2, 4,
-    ..., as many as the image's precision takes notice of, whatever its size.
+    The axis grows by ``MARGIN`` at both ends where the padding is not a periodic extension.
+
+    Note:
+        Source: Unser 1999. For every pole z the filter is (1 - z)^2 / ((1 - z S) (1 - z / S)), S
+        being a shift by one pixel: the product of (1 + w S^m) (1 + w / S^m) with w = z^m over m =
+        1, 2, 4, ..., as many as the image's precision resolves, whatever its size.
     """
     steps, scale = filter_steps(order, image.dtype)
-    # along the first spatial axis, so that what is added lies together
+    # along the first spatial axis, so that summands are contiguous
     image = image.movedim(axis, 2).contiguous()
     image = _extended(image, sum(m for m, _ in steps), padding, align_corners)
     smooth = _Smooth.apply if is_plain(image) else _smooth
@@ -116,8 +126,11 @@ def coefficients(image: Tensor, axis: int, order: int, padding: str, align_corne
 
 
 def _smooth(image: Tensor, steps: Sequence[tuple[int, float]], scale: float) -> Tensor:
-    """``scale`` times the image, to which for every step (m, w) w times its pixels m before and
-    after are added in turn; less the pixels at both ends that lack some of these."""
+    """Apply the filter's steps (m, w): add w times the pixels m before and after, in turn.
+
+    The result is multiplied by ``scale``; pixels at both ends without all their neighbours are cut
+    off.
+    """
     for m, w in steps:
         n = image.shape[2] - 2 * m
         sides = image.narrow(2, 0, n) + image.narrow(2, 2 * m, n)
@@ -126,7 +139,7 @@ def _smooth(image: Tensor, steps: Sequence[tuple[int, float]], scale: float) -> 
 
 
 class _Smooth(torch.autograd.Function):
-    """:func:`_smooth`, whose gradient is the same of what is padded with zeros."""
+    """``_smooth``, whose gradient is the same filter applied to the zero-padded gradient."""
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, *options: Any) -> Tensor:
@@ -142,11 +155,11 @@ class _Smooth(torch.autograd.Function):
 
 
 def _extended(image: Tensor, reach: int, padding: str, align_corners: bool) -> Tensor:
-    """The image continued at both ends, by ``reach`` pixels beyond its margin (if it has one)."""
+    """The image continued at both ends by ``reach`` pixels beyond its margin, if it has one."""
     n = image.shape[2]
     margin = MARGIN if padding in (*CONSTANT, "border") else 0
     place = torch.arange(-margin - reach, n + margin + reach, device=image.device)
-    if margin:  # beyond it SciPy goes on by mirroring, or for border by reflecting
+    if margin:  # beyond it SciPy mirrors, or for border reflects
         beyond = Edge("reflection" if padding == "border" else "mirror", n + 2 * margin, 0)
         place = beyond.index(place + margin)[0] - margin
     index, inside = edge(padding, n, 0, align_corners).index(place)
@@ -156,5 +169,5 @@ def _extended(image: Tensor, reach: int, padding: str, align_corners: bool) -> T
 
 
 def _pad(image: Tensor, before: int, after: int) -> Tensor:
-    """With zeros, along the first spatial axis."""
+    """Pad with zeros along the first spatial axis."""
     return F.pad(image, [0, 0] * (image.dim() - 3) + [before, after])

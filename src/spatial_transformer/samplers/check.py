@@ -1,4 +1,4 @@
-"""The checks of images, grids and fill values, in one place."""
+"""The checks of images, grids and fill values."""
 
 import math
 from collections.abc import Sequence
@@ -13,17 +13,23 @@ from spatial_transformer.errors import DTypeError, OptionError, ShapeError
 
 
 def is_exporting() -> bool:
-    """Whether a graph for processes without our operators is traced, by torch.export or
-    torch.jit.trace, rather than torch.compile's."""
+    """Whether a graph is traced by torch.export or torch.jit.trace, rather than by torch.compile.
+
+    Such graphs are run by processes without our operators.
+    """
     if torch.jit.is_tracing():
         return True
     return torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
 
 
 def check_image(image: Tensor, *, integers: bool = False) -> Tensor:
-    """``(B, C, H, W)`` or ``(B, C, D, H, W)`` with pixels, floating point unless ``integers``.
+    """Check that an image is ``(B, C, H, W)`` or ``(B, C, D, H, W)`` and not empty.
 
-    Raises: ShapeError, DTypeError.
+    It must be floating point, unless ``integers`` allows other dtypes.
+
+    Raises:
+        ShapeError: If it has another rank or no pixels.
+        DTypeError: If it is not a tensor, is complex, or is not floating point.
     """
     if not isinstance(image, Tensor):
         raise DTypeError(f"image must be a tensor, got {type(image).__name__}")
@@ -43,9 +49,11 @@ def check_image(image: Tensor, *, integers: bool = False) -> Tensor:
 
 
 def check_grid(grid: Tensor, image: Tensor, fill: Tensor | None = None) -> Tensor:
-    """``(B, H', W', 2)`` or ``(B, D', H', W', 3)``, of the image's batch and device.
+    """Check that a grid is ``(B, H', W', 2)`` or ``(B, D', H', W', 3)`` and fits the image.
 
-    Raises: ShapeError, DTypeError.
+    Raises:
+        ShapeError: If its shape or its batch does not fit the image.
+        DTypeError: If it is not a floating-point tensor on the image's device.
     """
     if not isinstance(grid, Tensor):
         raise DTypeError(f"grid must be a tensor, got {type(grid).__name__}")
@@ -63,8 +71,17 @@ def check_grid(grid: Tensor, image: Tensor, fill: Tensor | None = None) -> Tenso
 
 
 def check_batch(image: Tensor, other: Tensor, name: str, fill: Tensor | None = None) -> None:
-    """Equal batches, or one of them 1; the same device. ``fill`` is as :func:`check_fill` returns
-    it. Raises: ShapeError, DTypeError.
+    """Check that batches are equal, or one of them 1, and devices the same.
+
+    Args:
+        image: ``(B, C, *spatial)``.
+        other: A tensor with a batch dimension.
+        name: What ``other`` is called in messages.
+        fill: Fill values as returned by ``check_fill``, or None.
+
+    Raises:
+        ShapeError: If the batches differ and none is 1.
+        DTypeError: If the devices differ.
     """
     if image.shape[0] != other.shape[0] and 1 not in (image.shape[0], other.shape[0]):
         raise ShapeError(
@@ -82,7 +99,11 @@ def check_batch(image: Tensor, other: Tensor, name: str, fill: Tensor | None = N
 
 
 def check_fill_option(fill: object, padding: str) -> None:
-    """Raises: OptionError where the fill value contradicts the padding."""
+    """Check that fill value and padding agree.
+
+    Raises:
+        OptionError: If padding="fill" has no fill value, or padding="zeros" has one.
+    """
     if padding == "fill" and fill is None:
         raise OptionError("padding='fill' needs fill=: a number, or one per channel")
     if padding == "zeros" and fill is not None:
@@ -92,8 +113,10 @@ def check_fill_option(fill: object, padding: str) -> None:
 
 
 def _holds(dtype: torch.dtype, fill: Any) -> bool:
-    """Whether numbers are values of a dtype; those of a floating one are rounded to it. A tensor
-    that cannot be looked at is taken to hold such."""
+    """Whether a dtype can represent the numbers; those of a floating dtype are rounded to it.
+
+    A tensor whose values are not available is assumed to fit.
+    """
     if isinstance(fill, Tensor):
         if fill.is_complex():
             raise TypeError("complex numbers have no order")
@@ -114,10 +137,11 @@ def _holds(dtype: torch.dtype, fill: Any) -> bool:
 def check_fill(
     fill: float | Sequence[float] | Tensor | None, padding: str, image: Tensor
 ) -> Tensor | None:
-    """The fill value as ``(1 or B, C, 1)`` in the image's dtype; None is zero.
+    """The fill value as ``(1 or B, C, 1)`` in the image's dtype; None means zero.
 
-    Raises: OptionError where it contradicts the padding or is no value of the image's dtype,
-    ShapeError where its shape is wrong.
+    Raises:
+        OptionError: If it contradicts the padding or is not a value of the image's dtype.
+        ShapeError: If it is not a number, ``(C,)`` or ``(B, C)``.
     """
     check_fill_option(fill, padding)
     if fill is None:

@@ -1,7 +1,7 @@
 """The sampler in plain torch operations: any kernel, any padding, any dimension, any device.
 
-It is what everything else falls back to, so it is written to be differentiated twice, traced,
-vmapped and compiled: no in-place writes, no branch on a tensor's values.
+Everything else falls back to it, so it can be differentiated twice, traced, vmapped and compiled:
+no in-place writes, no branch on a tensor's values.
 """
 
 import torch
@@ -22,30 +22,32 @@ from spatial_transformer.sums import spread, total
 # (None: 1)
 Taps = tuple[Tensor, Tensor | None, Tensor | None]
 
-#: elements that are copied as they are, by their bytes: not every operator takes every integer
+#: dtype for copying elements, by their size in bytes: not every operator supports every integer
 BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def axis_taps(u: Tensor, kernel: Kernel, rule: Edge, made_in: torch.dtype) -> Taps:
     """The taps of pixel coordinates ``u`` (finite) along one axis."""
     tolerance = snap_tolerance(u, rule.n, made_in)
-    # halfway between two pixels it is either's: only what is rounded on the image is told apart
+    # half-way points may go to either pixel: only rounding on the image itself matters
     above = tolerance if kernel.shift == 0 else torch.finfo(made_in).eps * rule.n
     base = torch.floor(u.detach())
-    # the difference is exact, which far out on a periodic image a sum would not be
+    # the difference is exact; far out on a periodic image a sum would not be
     base = base + (u.detach() - base >= 1 - kernel.shift - above).to(u.dtype)
     t = u - base
     # a coordinate that rounding alone keeps from a whole pixel is that pixel
     t = t - torch.where(t.detach().abs() <= tolerance, t.detach(), 0)
-    whole = rule.whole(base)
+    pixel = rule.whole(base)
     offsets = torch.arange(kernel.offsets.start, kernel.offsets.stop, device=u.device)
-    index, inside = rule.index(whole.unsqueeze(1) + offsets[:, None])
+    index, inside = rule.index(pixel.unsqueeze(1) + offsets[:, None])
     return index, inside, torch.stack(kernel.weights(t), dim=1)
 
 
 def copied_tap(x: Tensor, rule: Edge, align_corners: bool, weighted: bool) -> Taps:
-    """The pixel that normalised coordinates ``x`` (finite) copy along one axis; ``weighted``: with
-    a weight of 1, that has their graph."""
+    """The pixel that finite normalised coordinates ``x`` copy along one axis.
+
+    With ``weighted`` it has a weight of 1 that keeps ``x`` in the graph.
+    """
     pixel = nearest_pixel(x.detach(), rule.n, align_corners)
     index, inside = rule.index(rule.whole(pixel).unsqueeze(1))
     return index, inside, (0 * x + 1).unsqueeze(1) if weighted else None
@@ -59,11 +61,23 @@ def sample_eager(
     fill: Tensor | None,
     align_corners: bool,
 ) -> Tensor:
-    """Equation (3); arguments are checked already. ``fill`` is ``(1 or B, C, 1)`` or None."""
+    """Equation (3) for arguments that have been checked.
+
+    Args:
+        image: ``(1 or B, C, *spatial)``.
+        grid: ``(1 or B, *size, dims)``, normalised, in (x, y[, z]).
+        kernel: The interpolation kernel.
+        padding: The padding's name.
+        fill: ``(1 or B, C, 1)`` in the image's dtype, or None for zero.
+        align_corners: Whether -1 and 1 are the corner pixels' centres.
+
+    Returns:
+        ``(B, C, *size)`` in the image's dtype.
+    """
     dims = grid.shape[-1]
     original = image.shape[2:]
     result = image.dtype
-    weighted = image.is_floating_point()  # copies of others are those of their bits
+    weighted = image.is_floating_point()  # others are copied bit by bit
     if not weighted:
         image = image.view(BITS[image.itemsize])
         fill = None if fill is None else fill.view(image.dtype)
@@ -71,7 +85,7 @@ def sample_eager(
     image = kernel.prepare(image, padding, fill, align_corners)
     spatial = image.shape[2:]
     batch = shared_batch(image.shape[0], grid.shape[0])
-    # coordinates are as exact as what they were made in; weights are in the image's dtype if wider
+    # coordinates have the grid's precision; weights use the image's dtype if that is wider
     made_in = coordinate_dtype(grid)
     dtype = made_in if kernel.copies else coordinate_dtype(image, grid)
     points = grid.to(dtype).flatten(1, -2)  # (B, M, dims)
@@ -109,7 +123,7 @@ def sample_eager(
             value = torch.where(ok.unsqueeze(1), value, spread(level, value.shape))
         if weight is not None:
             value = value * spread(weight.unsqueeze(1), value.shape)
-        # a copy is no sum: that would take the sign from zeros
+        # not a sum, which would lose the sign of zeros
         return value.squeeze(2) if kernel.copies else total(value, 2)
 
     def weigh(axis: int, base: Tensor | int, inside: Tensor | None) -> Tensor:

@@ -12,12 +12,13 @@ from spatial_transformer.errors import OptionError
 
 
 class Kernel:
-    """A separable kernel k(d) that is zero for \\|d\\| > ``support`` (pixels).
+    """A separable interpolation kernel k(d), zero for abs(d) > ``support`` pixels.
 
-    Source: the paper's equation (3).
+    A subclass sets ``name``, ``support`` and ``order`` and defines ``__call__``; it may define
+    ``weights`` as well, where that is more exact than k(t - j).
 
-    A subclass sets ``name``, ``support`` and ``order`` and defines ``__call__``; it may give
-    ``weights`` in pieces, where that is more exact than k(t - j).
+    Note:
+        Source: the paper's equation (3).
     """
 
     name: ClassVar[str] = "callable"
@@ -25,21 +26,24 @@ class Kernel:
     support: float
     #: error of the interpolation is O(h ** order) on smooth images
     order: int = 0
-    #: whether a value is one pixel's, as it is; then images of any dtype will do
+    #: whether a value is the copy of one pixel; then images may have any dtype
     copies: bool = False
 
     def __call__(self, d: Tensor) -> Tensor:
+        """k(d) at distances ``d`` in pixels, elementwise."""
         raise NotImplementedError
 
     @property
     def taps(self) -> int:
-        """How many pixels an axis contributes."""
+        """How many pixels are read along an axis."""
         return max(1, math.ceil(2 * self.support))
 
     @property
     def offsets(self) -> range:
-        """The taps relative to the base pixel, which is floor(u) for an even number of them and
-        floor(u + 1/2) for an odd one."""
+        """The taps relative to the base pixel.
+
+        The base pixel is floor(u) for an even number of taps and floor(u + 1/2) for an odd one.
+        """
         first = -((self.taps - 1) // 2)
         return range(first, first + self.taps)
 
@@ -53,7 +57,7 @@ class Kernel:
         return [self(t - j) for j in self.offsets]
 
     def margin(self, padding: str) -> int:
-        """How many pixels :meth:`prepare` adds on every side."""
+        """How many pixels ``prepare`` adds on every side."""
         return 0
 
     def prepare(
@@ -69,10 +73,18 @@ class Kernel:
 class CallableKernel(Kernel):
     """Any function k(d) with a support, as a kernel.
 
-    >>> import torch
-    >>> hat = CallableKernel(lambda d: (1 - d.abs()).clamp(min=0), support=1)
-    >>> hat.taps
-    2
+    Args:
+        function: k, elementwise on distances in pixels.
+        support: Half of the kernel's width, in pixels.
+
+    Raises:
+        OptionError: If ``support`` is not a positive, finite number.
+
+    Examples:
+        >>> import torch
+        >>> hat = CallableKernel(lambda d: (1 - d.abs()).clamp(min=0), support=1)
+        >>> hat.taps
+        2
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], support: float) -> None:
@@ -83,14 +95,19 @@ class CallableKernel(Kernel):
         self.support = float(support)
 
     def __call__(self, d: Tensor) -> Tensor:
+        """k(d), elementwise; 0 beyond the support."""
         # the last of its taps may lie beyond the support
-        within = d.clamp(-self.support, self.support)  # what is not taken must be finite
+        within = d.clamp(-self.support, self.support)  # the unused branch must be finite
         return torch.where(d == within, self.function(within), 0)
 
 
 def from_callable(function: Any) -> Kernel:
-    """A kernel from a callable with an attribute ``support``. Raises: OptionError."""
-    # a class of kernels is none itself
+    """A kernel from a callable with an attribute ``support``.
+
+    Raises:
+        OptionError: If it is not callable, is a class, or has no valid ``support``.
+    """
+    # a kernel class is not a kernel
     if isinstance(function, type) or not callable(function) or not hasattr(function, "support"):
         raise OptionError(
             "kernel must be a name or a callable k(d) with an attribute `support` (half its width "

@@ -9,17 +9,23 @@ from spatial_transformer.sums import total
 
 
 class Lanczos(Kernel):
-    """k(d) = sinc(d) sinc(d / a) for \\|d\\| < a, the weights of a point scaled to sum to one.
+    """The windowed sinc with ``a`` lobes.
 
-    Source: Duchon 1979, through the paper's equation (3). Without the scaling a constant image
-    would not stay constant.
+    k(d) = sinc(d) sinc(d / a) for abs(d) < a; a point's weights are scaled to sum to one, without
+    which a constant image would not stay constant.
 
     Args:
-        a: the number of lobes, 2 or more; 3 by default.
+        a: The number of lobes, 2 or more.
+
+    Raises:
+        OptionError: If ``a`` is not an int of 2 or more.
+
+    Note:
+        Source: Duchon 1979, through the paper's equation (3).
     """
 
     name = "lanczos"
-    order = 1  # straight lines are not kept
+    order = 1  # linear functions are not reproduced
 
     def __init__(self, a: int = 3) -> None:
         if not isinstance(a, int) or a < 2:
@@ -28,9 +34,11 @@ class Lanczos(Kernel):
         self.support = float(a)
 
     def __call__(self, d: Tensor) -> Tensor:
+        """k(d) before the weights are scaled, elementwise."""
         return torch.where(d.abs() < self.a, torch.sinc(d) * torch.sinc(d / self.a), 0)
 
     def weights(self, t: Tensor) -> list[Tensor]:
+        """The weight of each tap at the fraction ``t``; as ``Kernel.weights``."""
         # sin(pi (t - j)) = +-sin(pi t): taken once, it is exactly zero at whole pixels
         sine = torch.sin(torch.pi * t)
         raw = []

@@ -20,19 +20,31 @@ def linearised_sample(
     points: int = 8,
     align_corners: bool = False,
 ) -> Tensor:
-    """``sample(image, grid)``, whose gradient to the grid is the slope of a plane fitted to the
-    values at ``points`` places around each point, rather than that of one pixel cell.
+    """``sample(image, grid)`` with gradients to the grid from a wider neighbourhood.
 
-    Source: Jiang et al. 2019, "Linearized Multi-Sampling for Differentiable Image Transformation".
-    The places are fixed: evenly around two rings, at ``radius`` and half of it.
+    The gradient is the slope of a plane fitted to the values at ``points`` places around each
+    point, evenly around two rings, at ``radius`` and half of it, rather than that of one pixel
+    cell.
 
     Args:
-        image: ``(B, C, H, W)``; grid: ``(B, H', W', 2)``.
-        sample: any sampler of (image, grid).
-        radius: in input pixels; large for a wide basin, small for exactness.
-    Gradient: to the image that of ``sample``; to the grid that of the fitted plane; zero where a
-        coordinate is not finite.
-    Raises: OptionError.
+        image: ``(B, C, H, W)``.
+        grid: ``(B, H', W', 2)``, normalised.
+        sample: Any sampler of (image, grid).
+        radius: In input pixels; large for a wide basin of attraction, small for exactness.
+        points: How many places, an even number of 6 or more.
+        align_corners: Whether -1 and 1 are the corner pixels' centres.
+
+    Returns:
+        ``(B, C, H', W')``: the value of ``sample(image, grid)``.
+
+    Raises:
+        OptionError: If ``points`` or ``radius`` is out of range, or the image is not 4-D.
+
+    Note:
+        Source: Jiang et al. 2019, "Linearized Multi-Sampling for Differentiable Image
+        Transformation".
+        Gradient: to the image that of ``sample``; to the grid that of the fitted plane, zero where
+        a coordinate is not finite.
     """
     if points < 6 or points % 2 or radius <= 0:
         raise OptionError(

@@ -1,4 +1,4 @@
-"""What is read outside the image: pixel indices off the image -> indices on it.
+"""Padding, the values read outside the image: pixel indices off the image -> indices on it.
 
 | padding      | ... of the row a b c d                 | the same elsewhere                       |
 |--------------|----------------------------------------|------------------------------------------|
@@ -22,7 +22,11 @@ CONSTANT = ("zeros", "fill")
 
 
 def check_padding(padding: str) -> str:
-    """Raises: OptionError."""
+    """The padding's name, checked.
+
+    Raises:
+        OptionError: If the name is unknown.
+    """
     if padding not in PADDINGS:
         raise OptionError(f"unknown padding {padding!r}. Known: {', '.join(PADDINGS)}")
     return padding
@@ -43,7 +47,7 @@ class Edge:
         return periods.get(self.padding, 0)
 
     def whole(self, base: Tensor) -> Tensor:
-        """The base pixel, a whole number of any (finite) size held as a float, as a small int."""
+        """The base pixel, an integer of any finite size held as a float, as a small int."""
         if self.period:
             base = torch.remainder(base, self.period)
         else:
@@ -51,7 +55,7 @@ class Edge:
         return base.to(torch.int64)
 
     def index(self, tap: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Indices on the image, and which taps are inside (None: they all count as inside)."""
+        """Indices on the image, and which taps are inside (None: all count as inside)."""
         if self.padding in CONSTANT:
             inside = (tap >= 0) & (tap < self.n)
             return tap.clamp(0, self.n - 1), inside
@@ -64,8 +68,11 @@ class Edge:
         return tap.clamp(0, self.n - 1), None
 
 
+def padding_rule(padding: str, align_corners: bool) -> str:
+    """The padding that applies to pixel indices: reflection about corner centres is mirror."""
+    return "mirror" if padding == "reflection" and align_corners else padding
+
+
 def edge(padding: str, n: int, reach: int, align_corners: bool) -> Edge:
-    """The edge rule of an axis; `reflection` about corner centres is `mirror`."""
-    if padding == "reflection" and align_corners:
-        padding = "mirror"
-    return Edge(padding, n, reach)
+    """The edge rule of an axis of ``n`` pixels."""
+    return Edge(padding_rule(padding, align_corners), n, reach)

@@ -1,4 +1,4 @@
-"""Piecewise polynomial kernels, with their pieces worked out exactly."""
+"""Piecewise polynomial kernels, their pieces computed exactly as fractions."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -12,6 +12,7 @@ Polynomial = list[Fraction]  # coefficients, constant first
 
 
 def evaluate(p: Polynomial, x: Fraction) -> Fraction:
+    """The value p(x), by Horner's rule."""
     total = Fraction(0)
     for c in reversed(p):
         total = total * x + c
@@ -30,8 +31,8 @@ def shifted(p: Polynomial, by: Fraction) -> Polynomial:
 class PiecewisePolynomial(Kernel):
     """A kernel whose weights are polynomials in t, one a tap.
 
-    A subclass defines ``_piece(x)``: the polynomial in d that k is around d = x.
-    Weights are by Horner's rule in t itself, so they are exact where t is (0 at whole pixels).
+    A subclass defines ``_piece(x)``: the polynomial in d that k is around d = x. Weights use
+    Horner's rule in t itself, so they are exact where t is (0 at whole pixels).
     """
 
     def __init__(self) -> None:
@@ -49,6 +50,7 @@ class PiecewisePolynomial(Kernel):
         raise NotImplementedError
 
     def weights(self, t: Tensor) -> list[Tensor]:
+        """The weight of each tap at the fraction ``t``; as ``Kernel.weights``."""
         return [self._horner(pieces, t) for pieces in self._polynomials]
 
     def __call__(self, d: Tensor) -> Tensor:
@@ -74,7 +76,10 @@ class PiecewisePolynomial(Kernel):
 
 
 def truncated_powers(order: int) -> Callable[[Fraction], Polynomial]:
-    """The B-spline of order n as ``_piece``: sum_k (-1)^k C(n+1, k) (d + (n+1)/2 - k)_+^n / n!."""
+    """The B-spline of degree ``order`` as ``_piece``.
+
+    It is sum_k (-1)^k C(n+1, k) (d + (n+1)/2 - k)_+^n / n! with n = ``order``.
+    """
     factorial = 1
     for n in range(2, order + 1):
         factorial *= n

@@ -1,4 +1,4 @@
-"""Checkers that your own transforms and kernels can run against, in your own tests."""
+"""Checkers of transforms and kernels, for the tests of your own."""
 
 from spatial_transformer.testing.samplers import check_sampler
 from spatial_transformer.testing.transforms import check_transform

@@ -1,4 +1,4 @@
-"""The comparisons that the checkers share."""
+"""Comparisons shared by the checkers."""
 
 from collections.abc import Callable
 
@@ -6,22 +6,27 @@ import torch
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 
-#: of float64 results that should be equal
+#: for float64 results that should be equal
 TOLERANCE = 1e-9
 
 
 def assert_close(found: Tensor, wanted: Tensor, what: str, tolerance: float = TOLERANCE) -> None:
-    """Raises: AssertionError saying ``what``, and by how much (a NaN is close to nothing, an
-    infinite number to itself)."""
+    """Check that two tensors are equal within ``tolerance``.
+
+    Raises:
+        AssertionError: If they are not; the message has ``what`` and the difference. A NaN is close
+            to nothing, an infinite number to itself.
+    """
     off = torch.where(found == wanted, 0, found - wanted).abs().max().item()
     if not off <= tolerance:
         raise AssertionError(f"{what}: off by {off:g}, allowed {tolerance:g}")
 
 
 def assert_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> None:
-    """First and second derivatives equal finite differences; inputs are float64.
+    """Check first and second derivatives against finite differences; inputs are float64.
 
-    Raises: AssertionError.
+    Raises:
+        AssertionError: If they differ.
     """
     options = {"eps": 1e-6, "atol": 1e-6, "rtol": 1e-5, "fast_mode": True}
     try:

@@ -1,4 +1,4 @@
-"""What every interpolation kernel must hold, under every padding."""
+"""Properties that every interpolation kernel must have, under every padding."""
 
 from typing import Any
 
@@ -48,12 +48,12 @@ def check_constant(kernel: Any, padding: str, dims: int = 2) -> None:
     """A constant image stays constant (inside, where zeros or a fill value lie around it)."""
     image, grid = _case(dims, 3.0 if padding not in CONSTANT else 0.2)
     if padding in CONSTANT and as_kernel(kernel).support > 2:
-        return  # a wide kernel sees the outside from anywhere in so small an image
+        return  # in so small an image a wide kernel reads outside everywhere
     flat = torch.full_like(image, 0.7)
-    found = sample(flat, grid, **_options(kernel, padding))
+    output = sample(flat, grid, **_options(kernel, padding))
     if getattr(as_kernel(kernel), "prefilters", False) and padding in CONSTANT:
         return  # a prefilter spreads the edge of the image over all of it
-    assert_close(found, torch.full_like(found, 0.7), "a constant image does not stay constant")
+    assert_close(output, torch.full_like(output, 0.7), "a constant image does not stay constant")
 
 
 def check_linear(kernel: Any, padding: str, dims: int = 2) -> None:
@@ -67,13 +67,13 @@ def check_linear(kernel: Any, padding: str, dims: int = 2) -> None:
 
 
 def check_batch(kernel: Any, padding: str, dims: int = 2) -> None:
-    """A batch gives what its members give one by one; one image serves many grids."""
+    """A batch gives the same as its members one by one; one image is shared by many grids."""
     image, grid = _case(dims, 1.5)
     options = _options(kernel, padding)
-    whole = sample(image, grid, **options)
+    batched = sample(image, grid, **options)
     for b in range(2):
         alone = sample(image[b : b + 1], grid[b : b + 1], **options)
-        assert_close(whole[b : b + 1], alone, "batch differs from loop", 1e-12)
+        assert_close(batched[b : b + 1], alone, "batch differs from loop", 1e-12)
     shared = sample(image[:1], grid, **options)
     copied = sample(image[:1].expand_as(image).clone(), grid, **options)
     assert_close(shared, copied, "a shared image differs from its copies", 1e-12)
@@ -117,7 +117,7 @@ def check_not_finite(kernel: Any, padding: str, dims: int = 2) -> None:
         assert torch.isfinite(source.grad).all(), f"{bad} puts NaN into the image's gradient"
 
 
-#: property -> its check; what the conformance table's columns are
+#: property -> its check: the columns of the conformance table
 CHECKS = {
     "interpolates": check_interpolation,
     "constant": check_constant,
@@ -129,15 +129,21 @@ CHECKS = {
 
 
 def check_sampler(kernel: Any, dims: int = 2) -> dict[str, dict[str, bool]]:
-    """Run all checks under every padding; for a test of your own kernel.
+    """Run all checks of a kernel under every padding, for a test of your own.
 
     Args:
-        kernel: as :func:`sample` takes it: a name, a ``Kernel``, a callable with ``support``.
-    Returns: padding -> property -> whether the kernel has it (only ``interpolates`` may be False).
-    Raises: AssertionError saying what does not hold.
+        kernel: As for ``sample``: a name, a ``Kernel``, a callable with ``support``.
+        dims: 2 for images, 3 for volumes.
 
-    >>> check_sampler("bilinear")["border"]["interpolates"]
-    True
+    Returns:
+        Padding -> property -> whether the kernel has it (only ``interpolates`` may be False).
+
+    Raises:
+        AssertionError: If a property does not hold; the message says which.
+
+    Examples:
+        >>> check_sampler("bilinear")["border"]["interpolates"]
+        True
     """
     return {
         padding: {name: check(kernel, padding, dims) is not False for name, check in CHECKS.items()}

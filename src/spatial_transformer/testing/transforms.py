@@ -1,4 +1,4 @@
-"""What every transform must hold."""
+"""Properties that every transform must have."""
 
 import copy
 import pickle
@@ -20,7 +20,7 @@ def near_identity(transform: Transform, batch: int = 2, spread: float = 0.05) ->
 
 
 def check_shapes(transform: Transform) -> None:
-    """theta of width P, grids of every size, N transforms an image."""
+    """Theta of width P, grids of every size, N transforms an image."""
     dims = transform.dims
     identity = transform.identity()
     assert identity.shape == (transform.num_params,), "identity() is not (P,)"
@@ -45,13 +45,13 @@ def check_identity(transform: Transform) -> None:
 
 
 def check_batch(transform: Transform) -> None:
-    """A batch gives what its members give one by one."""
+    """A batch gives the same as its members one by one."""
     theta = near_identity(transform, 3)
     size = (4, 3, 5)[-transform.dims :]
-    whole = transform.grid(theta, size)
+    batched = transform.grid(theta, size)
     for b in range(3):
         assert_close(
-            whole[b : b + 1], transform.grid(theta[b : b + 1], size), "batch differs from loop"
+            batched[b : b + 1], transform.grid(theta[b : b + 1], size), "batch differs from loop"
         )
 
 
@@ -84,7 +84,7 @@ def check_not_finite(transform: Transform) -> None:
 
 
 def check_inverse(transform: Transform) -> bool:
-    """``inverse`` undoes, where there is one; whether there is."""
+    """``inverse`` inverts, for families that have one; returns whether it has."""
     theta = near_identity(transform)
     try:
         back = transform.inverse(theta)
@@ -99,7 +99,7 @@ def check_inverse(transform: Transform) -> bool:
 
 
 def check_compose(transform: Transform) -> bool:
-    """``compose(a, b)`` is T_a after T_b, where there is one; whether there is."""
+    """``compose(a, b)`` is T_a after T_b, for families that have it; returns whether it has."""
     a, b = near_identity(transform), near_identity(transform).flip(0)
     try:
         both = transform.compose(a, b)
@@ -117,12 +117,12 @@ def check_points(transform: Transform) -> None:
     size = (3, 4, 5)[-transform.dims :]
     theta = near_identity(transform)
     points = base_grid(size, dtype=torch.float64).flatten(0, -2)
-    found = transform.points(theta, points.expand(2, -1, -1))
-    assert_close(found, transform.grid(theta, size).flatten(1, -2), "points() differs from grid()")
+    mapped = transform.points(theta, points.expand(2, -1, -1))
+    assert_close(mapped, transform.grid(theta, size).flatten(1, -2), "points() differs from grid()")
 
 
 def check_copies(transform: Transform) -> None:
-    """deepcopy, pickle and state_dict keep the grid."""
+    """Copies by deepcopy, pickle and state_dict give the same grid."""
     theta = near_identity(transform)
     size = (3, 4, 5)[-transform.dims :]
     wanted = transform.grid(theta, size)
@@ -142,7 +142,7 @@ def check_half(transform: Transform) -> None:
         assert torch.equal(half.grid(theta, size), wanted), "half precision loses the grid"
 
 
-#: property -> its check; what the conformance table's columns are
+#: property -> its check: the columns of the conformance table
 CHECKS = {
     "shapes": check_shapes,
     "identity": check_identity,
@@ -158,15 +158,22 @@ CHECKS = {
 
 
 def check_transform(transform: Transform | str) -> dict[str, bool]:
-    """Run all checks; for a test of your own transform (or one by name).
+    """Run all checks of a transform, for a test of your own.
 
-    Returns: property -> whether the transform has it (only ``inverse`` and ``compose`` may be
-    False, where the family does not have them).
-    Raises: AssertionError saying what does not hold.
+    Args:
+        transform: A ``Transform`` or a name of ``list_transforms``.
 
-    >>> from spatial_transformer.transforms import Affine
-    >>> all(check_transform(Affine()).values())
-    True
+    Returns:
+        Property -> whether the transform has it (only ``inverse`` and ``compose`` may be False, for
+        families without them).
+
+    Raises:
+        AssertionError: If a property does not hold; the message says which.
+
+    Examples:
+        >>> from spatial_transformer.transforms import Affine
+        >>> all(check_transform(Affine()).values())
+        True
     """
     transform = as_transform(transform)
     return {name: check(transform) is not False for name, check in CHECKS.items()}

@@ -1,4 +1,4 @@
-"""theta -> grid: one family a file, and the registry that names them."""
+"""Transforms, theta -> sampling grid: one family a file, and their registry."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -29,27 +29,39 @@ for _family in (
     *(Displacement, Diffeomorphic, PixelAffine, LogPolar),
 ):
     TRANSFORMS.add(_family.name, _family)
-# Bounded and Compose are made of other transforms, which a name alone cannot give
+# Bounded and Compose need other transforms, so they have no registered name
 
 
 def make_transform(name: str, **options: object) -> Transform:
     """A transform by its registered name.
 
-    Raises: UnknownNameError (listing the names), OptionError.
+    Args:
+        name: A name of ``list_transforms``.
+        **options: Arguments of its class.
 
-    >>> make_transform("attention", fixed={"s": 0.5}).num_params
-    2
+    Raises:
+        UnknownNameError: If the name is not registered; the message lists the names.
+        OptionError: If an option does not exist or has an invalid value.
+
+    Examples:
+        >>> make_transform("attention", fixed={"s": 0.5}).num_params
+        2
     """
     return TRANSFORMS.make(name, **options)
 
 
 def list_transforms() -> tuple[str, ...]:
-    """The names that :func:`make_transform` knows."""
+    """The names that ``make_transform`` knows."""
     return TRANSFORMS.names()
 
 
 def as_transform(transform: Transform | str) -> Transform:
-    """A transform given as itself or by name. Raises: UnknownNameError, OptionError."""
+    """A transform given as itself or by name.
+
+    Raises:
+        UnknownNameError: If the name is not registered.
+        OptionError: If it is neither a ``Transform`` nor a name.
+    """
     if isinstance(transform, str):
         return make_transform(transform)
     if not isinstance(transform, Transform):
@@ -61,8 +73,7 @@ def _make_all() -> dict[str, Transform]:
     return {name: make_transform(name) for name in list_transforms()}
 
 
-#: by name, for calls that keep none: making a module takes longer than a small warp, and bases are
-#: kept in it. Made in a thread of its own, which no tracing, choice of a device or inference mode
-#: of the importing one reaches.
+#: instances by name, for calls that pass a name: making a module takes longer than a small warp.
+#: Made in a thread of its own, unaffected by tracing, device contexts and inference mode.
 with ThreadPoolExecutor(1) as _pool:
     SHARED: dict[str, Transform] = _pool.submit(_make_all).result()

@@ -8,15 +8,21 @@ from spatial_transformer.transforms.matrix import MatrixTransform
 class Affine(MatrixTransform):
     """source = A_theta (target, 1): cropping, translation, rotation, scale and skew.
 
-    Source: the paper's equation (1).
-    Convention: normalised coordinates; theta = (a11, a12, a13, a21, a22, a23) in 2-D.
+    Args:
+        dims: 2 or 3.
+        fixed: Entries that are not predicted; see ``MatrixTransform``.
 
-    >>> import torch
-    >>> t = Affine()
-    >>> t.identity()
-    tensor([1., 0., 0., 0., 1., 0.])
-    >>> t.inverse(torch.tensor([[2.0, 0.0, 1.0, 0.0, 4.0, 0.0]]))
-    tensor([[ 0.5000,  0.0000, -0.5000,  0.0000,  0.2500,  0.0000]])
+    Note:
+        Source: the paper's equation (1).
+        Coordinates: normalised; theta = (a11, a12, a13, a21, a22, a23) in 2-D.
+
+    Examples:
+        >>> import torch
+        >>> t = Affine()
+        >>> t.identity()
+        tensor([1., 0., 0., 0., 1., 0.])
+        >>> t.inverse(torch.tensor([[2.0, 0.0, 1.0, 0.0, 4.0, 0.0]]))
+        tensor([[ 0.5000,  0.0000, -0.5000,  0.0000,  0.2500,  0.0000]])
     """
 
     name = "affine"
@@ -33,7 +39,8 @@ class Affine(MatrixTransform):
         return full.view(*full.shape[:-1], self.dims, self.dims + 1)
 
     def matrix_for_kernels(self, theta: Tensor) -> Tensor:
-        # a gradient of zero to the matrix is one to theta
+        """Theta itself, which is the matrix row by row, unless entries are fixed."""
+        # theta is the matrix: a zero gradient to one is zero to the other
         if self.fixed:
             return super().matrix_for_kernels(theta)
         return theta if type(self)._matrix is Affine._matrix else self._matrix(theta)

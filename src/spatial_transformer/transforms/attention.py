@@ -9,13 +9,19 @@ from spatial_transformer.transforms.matrix import MatrixTransform
 class Attention(MatrixTransform):
     """A window of scale s centred at t: source = s * target + t.
 
-    Source: the paper's equation (2).
-    Convention: normalised coordinates; s = 0.5 looks at half of the image's width and height.
-    ``fixed={"s": 0.5}`` is the paper's attention of fixed size (appendix A.5).
+    Args:
+        dims: 2 or 3.
+        fixed: Entries that are not predicted; ``fixed={"s": 0.5}`` is the paper's attention of
+            fixed size (appendix A.5).
 
-    >>> Attention().matrix(torch.tensor([[0.5, 0.25, 0.0]]))
-    tensor([[[0.5000, 0.0000, 0.2500],
-             [0.0000, 0.5000, 0.0000]]])
+    Note:
+        Source: the paper's equation (2).
+        Coordinates: normalised; s = 0.5 shows half of the image's width and height.
+
+    Examples:
+        >>> Attention().matrix(torch.tensor([[0.5, 0.25, 0.0]]))
+        tensor([[[0.5000, 0.0000, 0.2500],
+                 [0.0000, 0.5000, 0.0000]]])
     """
 
     name = "attention"

@@ -1,4 +1,4 @@
-"""Any matrix family with its parameters kept within bounds."""
+"""Any matrix family with its parameters restricted to bounds."""
 
 import math
 from collections.abc import Mapping
@@ -12,23 +12,29 @@ from spatial_transformer.transforms.matrix import MatrixTransform, refuse
 
 
 class Bounded(MatrixTransform):
-    """``family`` with some parameters squashed into (low, high):
+    """``family`` with some parameters squashed into (low, high).
 
-        value = centre + half * tanh(theta + shift),   shift such that theta = 0 is the identity.
-
-    Convention: as the family's. Parameters without bounds are passed on, less their identity
-    value: zero theta is the identity throughout.
+    A bounded parameter is centre + half * tanh(theta + shift), shift such that theta = 0 is the
+    identity. Parameters without bounds are offsets from their identity value, so that zero theta is
+    the identity throughout.
 
     Args:
-        family: a matrix transform, such as ``Similarity()``.
+        family: A matrix transform, such as ``Similarity()``.
         bounds: ``{parameter: (low, high)}``, each around the parameter's identity value.
-    Raises: OptionError.
 
-    >>> from spatial_transformer.transforms.similarity import Similarity
-    >>> t = Bounded(Similarity(), {"s": (0.5, 2.0), "angle": (-0.5, 0.5)})
-    >>> t.matrix(torch.tensor([[0.0, 100.0, 0.0, 0.0]]))
-    tensor([[[2., -0., 0.],
-             [0., 2., 0.]]])
+    Raises:
+        OptionError: If ``family`` is not a matrix family, or bounds name no parameter, are not
+            finite, or do not clearly contain its identity value.
+
+    Note:
+        Coordinates: as the family's.
+
+    Examples:
+        >>> from spatial_transformer.transforms.similarity import Similarity
+        >>> t = Bounded(Similarity(), {"s": (0.5, 2.0), "angle": (-0.5, 0.5)})
+        >>> t.matrix(torch.tensor([[0.0, 100.0, 0.0, 0.0]]))
+        tensor([[[2., -0., 0.],
+                 [0., 2., 0.]]])
     """
 
     name = "bounded"
@@ -78,7 +84,7 @@ class Bounded(MatrixTransform):
         return [0.0] * len(self._names())
 
     def _scales(self, name: str) -> tuple[float, float]:
-        """Half the width, and where in (-1, 1) the identity value is."""
+        """Half the width, and the position of the identity value in (-1, 1)."""
         low, high = self.bounds[name]
         half = (high - low) / 2
         return half, (self._start[name] - (low + high) / 2) / half
@@ -88,7 +94,7 @@ class Bounded(MatrixTransform):
         out = []
         for name, entry in zip(self._names(), theta.unbind(-1), strict=True):
             if name in self.bounds:
-                # tanh(theta + shift), less its value at zero: there nothing is rounded
+                # tanh(theta + shift) less its value at zero, where it is exact
                 half, place = self._scales(name)
                 a = torch.tanh(entry)
                 moved = half * (1 - place) * (1 + place) * a / (1 + place * a)
@@ -101,14 +107,15 @@ class Bounded(MatrixTransform):
         return self.family._matrix(self.family.full_theta(self.values(full)))
 
     def refine(self, theta: Tensor, change: Tensor) -> Tensor:
-        """As :meth:`Transform.refine`.
+        """As ``Transform.refine``: parameters outside their bounds are clamped to them.
 
-        Gradient: none through a parameter that is put on a bound.
+        Note:
+            Gradient: none through a parameter that is clamped.
         """
         return self._from_matrix(self._product(theta, change), clip=True)
 
     def _from_matrix(self, matrix: Tensor, clip: bool = False) -> Tensor:
-        """``clip``: what is outside the bounds is put on them."""
+        """The parameters of a matrix; with ``clip``, those outside their bounds are clamped."""
         values = self.family.from_matrix(matrix)
         most = 1 - torch.finfo(values.dtype).eps
         out = []

@@ -16,8 +16,7 @@ CUBIC = BSpline(3)
 
 
 def cubic_weights(x: Tensor, count: int) -> Tensor:
-    """The cubic B-splines of ``count`` control points at x in [-1, 1]: ``(..., M)`` ->
-    ``(..., K, M)``.
+    """The cubic B-splines of ``count`` points at x in [-1, 1]: ``(..., M)`` -> ``(..., K, M)``.
 
     Control point i is at -1 + (i - 1) h with h = 2 / (count - 3): one lies beyond either edge, so
     the weights sum to one on all of [-1, 1].
@@ -28,8 +27,7 @@ def cubic_weights(x: Tensor, count: int) -> Tensor:
 
 
 def axis_weights(n: int, count: int, align_corners: bool, like: Tensor) -> Tensor:
-    """:func:`cubic_weights` at the pixels of an axis, ``(K, n)``, of the dtype and on the device of
-    ``like``."""
+    """``cubic_weights`` at an axis's pixels, ``(K, n)``, with the dtype and device of ``like``."""
 
     def make() -> tuple[Tensor]:
         x = axis(n, align_corners, dtype=torch.float64, device="cpu")
@@ -41,20 +39,29 @@ def axis_weights(n: int, count: int, align_corners: bool, like: Tensor) -> Tenso
 
 
 class BSplineDeformation(ControlPointTransform):
-    """T_theta(p) = p + sum over control points of B3 B3 (B3) times their moves.
+    """B-spline free-form deformation: T_theta(p) = p + sum of B3 B3 (B3) times the moves.
 
-    Source: Rueckert et al. 1999; an instance of the paper's M_theta B (section 3.2).
-    Convention: normalised coordinates; theta is described by ``control``, see
-    :class:`ControlPointTransform`. The control points do not lie on the deformed image, they pull
-    at it; the outermost lie beyond its edges. A grid is made along one axis after the other, so no
-    basis of all its points is kept.
+    The control points do not lie on the deformed image, they attract it; the outermost lie beyond
+    its edges. A grid is made along one axis after the other, so no basis of all its points is
+    stored.
 
     Args:
-        shape: control points, (rows, columns) or (planes, rows, columns), each at least 4;
-            6 by default.
+        shape: Control points, (rows, columns) or (planes, rows, columns), each at least 4; 6 by
+            default.
+        dims: 2 or 3.
+        control: "positions" or "offsets"; see ``ControlPointTransform``.
+        bound: Limit every move to this many normalised units, by tanh.
 
-    >>> BSplineDeformation((4, 5)).num_params
-    40
+    Raises:
+        OptionError: If the lattice has fewer than 4 points an axis, or another option is invalid.
+
+    Note:
+        Source: Rueckert et al. 1999; an instance of the paper's M_theta B (section 3.2).
+        Coordinates: normalised.
+
+    Examples:
+        >>> BSplineDeformation((4, 5)).num_params
+        40
     """
 
     name = "bspline"

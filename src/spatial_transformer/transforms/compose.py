@@ -1,4 +1,4 @@
-"""Transforms one after the other, with one theta."""
+"""Transforms applied one after the other, with one theta."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,17 +10,25 @@ from spatial_transformer.transforms.base import Transform
 
 
 class Compose(Transform):
-    """T(p) = T_1(T_2(... T_n(p))): warping with it is warping with ``parts[0]`` first, and what
-    comes out with ``parts[1]``, and so on; but the image is sampled once.
+    """T(p) = T_1(T_2(... T_n(p))), sampling the image once.
 
-    theta is the parts' thetas one after the other.
-    Convention: normalised coordinates, and one frame for all parts.
-    Raises: OptionError if the parts differ in dims.
+    The result is that of warping with ``parts[0]`` first, its output with ``parts[1]``, and so on.
+    theta is the parts' thetas concatenated.
 
-    >>> from spatial_transformer.transforms.affine import Affine
-    >>> from spatial_transformer.transforms.thin_plate_spline import ThinPlateSpline
-    >>> Compose([Affine(), ThinPlateSpline()]).num_params
-    38
+    Args:
+        parts: One or more transforms of the same ``dims``.
+
+    Raises:
+        OptionError: If ``parts`` are not transforms, are none, or differ in ``dims``.
+
+    Note:
+        Coordinates: normalised, one frame for all parts.
+
+    Examples:
+        >>> from spatial_transformer.transforms.affine import Affine
+        >>> from spatial_transformer.transforms.thin_plate_spline import ThinPlateSpline
+        >>> Compose([Affine(), ThinPlateSpline()]).num_params
+        38
     """
 
     name = "compose"
@@ -38,12 +46,14 @@ class Compose(Transform):
 
     @property
     def num_params(self) -> int:
+        """P, the number of entries of theta."""
         return sum(p.num_params for p in self._list())
 
     def _list(self) -> list[Transform]:
         return list(self.parts)  # type: ignore[arg-type]
 
     def identity(self) -> Tensor:
+        """The theta of the identity, ``(P,)``, float32, on the CPU."""
         return torch.cat([p.identity() for p in self._list()])
 
     def split(self, theta: Tensor) -> list[Tensor]:
@@ -52,9 +62,9 @@ class Compose(Transform):
 
     @staticmethod
     def _through(parts: list[Transform], thetas: list[Tensor], points: Tensor) -> Tensor:
-        """Points through all parts, the last one first."""
+        """Map points through all parts, the last one first."""
         for part, own in reversed(list(zip(parts, thetas, strict=True))):
-            # what is infinitely far stays there; in the part, its gradient would be 0 * inf
+            # points at infinity stay there; inside the part, their gradient would be 0 * inf
             known = torch.isfinite(points).all(dim=-1, keepdim=True)
             moved = part._points(own, torch.where(known, points, 0))
             points = torch.where(known, moved, torch.inf)
@@ -72,7 +82,11 @@ class Compose(Transform):
         return self._through(outer, thetas[:-1], points).unflatten(-2, size)
 
     def inverse(self, theta: Tensor) -> Tensor:
-        """Of the same parts only where there is one. Raises: TransformError."""
+        """The inverse of a single part; several parts have none.
+
+        Raises:
+            TransformError: If there are several parts, or the part has no inverse.
+        """
         if len(self.parts) == 1:
             return self._list()[0].inverse(theta)
         return super().inverse(theta)

@@ -1,4 +1,4 @@
-"""Families with a basis of their own, a number for every control point and pixel; it is kept."""
+"""Families with a dense basis, a number for every control point and pixel, which is cached."""
 
 import math
 from abc import abstractmethod
@@ -14,24 +14,24 @@ from spatial_transformer.samplers.check import is_exporting
 from spatial_transformer.sums import product
 from spatial_transformer.transforms.basis import ControlPointTransform, as_like
 
-#: points of which a basis is made at a time: what goes into it takes several times its memory
+#: points for which a basis is computed at a time: temporaries take several times its memory
 PIECE = 2**14
 
 
 class DenseTransform(ControlPointTransform):
-    """A :class:`ControlPointTransform` whose basis has no structure that would make it small.
+    """A ``ControlPointTransform`` whose basis is a dense matrix.
 
-    The basis of a grid is made in float64 and kept for the next grid of that size; it takes 4 bytes
-    a control point and pixel (8 in float64). All transforms of a process together keep the newest
-    of them, of 128 MiB (``spatial_transformer.cache.BASES.limit``, which may be set). A larger one
-    is made anew each time.
+    The basis of a grid is computed in float64 and cached for the next grid of that size; it takes 4
+    bytes a control point and pixel (8 in float64). All transforms of a process share a cache of 128
+    MiB (``spatial_transformer.cache.BASES.limit``, which may be set), which drops the oldest first.
+    A larger basis is recomputed each time.
 
-    A subclass defines ``_weigh``, and in ``constants`` what it is made of.
+    A subclass defines ``_weigh``, and sets ``constants`` to its tensor arguments.
     """
 
-    #: float64 or whole numbers on the CPU, the control points first
+    #: float64 or integer tensors on the CPU, the control points first
     constants: tuple[Tensor, ...]
-    #: whether there are points that the control points say nothing of
+    #: whether some points are not covered by the control points
     partial: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
@@ -41,14 +41,17 @@ class DenseTransform(ControlPointTransform):
     @staticmethod
     @abstractmethod
     def _weigh(points: Tensor, eps: float, *constants: Tensor) -> tuple[Tensor, ...]:
-        """The weight of each move at points ``(..., M, dims)`` of precision ``eps``:
-        ``(..., K, M)``.
-        A ``partial`` family's second result is which points are covered, ``(..., M)``."""
+        """Each move's weight at points ``(..., M, dims)`` of precision ``eps``: ``(..., K, M)``.
+
+        The second result of a ``partial`` family is which points are covered, ``(..., M)``.
+        """
 
     def _move(self, moves: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
         like = torch.empty(0, dtype=moves.dtype, device=moves.device)
         options = (size, align_corners, like)
-        if is_exporting() and not torch.jit.is_tracing():  # which has no operators of ours
+        if (
+            is_exporting() and not torch.jit.is_tracing()
+        ):  # exported graphs have none of our operators
             basis = _make_basis(type(self), self.constants, *options)
         elif torch.compiler.is_compiling():
             name, constants = _name(type(self)), list(self.constants)
@@ -73,7 +76,7 @@ def _name(family: type[DenseTransform]) -> str:
 
 
 def _blend(moves: Tensor, basis: Tensor, covered: Tensor | None = None) -> Tensor:
-    """Moves ``(..., K, dims)``, weighed by a basis ``(..., K, M)``: ``(..., M, dims)``."""
+    """Moves ``(..., K, dims)`` weighed by a basis ``(..., K, M)``: ``(..., M, dims)``."""
     moved = product(moves.transpose(-1, -2), basis).transpose(-1, -2)
     return moved if covered is None else torch.where(covered.unsqueeze(-1), moved, torch.inf)
 
@@ -85,18 +88,18 @@ def _make_basis(
     align_corners: bool,
     like: Tensor,
 ) -> tuple[Tensor, ...]:
-    """The basis of a grid, of the dtype and on the device of ``like``."""
+    """The basis of a grid, with the dtype and device of ``like``."""
     points = base_grid(size, align_corners, dtype=torch.float64, device="cpu").flatten(0, -2)
     pieces = [points] if is_exporting() else points.split(PIECE)
     eps = torch.finfo(torch.float64).eps
-    made = [
+    parts_of_pieces = [
         tuple(
             as_like(t, like) if t.is_floating_point() else t.to(like.device)
             for t in family._weigh(piece, eps, *constants)
         )
         for piece in pieces
     ]
-    return tuple(torch.cat(parts, dim=-1) for parts in zip(*made, strict=True))
+    return tuple(torch.cat(parts, dim=-1) for parts in zip(*parts_of_pieces, strict=True))
 
 
 def _keep_basis(
@@ -106,17 +109,17 @@ def _keep_basis(
     align_corners: bool,
     like: Tensor,
 ) -> tuple[Tensor, ...]:
-    """:func:`_make_basis`, or what it has made before."""
-    # the constants are kept too: then no others can come to have their addresses
+    """``_make_basis``, or its cached result."""
+    # the constants are cached too, so that their addresses are not reused
     addresses = tuple(c.data_ptr() for c in constants)
     key = (family, addresses, size, align_corners, like.dtype, like.device)
-    kept = BASES.get(
+    basis = BASES.get(
         key, lambda: (*_make_basis(family, constants, size, align_corners, like), *constants)
     )
-    return kept[: len(kept) - len(constants)]
+    return basis[: len(basis) - len(constants)]
 
 
-# one node of a compiled graph, for any size; what it returns is the graph's own, to be written over
+# one node of a compiled graph, for any size; the graph may overwrite its results
 _LIBRARY = torch.library.Library("stn", "FRAGMENT")
 _OPTIONS = "SymInt[] size, bool align_corners, Tensor like"
 _LIBRARY.define(f"control_basis(str family, Tensor[] constants, {_OPTIONS}) -> Tensor[]")
@@ -125,8 +128,8 @@ _LIBRARY.define(f"control_basis(str family, Tensor[] constants, {_OPTIONS}) -> T
 def _control_basis(
     family: str, constants: list[Tensor], size: list[int], align_corners: bool, like: Tensor
 ) -> list[Tensor]:
-    kept = _keep_basis(FAMILIES[family], constants, tuple(size), align_corners, like)
-    return [t.clone() for t in kept]
+    basis = _keep_basis(FAMILIES[family], constants, tuple(size), align_corners, like)
+    return [t.clone() for t in basis]
 
 
 def _fake_basis(

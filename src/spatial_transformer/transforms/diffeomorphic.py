@@ -14,23 +14,32 @@ MOST = 24
 
 
 class Diffeomorphic(BSplineDeformation):
-    """T_theta = exp(v): where a point gets that follows the velocity v for a unit of time.
+    """T_theta = exp(v): where a point arrives that follows the velocity v for a unit of time.
 
     v is a cubic B-spline of its control points' velocities (theta, normalised units; zero is the
     identity). It is integrated by scaling and squaring on a grid of ``resolution``.
-    Source: Arsigny et al. 2006; Dalca et al. 2018. The inverse is exp(-v).
-    Convention: normalised coordinates; beyond the edges the displacement goes on as at the edge, so
-    what leaves the frame on its way does not come back by the inverse.
 
     Args:
-        shape: control points, each axis at least 4; 6 by default.
-        steps: squarings, 0 to 24; the first step is v / 2**steps.
-        resolution: of the grid it is integrated on; 64 in 2-D, 32 in 3-D by default.
+        shape: Control points, each axis at least 4; 6 by default.
+        dims: 2 or 3.
+        bound: Limit every velocity to this many normalised units, by tanh.
+        steps: Squarings, 0 to 24; the first step is v / 2**steps.
+        resolution: Size of the integration grid; 64 in 2-D, 32 in 3-D by default.
 
-    >>> import torch
-    >>> t = Diffeomorphic()
-    >>> torch.equal(t.inverse(torch.ones(1, t.num_params)), -torch.ones(1, t.num_params))
-    True
+    Raises:
+        OptionError: If ``steps`` or the lattice is invalid.
+        ShapeError: If ``resolution`` is not a size.
+
+    Note:
+        Source: Arsigny et al. 2006; Dalca et al. 2018. The inverse is exp(-v).
+        Coordinates: normalised; beyond the edges the displacement is that of the nearest edge, so a
+        point that leaves the frame on its way is not brought back by the inverse.
+
+    Examples:
+        >>> import torch
+        >>> t = Diffeomorphic()
+        >>> torch.equal(t.inverse(torch.ones(1, t.num_params)), -torch.ones(1, t.num_params))
+        True
     """
 
     name = "diffeomorphic"
@@ -52,7 +61,12 @@ class Diffeomorphic(BSplineDeformation):
         self.resolution = check_size(resolution if resolution is not None else default, dims)
 
     def inverse(self, theta: Tensor) -> Tensor:
-        """exp(v) is undone by exp(-v). Raises: ShapeError, DTypeError."""
+        """The theta of exp(-v), the inverse of exp(v).
+
+        Raises:
+            ShapeError: If theta is not ``(B, P)`` or ``(B, N, P)``.
+            DTypeError: If theta is not a floating-point tensor.
+        """
         return -self.check_theta(theta)
 
     def displacement(self, theta: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Dense displacement: every point of a field says how far it is moved."""
+"""Dense displacement: a field that holds the displacement of every point."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def read_field(field: Tensor, points: Tensor, align_corners: bool) -> Tensor:
     """A field ``(..., K, *shape)`` at points ``(..., M, dims)``, bilinear: ``(..., M, K)``."""
     dims = points.shape[-1]
     lead = torch.broadcast_shapes(field.shape[: -dims - 1], points.shape[:-2])
-    count, (depth, *shape) = math.prod(lead), field.shape[-dims - 1 :]  # no -1: they may be empty
+    count, (depth, *shape) = math.prod(lead), field.shape[-dims - 1 :]  # no -1: it may be empty
     flat = spread(field, (*lead, depth, *shape)).reshape(count, depth, *shape)
     where = spread(points, (*lead, *points.shape[-2:])).reshape(
         count, *(1,) * (dims - 1), *points.shape[-2:]
@@ -30,20 +30,29 @@ def read_field(field: Tensor, points: Tensor, align_corners: bool) -> Tensor:
 
 
 class Displacement(Transform):
-    """T_theta(p) = p + u(p), u a field on a grid of ``shape``, bilinear in between.
+    """T_theta(p) = p + u(p), u a field on a grid of ``shape``, interpolated bilinearly.
 
     theta is (x, y[, z]) of one point after the other, row by row from the top left. Where output
     and field have one size (and ``align_corners`` is the same) each pixel has its own displacement.
-    Source: optical flow and registration; an instance of the paper's M_theta B (section 3.2).
-    Convention: the field's pixel centres are where a grid of that size has them.
-    A NaN or infinite displacement is outside at the points that read it, and nowhere else.
+    A NaN or infinite displacement reads as outside at the points that use it, and nowhere else.
 
     Args:
-        shape: of the field, (rows, columns) or (planes, rows, columns); 8 by default.
+        shape: Size of the field, (rows, columns) or (planes, rows, columns); 8 by default.
+        dims: 2 or 3.
         units: "normalised", or "pixels" of the field.
+        align_corners: Whether the field's corner pixels are centred at -1 and 1.
 
-    >>> Displacement((4, 4)).num_params
-    32
+    Raises:
+        OptionError: If ``units`` or ``align_corners`` is invalid.
+        ShapeError: If ``shape`` is not a size.
+
+    Note:
+        Source: optical flow and registration; an instance of the paper's M_theta B (section 3.2).
+        Coordinates: the field's pixel centres are where a grid of that size has them.
+
+    Examples:
+        >>> Displacement((4, 4)).num_params
+        32
     """
 
     name = "displacement"
@@ -67,13 +76,15 @@ class Displacement(Transform):
 
     @property
     def num_params(self) -> int:
+        """P, the number of entries of theta."""
         return self.dims * math.prod(self.shape)
 
     def identity(self) -> Tensor:
+        """The theta of the identity, ``(P,)``, float32, on the CPU."""
         return torch.zeros(self.num_params, dtype=torch.float32, device="cpu")
 
     def field(self, theta: Tensor) -> Tensor:
-        """``(..., P)`` -> ``(..., dims, *shape)`` in normalised units."""
+        """Theta ``(..., P)`` as a field ``(..., dims, *shape)`` in normalised units."""
         field = theta.unflatten(-1, (*self.shape, self.dims)).movedim(-1, -self.dims - 1)
         if self.units == "normalised":
             return field

@@ -21,23 +21,29 @@ def homogeneous_features(points: Tensor) -> Tensor:
 class LinearBasis(Transform):
     """T_theta(p) = M_theta b(p): a matrix that depends linearly on theta, times features of p.
 
-    Source: the paper's section 3.2, T_theta = M_theta B, "to learn B for the task at hand".
-    Convention: normalised coordinates.
-
     Args:
         features: b, from points ``(..., M, dims)`` to features ``(..., M, K)``: a function, or an
             ``nn.Module`` whose parameters are learnt with the network. Homogeneous coordinates by
             default, which makes this the affine family.
-        parameters: how theta makes M, ``(P, rows, K)``: M = constant + sum_p theta_p
-            parameters[p]. By default theta is M itself, row by row.
+        dims: 2 or 3.
+        parameters: How theta makes M, ``(P, rows, K)``: M = constant + sum_p theta_p parameters[p].
+            By default theta is M itself, row by row.
         constant: ``(rows, K)``; zero by default.
-        identity: the theta ``(P,)`` of the identity; found by least squares by default.
-        projective: M has a further row, by whose product the others are divided.
-    Raises: ShapeError, OptionError (where no theta is the identity and none is given).
+        identity: The theta ``(P,)`` of the identity; found by least squares by default.
+        projective: Whether M has a further row, by whose product the others are divided.
 
-    >>> t = LinearBasis()
-    >>> t.identity()
-    tensor([1., 0., 0., 0., 1., 0.])
+    Raises:
+        ShapeError: If ``parameters``, ``constant`` or ``identity`` has another shape.
+        OptionError: If no theta is the identity and none is given.
+
+    Note:
+        Source: the paper's section 3.2, T_theta = M_theta B, "to learn B for the task at hand".
+        Coordinates: normalised.
+
+    Examples:
+        >>> t = LinearBasis()
+        >>> t.identity()
+        tensor([1., 0., 0., 0., 1., 0.])
     """
 
     name = "linear_basis"
@@ -81,7 +87,7 @@ class LinearBasis(Transform):
             )
 
     def _features(self, points: Tensor) -> Tensor:
-        """In the precision that they are computed in, a module's in that of its weights."""
+        """The features in the precision they are computed in: a module's is that of its weights."""
         if isinstance(self.features, nn.Module):
             points = points.to(next(self.features.parameters(), points).dtype)
         return self.features(points)
@@ -96,7 +102,7 @@ class LinearBasis(Transform):
         columns = torch.einsum("prk,mk->mrp", self._parameters_to_matrix, features)
         offset = torch.einsum("rk,mk->mr", self._constant, features)
         system, right = columns.flatten(0, 1), (wanted - offset).flatten()
-        # features that differ by rounding alone are one
+        # features that differ only by rounding are equal
         rounding = eps * max(system.shape)
         theta = torch.linalg.lstsq(system, right, rcond=rounding, driver="gelsd").solution
         if (system @ theta - right).abs().max() > 1e-5:
@@ -109,9 +115,11 @@ class LinearBasis(Transform):
 
     @property
     def num_params(self) -> int:
+        """P, the number of entries of theta."""
         return len(self._parameters_to_matrix)
 
     def identity(self) -> Tensor:
+        """The theta of the identity, ``(P,)``, float32, on the CPU."""
         return self._identity.clone()
 
     def _points(self, theta: Tensor, points: Tensor) -> Tensor:
@@ -126,7 +134,6 @@ class LinearBasis(Transform):
 
 
 def _probe(dims: int) -> Tensor:
-    """Points ``(64, dims)`` to look at features at: float32, so that a module sees these very
-    ones."""
+    """Points ``(64, dims)`` at which features are evaluated; float32, exact in any module."""
     generator = torch.Generator().manual_seed(0)
     return torch.rand(64, dims, generator=generator, dtype=torch.float32) * 2 - 1

@@ -13,17 +13,29 @@ RADIAL = ("log", "linear")
 
 
 class LogPolar(Transform):
-    """The output's columns are radii and its rows angles about the centre theta = (tx, ty).
+    """Log-polar sampling: columns are radii, rows are angles about the centre theta = (tx, ty).
 
     x runs from ``inner`` (-1) to ``outer`` (+1), by equal ratios (``radial="log"``) or equal steps
-    ("linear"); y runs once around, angle = pi y, from the negative x axis through the positive at
-    y = 0. A rotation of the input about the centre rolls the rows, a change of scale shifts the
-    columns. In 3-D z is kept: cylindrical coordinates.
-    Source: Esteves et al. 2018 (polar transformer networks).
-    Convention: normalised coordinates. There is no identity: ``identity()`` is the centre (0, 0).
+    ("linear"); y runs once around, angle = pi y, from the negative x axis through the positive at y
+    = 0. A rotation of the input about the centre rolls the rows, a change of scale shifts the
+    columns. In 3-D z is unchanged: cylindrical coordinates.
 
-    >>> LogPolar().points(torch.zeros(1, 2), torch.tensor([[[1.0, 0.0]]]))
-    tensor([[[1., 0.]]])
+    Args:
+        dims: 2 or 3.
+        radial: "log" or "linear".
+        inner: The least radius, in normalised units.
+        outer: The largest radius, in normalised units.
+
+    Raises:
+        OptionError: If ``radial`` is unknown or 0 < inner < outer does not hold.
+
+    Note:
+        Source: Esteves et al. 2018 (polar transformer networks).
+        Coordinates: normalised. There is no identity: ``identity()`` is the centre (0, 0).
+
+    Examples:
+        >>> LogPolar().points(torch.zeros(1, 2), torch.tensor([[[1.0, 0.0]]]))
+        tensor([[[1., 0.]]])
     """
 
     name = "log_polar"
@@ -43,9 +55,11 @@ class LogPolar(Transform):
 
     @property
     def num_params(self) -> int:
+        """P, the number of entries of theta."""
         return 2
 
     def identity(self) -> Tensor:
+        """The theta of the identity, ``(P,)``, float32, on the CPU."""
         return torch.zeros(2, dtype=torch.float32, device="cpu")
 
     def _points(self, theta: Tensor, points: Tensor) -> Tensor:
@@ -58,5 +72,5 @@ class LogPolar(Transform):
         tx, x = broadcast(theta[..., :1], radius * torch.cos(angle))
         ty, y = broadcast(theta[..., 1:], radius * torch.sin(angle))
         x, y = tx + x, ty + y
-        rest = [points[..., 2].expand_as(x)] if self.dims == 3 else []
-        return torch.stack([x, y, *rest], dim=-1)
+        depth = [points[..., 2].expand_as(x)] if self.dims == 3 else []
+        return torch.stack([x, y, *depth], dim=-1)

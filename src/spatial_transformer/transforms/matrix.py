@@ -1,4 +1,4 @@
-"""The matrix families: what translation, attention, similarity, affine and projective share."""
+"""The matrix families' common part: translation, attention, similarity, affine, projective."""
 
 import math
 from abc import abstractmethod
@@ -27,7 +27,7 @@ def homogeneous(matrix: Tensor) -> Tensor:
 
 
 def multiply(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b`` for tiny matrices, elementwise: never demoted by autocast, same for any batch."""
+    """``a @ b`` for tiny matrices, elementwise: unaffected by autocast and by the batch size."""
     return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(dim=-2)
 
 
@@ -38,28 +38,38 @@ def invert(matrix: Tensor) -> Tensor:
 
 
 def refuse(outside: Tensor, why: str) -> None:
-    """Raises: TransformError if anything is outside; not where values cannot be looked at (they are
-    traced, mapped over or not there): callers make them NaN."""
+    """Refuse a result outside a family; where values are not available, callers make it NaN.
+
+    Raises:
+        TransformError: If anything is outside.
+    """
     if is_concrete(outside) and bool(outside.any()):
         raise TransformError(why)
 
 
 def grid_from_matrix(matrix: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
-    """Equation (1) at every output pixel: ``(..., d, d + 1)`` -> ``(..., *size, d)``.
+    """Equation (1) at every output pixel.
 
-    A square matrix is projective: points at or behind the horizon are infinitely far (outside).
+    Args:
+        matrix: ``(..., d, d + 1)``; or square, projective: points at or behind the horizon are
+            infinitely far (outside).
+        size: Size of the output, in pixels.
+        align_corners: Whether -1 and 1 are the corner pixels' centres.
+
+    Returns:
+        ``(..., *size, d)``, normalised.
     """
     coordinates = axes(size, align_corners, dtype=matrix.dtype, device=matrix.device)
     return _at(matrix, coordinates, len(size))
 
 
 def _at(matrix: Tensor, coordinates: Sequence[Tensor], spatial: int) -> Tensor:
-    """The matrix at coordinates, a tensor each, of which the last ``spatial`` axes are places."""
+    """The matrix at coordinates, one tensor each, whose last ``spatial`` axes are positions."""
     entries = matrix.reshape(matrix.shape + (1,) * spatial)
     rows = []
     for row in entries.unbind(-spatial - 2):
         *weights, value = row.unbind(-spatial - 1)
-        # the constant goes to the x axis, so that of a grid only one sum has the output's size
+        # the constant is added on the x axis, so that only one sum of a grid has the full size
         for weight, coordinate in zip(weights, coordinates, strict=True):
             weight, coordinate = broadcast(weight, coordinate)
             value, weighed = broadcast(value, weight * coordinate)
@@ -71,11 +81,10 @@ def _at(matrix: Tensor, coordinates: Sequence[Tensor], spatial: int) -> Tensor:
 
 
 def project(points: Tensor, depth: Tensor) -> Tensor:
-    """points / depth; at or behind the horizon (depth <= 0), and where that is too large a number,
-    infinitely far, without gradient."""
+    """The quotient points / depth; infinite, without gradient, where depth <= 0 or on overflow."""
     in_front = depth.detach() > torch.finfo(depth.dtype).eps
     far = points.detach() * (1 / torch.where(in_front, depth.detach(), 1))
-    # what is not taken must be finite, and so must its derivative, which a quotient's need not be
+    # the unused branch and its derivative must be finite; a quotient's might not be
     near = in_front & torch.isfinite(far).all(dim=-1, keepdim=True)
     projected = torch.where(near, points, 0) * (1 / torch.where(near, depth, 1))
     return torch.where(near, projected, torch.inf)
@@ -89,15 +98,20 @@ def apply_matrix(matrix: Tensor, points: Tensor) -> Tensor:
 class MatrixTransform(Transform):
     """A family whose T_theta is a matrix applied to homogeneous coordinates.
 
-    Args:
-        dims: 2 or 3, where the family has both.
-        fixed: entries that are not predicted, as ``{name: value}`` or ``{position: value}``;
-            theta then holds the others, in their order.
+    A subclass defines ``_names`` (its parameters), ``_matrix``, ``_from_matrix`` and
+    ``_full_identity``.
 
-    A subclass defines ``_names`` (its parameters), ``_matrix`` and ``from_matrix``.
+    Args:
+        dims: 2 or 3, as the family supports.
+        fixed: Entries that are not predicted, as ``{name: value}`` or ``{position: value}``; theta
+            then holds the others, in their order.
+
+    Raises:
+        OptionError: If ``fixed`` names no parameter, fixes all of them, or has a value that is not
+            a finite number.
     """
 
-    #: whether the grid is that of the matrix, and of nothing that a subclass adds
+    #: whether the matrix alone determines the grid, with no override in a subclass
     is_its_matrix: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
@@ -128,8 +142,8 @@ class MatrixTransform(Transform):
         if len(values) == len(names):
             raise OptionError(f"fixed= leaves transform {self.name!r} nothing to predict")
         self.fixed = values
-        whole = dict(zip(names, self._full_identity(), strict=True))
-        if any(value != whole[name] for name, value in values.items()):
+        identity = dict(zip(names, self._full_identity(), strict=True))
+        if any(value != identity[name] for name, value in values.items()):
             self.has_identity = False
         #: the names of theta's entries
         self.param_names = tuple(n for n in names if n not in values)
@@ -152,47 +166,60 @@ class MatrixTransform(Transform):
 
     @property
     def num_params(self) -> int:
+        """P, the number of entries of theta."""
         return len(self.param_names)
 
     def identity(self) -> Tensor:
+        """The theta of the identity, ``(P,)``, float32, on the CPU."""
         values = dict(zip(self._names(), self._full_identity(), strict=True))
         chosen = [values[n] for n in self.param_names]
         return torch.tensor(chosen, dtype=torch.float32, device="cpu")
 
     def full_theta(self, theta: Tensor) -> Tensor:
-        """theta with the fixed entries put in: ``(..., P)`` -> ``(..., F)``."""
+        """Theta with the fixed entries inserted: ``(..., P)`` -> ``(..., F)``."""
         if not self.fixed:
             return theta
-        given = dict(zip(self.param_names, theta.unbind(-1), strict=True))
+        predicted = dict(zip(self.param_names, theta.unbind(-1), strict=True))
         like = theta[..., 0]
         columns = [
-            given[n] if n in given else torch.full_like(like, self.fixed[n]) for n in self._names()
+            predicted[n] if n in predicted else torch.full_like(like, self.fixed[n])
+            for n in self._names()
         ]
         return torch.stack(columns, dim=-1)
 
     def values(self, theta: Tensor) -> Tensor:
-        """theta as people read it, ``(..., P)`` -> ``(..., P)``: what it stands for, where a family
-        squashes it into bounds."""
+        """The parameters theta stands for, ``(..., P)`` -> ``(..., P)``, bounds applied."""
         return theta
 
     def matrix(self, theta: Tensor) -> Tensor:
-        """The matrix A_theta: ``(B, P)`` -> ``(B, d, d + 1)``, projective ``(B, d + 1, d + 1)``.
+        """The matrix A_theta.
 
-        ``(B, N, P)`` gives ``(B, N, ...)``. A theta that is not finite gives a matrix of NaN.
-        Raises: ShapeError, DTypeError.
+        Args:
+            theta: ``(B, P)``, or ``(B, N, P)``.
+
+        Returns:
+            ``(B, d, d + 1)``, projective ``(B, d + 1, d + 1)``; ``(B, N, ...)`` for N transforms. A
+            theta that is not finite gives a matrix of NaN.
+
+        Raises:
+            ShapeError: If theta has another width or rank.
+            DTypeError: If theta is not a floating-point tensor.
         """
         finite, safe = self._finite(self.check_theta(theta))
         return torch.where(finite.unsqueeze(-1), self._matrix(self.full_theta(safe)), torch.nan)
 
     def matrix_for_kernels(self, theta: Tensor) -> Tensor:
-        """:meth:`matrix`, for those who read a matrix that is not finite as outside themselves,
-        with gradient zero; or theta, if that is the affine matrix row by row."""
+        """``matrix`` for the backends, or theta itself where it is the affine matrix row by row.
+
+        Backends treat a matrix that is not finite as outside, with gradient zero.
+        """
         return self.matrix(theta)
 
     def from_matrix(self, matrix: Tensor) -> Tensor:
-        """The theta of a matrix of this family, the inverse of :meth:`matrix`.
+        """The theta of a matrix of this family, the inverse of ``matrix``.
 
-        Raises: TransformError if it contradicts the ``fixed`` entries.
+        Raises:
+            TransformError: If the matrix contradicts the ``fixed`` entries.
         """
         full = self._from_matrix(matrix)
         names = self._names()
@@ -211,16 +238,22 @@ class MatrixTransform(Transform):
         """The theta of the inverse map, ``(B, P)`` -> ``(B, P)``.
 
         A singular matrix gives non-finite entries, which read as outside.
-        Raises: ShapeError, DTypeError; TransformError if ``fixed`` entries exclude the result.
+
+        Raises:
+            ShapeError: If theta has another width or rank.
+            DTypeError: If theta is not a floating-point tensor.
+            TransformError: If ``fixed`` entries exclude the result.
         """
         inverse = invert(homogeneous(self.matrix(theta)))
         return self.from_matrix(self._trim(inverse))
 
     def compose(self, outer: Tensor, inner: Tensor) -> Tensor:
-        """The theta of ``T_outer(T_inner(.))``: warping with it is warping with ``outer`` first
-        and the result with ``inner``.
+        """The theta of ``T_outer(T_inner(.))``: warp with ``outer``, then that with ``inner``.
 
-        Raises: ShapeError, DTypeError; TransformError if ``fixed`` entries exclude the result.
+        Raises:
+            ShapeError: If a theta has another width or rank.
+            DTypeError: If a theta is not a floating-point tensor.
+            TransformError: If ``fixed`` entries exclude the result.
         """
         return self.from_matrix(self._product(outer, inner))
 
@@ -238,5 +271,6 @@ class MatrixTransform(Transform):
         return apply_matrix(self._matrix(self.full_theta(theta)), points)
 
     def extra_repr(self) -> str:
+        """The options shown by ``repr``."""
         fixed = f", fixed={self.fixed}" if self.fixed else ""
         return super().extra_repr() + fixed

@@ -1,4 +1,4 @@
-"""Piecewise affine: a mesh of triangles (tetrahedra in 3-D are not there), each mapped affinely."""
+"""Piecewise affine: a mesh of triangles, each mapped affinely; 2-D only."""
 
 from collections.abc import Sequence
 
@@ -19,21 +19,28 @@ from spatial_transformer.transforms.dense import DenseTransform
 class PiecewiseAffine(DenseTransform):
     """Inside each triangle of the mesh, the affine map that takes its corners to theta's.
 
-    Source: the paper's section 3.2, "piecewise affine".
-    Convention: normalised coordinates; theta is described by ``control``, see
-    :class:`ControlPointTransform`. Points outside the mesh read as outside. Bases are kept, within
-    128 MiB; see :class:`DenseTransform`.
+    Points outside the mesh read as outside. Bases are cached; see ``DenseTransform``.
 
     Args:
-        shape: the control lattice (rows, columns) over [-1, 1], each cell cut from its top right
-            to its bottom left; (4, 4) by default. dims: 2.
-        points, triangles: a mesh of your own instead: ``(K, 2)`` points and ``(T, 3)`` indices.
-        control, bound: as for the thin plate spline.
-    Raises: OptionError for points or indices that are none, or a triangle without an area, for all
-        that numbers of the points' precision can tell.
+        shape: The control lattice (rows, columns) over [-1, 1], each cell cut from its top right to
+            its bottom left; (4, 4) by default.
+        dims: 2.
+        points: Points ``(K, 2)`` of your own mesh, instead of a lattice.
+        triangles: Its triangles, ``(T, 3)`` indices of points.
+        control: "positions" or "offsets"; see ``ControlPointTransform``.
+        bound: Limit every move to this many normalised units, by tanh.
 
-    >>> PiecewiseAffine((2, 3)).num_params
-    12
+    Raises:
+        OptionError: If points or indices are invalid, or a triangle has no area within the points'
+            precision.
+
+    Note:
+        Source: the paper's section 3.2, "piecewise affine".
+        Coordinates: normalised.
+
+    Examples:
+        >>> PiecewiseAffine((2, 3)).num_params
+        12
     """
 
     name = "piecewise_affine"
@@ -88,7 +95,7 @@ class PiecewiseAffine(DenseTransform):
         weights = _barycentric(points, first[which], inverse[which])
         empty = weights.new_zeros(*weights.shape[:-1], len(control))
         basis = empty.scatter(-1, mesh[which], weights).transpose(-1, -2)
-        # rounding may have put what is on an edge to either side of it
+        # rounding may put points on an edge to either side of it
         scale = points.detach().abs().amax(-1).clamp(min=1)
         rounding = 8 * eps * inverse.abs().sum((-1, -2))[which] * scale
         return basis, weights.detach().amin(dim=-1) >= -rounding
@@ -102,13 +109,17 @@ def _barycentric(points: Tensor, first: Tensor, inverse: Tensor) -> Tensor:
 
 
 def _indices(triangles: Tensor | Sequence[Sequence[int]] | None, count: int) -> Tensor:
-    """``(T, 3)``, int64. Raises: OptionError."""
+    """The triangles as ``(T, 3)``, int64.
+
+    Raises:
+        OptionError: If they are not ``(T, 3)`` indices of the ``count`` control points.
+    """
     try:
-        given = torch.as_tensor(triangles)
-        mesh = given.long()
+        indices = torch.as_tensor(triangles)
+        mesh = indices.long()
     except (TypeError, ValueError, RuntimeError) as error:
         raise OptionError(f"triangles must be (T, 3) indices, got {triangles!r}") from error
     shaped = mesh.dim() == 2 and mesh.shape[1] == 3 and len(mesh) > 0
-    if not shaped or mesh.min() < 0 or mesh.max() >= count or bool((mesh != given).any()):
+    if not shaped or mesh.min() < 0 or mesh.max() >= count or bool((mesh != indices).any()):
         raise OptionError(f"triangles must be (T, 3) indices of the {count} control points")
     return mesh

@@ -9,13 +9,19 @@ from spatial_transformer.transforms.matrix import MatrixTransform
 class Projective(MatrixTransform):
     """A homography of 8 parameters: source = (p1, p2) / p3 with p = M_theta (target, 1).
 
-    Source: the paper's section 3.2, "plane projective transformation with 8 parameters".
-    Convention: normalised coordinates. Points at or behind the horizon (p3 <= 0) are infinitely
-    far: they read as outside, and pass no gradient. A product or an inverse that has the middle of
-    its output (h33 <= 0) there is no theta of this family: it is NaN, outside everywhere.
+    Args:
+        dims: 2.
+        fixed: Entries that are not predicted; see ``MatrixTransform``.
 
-    >>> Projective().identity()
-    tensor([1., 0., 0., 0., 1., 0., 0., 0.])
+    Note:
+        Source: the paper's section 3.2, "plane projective transformation with 8 parameters".
+        Coordinates: normalised. Points at or behind the horizon (p3 <= 0) are infinitely far: they
+        read as outside, and pass no gradient. A product or an inverse with the middle of its output
+        there (h33 <= 0) is no theta of this family: it is NaN, outside everywhere.
+
+    Examples:
+        >>> Projective().identity()
+        tensor([1., 0., 0., 0., 1., 0., 0., 0.])
     """
 
     name = "projective"
@@ -34,5 +40,5 @@ class Projective(MatrixTransform):
         return (matrix / matrix[..., 2:, 2:]).flatten(-2)[..., :-1]
 
     def _trim(self, square: Tensor) -> Tensor:
-        # a negative factor would turn what lies before the horizon into what lies behind it
+        # a negative factor would swap the two sides of the horizon
         return torch.where(square[..., 2:, 2:] > 0, square, torch.nan)

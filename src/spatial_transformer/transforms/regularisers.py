@@ -1,4 +1,4 @@
-"""Penalties that keep a transformer reasonable; each ``(B,)``, to be averaged into a loss."""
+"""Penalties that regularise a transformer, each ``(B,)``, to be averaged into a loss."""
 
 import torch
 from torch import Tensor
@@ -9,14 +9,19 @@ from spatial_transformer.transforms.base import Transform
 
 
 def identity_penalty(theta: Tensor, transform: Transform) -> Tensor:
-    """Mean squared distance of theta to the identity's: ``(B, P)`` -> ``(B,)``."""
+    """Mean squared distance of theta from the identity's: ``(B, P)`` -> ``(B,)``."""
     return (theta - transform.identity().to(theta)).square().flatten(1).mean(dim=1)
 
 
 def out_of_frame(grid: Tensor, margin: float = 0.0) -> Tensor:
-    """How far the grid's points lie outside [-1, 1], squared, on average; grid ``(B, ..., d)``.
+    """Mean squared distance of the grid's points outside [-1, 1]: ``(B, ..., d)`` -> ``(B,)``.
 
-    Source: the Caffe layer's STLoss. Non-finite points count nothing and pass no gradient.
+    Args:
+        grid: ``(B, ..., d)``, normalised.
+        margin: How far outside points may lie at no cost, in normalised units.
+
+    Note:
+        Source: the Caffe layer's STLoss. Non-finite points count as zero and pass no gradient.
     """
     beyond = (grid.abs() - (1 + margin)).clamp(min=0)
     beyond = torch.where(torch.isfinite(grid), beyond, 0)
@@ -24,18 +29,26 @@ def out_of_frame(grid: Tensor, margin: float = 0.0) -> Tensor:
 
 
 def outside_fraction(grid: Tensor) -> Tensor:
-    """Which part of the grid's points lies outside [-1, 1] (or is not finite): ``(B,)``."""
+    """The fraction of points outside [-1, 1] or not finite: ``(B, ..., d)`` -> ``(B,)``."""
     inside = (grid.abs() <= 1).all(dim=-1)
     return 1 - mean(inside.flatten(1).float(), 1)
 
 
 def jacobian_determinant(grid: Tensor) -> Tensor:
-    """det of dT/dp by central differences over the grid's inner points; 1 for the identity.
+    """Determinant of dT/dp by central differences over the grid's inner points; 1 for the identity.
 
-    ``(B, H, W, 2)`` -> ``(B, H - 2, W - 2)``, likewise in 3-D and for ``(B, N, ...)``. For grids
-    made with ``align_corners=False``. Where it is not positive, the map folds; it is NaN beside a
-    point that is not finite.
-    Raises: ShapeError.
+    Where it is not positive, the map folds.
+
+    Args:
+        grid: ``(B, H, W, 2)`` or ``(B, D, H, W, 3)``, or ``(B, N, ...)``, made with
+            ``align_corners=False``.
+
+    Returns:
+        ``(B, H - 2, W - 2)``, likewise in 3-D and for ``(B, N, ...)``; NaN next to a point that is
+        not finite.
+
+    Raises:
+        ShapeError: If it is not a grid of at least 3 pixels an axis.
     """
     determinant, known = _determinant(grid)
     return torch.where(known, determinant, torch.nan)
@@ -44,7 +57,14 @@ def jacobian_determinant(grid: Tensor) -> Tensor:
 def jacobian_penalty(grid: Tensor, floor: float = 0.0) -> Tensor:
     """Mean of how far the Jacobian determinant falls below ``floor``: ``(B,)``; 0 without folds.
 
-    Non-finite points count nothing and pass no gradient. Raises: ShapeError.
+    Non-finite points count as zero and pass no gradient.
+
+    Args:
+        grid: As for ``jacobian_determinant``.
+        floor: The least determinant without a penalty.
+
+    Raises:
+        ShapeError: If it is not a grid of at least 3 pixels an axis.
     """
     determinant, known = _determinant(grid)
     fold = torch.where(known, (floor - determinant).clamp(min=0), 0)
@@ -54,9 +74,15 @@ def jacobian_penalty(grid: Tensor, floor: float = 0.0) -> Tensor:
 def bending_energy(grid: Tensor) -> Tensor:
     """Mean squared second derivatives (mixed ones twice) over the inner points: ``(B,)``.
 
-    Zero for affine maps. ``(B, H, W, 2)`` or ``(B, D, H, W, 3)``, or ``(B, N, ...)``, made with
-    ``align_corners=False``; derivatives in normalised units. Non-finite points count nothing and
-    pass no gradient. Raises: ShapeError.
+    Zero for affine maps; derivatives are in normalised units. Non-finite points count as zero and
+    pass no gradient.
+
+    Args:
+        grid: ``(B, H, W, 2)`` or ``(B, D, H, W, 3)``, or ``(B, N, ...)``, made with
+            ``align_corners=False``.
+
+    Raises:
+        ShapeError: If it is not a grid of at least 3 pixels an axis.
     """
     finite, safe = _known(grid)
     dims = grid.shape[-1]
@@ -88,15 +114,16 @@ def _determinant(grid: Tensor) -> tuple[Tensor, Tensor]:
         columns.append(column)
         known = known & both[..., 0]
     jacobian = torch.stack(columns, dim=-1)
-    # where it is not known, one whose derivatives are finite
-    some = torch.eye(dims, dtype=grid.dtype, device=grid.device)
-    return torch.linalg.det(torch.where(known[..., None, None], jacobian, some)), known
+    # the unused branch and its derivative must be finite
+    identity = torch.eye(dims, dtype=grid.dtype, device=grid.device)
+    return torch.linalg.det(torch.where(known[..., None, None], jacobian, identity)), known
 
 
 def _known(grid: Tensor) -> tuple[Tensor, Tensor]:
-    """Which points are finite ``(..., 1)``, and the grid with the others zeroed.
+    """Which points are finite ``(..., 1)``, and the grid with the others set to zero.
 
-    Raises: ShapeError.
+    Raises:
+        ShapeError: If it is not a grid of at least 3 pixels an axis.
     """
     dims = grid.shape[-1] if grid.dim() else 0
     fits = dims in (2, 3) and grid.dim() in (dims + 2, dims + 3)

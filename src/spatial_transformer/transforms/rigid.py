@@ -7,15 +7,22 @@ from spatial_transformer.transforms.similarity import Similarity
 
 
 class Rigid(Similarity):
-    """source = R target + t: :class:`Similarity` with s = 1.
+    """Rotation and translation, source = R target + t: ``Similarity`` with s = 1.
 
     theta is (angle, tx, ty) in 2-D and (rx, ry, rz, tx, ty, tz) in 3-D, the rotation vector in
     radians.
-    Source: a restriction of the paper's equation (1).
-    Convention: as :class:`Similarity`.
 
-    >>> Rigid(dims=3).num_params
-    6
+    Args:
+        dims: 2 or 3.
+        fixed: Entries that are not predicted; see ``MatrixTransform``.
+
+    Note:
+        Source: a restriction of the paper's equation (1).
+        Coordinates: as ``Similarity``.
+
+    Examples:
+        >>> Rigid(dims=3).num_params
+        6
     """
 
     name = "rigid"

@@ -5,16 +5,17 @@ from torch import Tensor
 
 
 def rotation_matrix(vector: Tensor) -> Tensor:
-    """``(..., 3)`` -> ``(..., 3, 3)``; smooth (to any derivative) at zero.
+    """A rotation vector ``(..., 3)`` as a matrix ``(..., 3, 3)``; smooth (to any order) at zero.
 
-    Source: Rodrigues' formula, R = I + a K + b K^2, a = sin(r) / r, b = (1 - cos r) / r^2.
+    Note:
+        Source: Rodrigues' formula, R = I + a K + b K^2, a = sin(r) / r, b = (1 - cos r) / r^2.
     """
-    # beyond this the next number is more than a turn further, and in the end squares not finite
+    # beyond this, neighbouring floats are more than a turn apart, and squares may overflow
     longest = 8 / torch.finfo(vector.dtype).eps
     vector = vector.clamp(-longest, longest)
     squared = (vector * vector).sum(-1)
     small = squared < 1e-3
-    # what a branch that is not taken gives must be finite, and so must its derivative
+    # the unused branch and its derivative must be finite
     r = torch.where(small, 1, squared).sqrt()
     x = torch.where(small, squared, 0)
     a = torch.where(small, 1 - x / 6 * (1 - x / 20 * (1 - x / 42 * (1 - x / 72))), torch.sin(r) / r)

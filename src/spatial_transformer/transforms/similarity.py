@@ -8,18 +8,25 @@ from spatial_transformer.transforms.rotation import rotation_matrix, rotation_ve
 
 
 class Similarity(MatrixTransform):
-    """source = s * R * target + t.
+    """Rotation, isotropic scale and translation: source = s * R * target + t.
 
-    theta is (angle, s, tx, ty) in 2-D, with R = [[cos, -sin], [sin, cos]], and
-    (rx, ry, rz, s, tx, ty, tz) in 3-D, with the rotation vector (axis times angle); radians.
-    Source: a restriction of the paper's equation (1).
-    Convention: normalised coordinates. A positive angle turns the sampling window clockwise (y
-    points down), so the content of the output turns counter-clockwise. On an image that is not
-    square a rotation of normalised coordinates is not one of pixels.
+    theta is (angle, s, tx, ty) in 2-D, with R = [[cos, -sin], [sin, cos]], and (rx, ry, rz, s, tx,
+    ty, tz) in 3-D, with the rotation vector (axis times angle); radians.
 
-    >>> Similarity().matrix(torch.tensor([[torch.pi / 2, 2.0, 0.5, 0.0]])).round(decimals=3)
-    tensor([[[-0.0000, -2.0000,  0.5000],
-             [ 2.0000, -0.0000,  0.0000]]])
+    Args:
+        dims: 2 or 3.
+        fixed: Entries that are not predicted; see ``MatrixTransform``.
+
+    Note:
+        Source: a restriction of the paper's equation (1).
+        Coordinates: normalised. A positive angle turns the sampling window clockwise (y points
+        down), so the content of the output turns counter-clockwise. On an image that is not square
+        a rotation of normalised coordinates is not one of pixels.
+
+    Examples:
+        >>> Similarity().matrix(torch.tensor([[torch.pi / 2, 2.0, 0.5, 0.0]])).round(decimals=3)
+        tensor([[[-0.0000, -2.0000,  0.5000],
+                 [ 2.0000, -0.0000,  0.0000]]])
     """
 
     name = "similarity"

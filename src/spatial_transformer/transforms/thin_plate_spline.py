@@ -1,4 +1,4 @@
-"""Thin plate spline: the smoothest map that moves the control points as told."""
+"""Thin plate spline: the smoothest map that takes the control points to given positions."""
 
 import math
 from collections.abc import Sequence
@@ -18,30 +18,36 @@ from spatial_transformer.transforms.basis import (
 )
 from spatial_transformer.transforms.dense import DenseTransform
 
-#: by how much of a move, at most, a spline may miss its own control points
+#: the largest relative error at which a spline may miss its own control points
 MISS = 1e-2
 
 
 class ThinPlateSpline(DenseTransform):
-    """T_theta(p) = a + A p + sum_k w_k U(|p - c_k|), with U(r) = r^2 log r in 2-D and -r in 3-D,
-    interpolating (x, y) = theta_k at every control point c_k.
+    """T_theta(p) = a + A p + sum_k w_k U(r_k), interpolating theta_k at every control point c_k.
 
-    Source: the paper's section 3.2 and its reference [2] (Bookstein 1989).
-    Convention: normalised coordinates. theta is described by ``control``; see
-    :class:`ControlPointTransform`. Bases are kept, within 128 MiB; see :class:`DenseTransform`.
+    r_k is the distance of p from c_k, and U(r) = r^2 log r in 2-D and -r in 3-D. Bases are cached;
+    see ``DenseTransform``.
 
     Args:
-        shape: the control lattice, (rows, columns) over [-1, 1]; ``(4, 4)`` is the paper's 16.
-        points: control points ``(K, dims)`` of your own instead of a lattice.
-        control: ``"positions"`` or ``"offsets"``.
-        bound: keep every move within this many normalised units, by tanh.
-        regularisation: lambda >= 0; above 0 the points are approached rather than met.
-    Raises: OptionError if the points are fewer than dims + 1 or, for all that numbers of their
-        precision can tell, doubled, on one line or (in 3-D) on one plane.
+        shape: The control lattice, (rows, columns) over [-1, 1]; ``(4, 4)`` is the paper's 16.
+        points: Control points ``(K, dims)`` of your own instead of a lattice.
+        dims: 2 or 3.
+        control: "positions" or "offsets"; see ``ControlPointTransform``.
+        bound: Limit every move to this many normalised units, by tanh.
+        regularisation: lambda >= 0; above 0 the points are approximated rather than interpolated.
 
-    >>> t = ThinPlateSpline((4, 4), control="offsets")
-    >>> t.num_params
-    32
+    Raises:
+        OptionError: If the points are fewer than dims + 1 or, within their precision, doubled, on
+            one line or (in 3-D) on one plane; or if another option is invalid.
+
+    Note:
+        Source: the paper's section 3.2 and its reference [2] (Bookstein 1989).
+        Coordinates: normalised.
+
+    Examples:
+        >>> t = ThinPlateSpline((4, 4), control="offsets")
+        >>> t.num_params
+        32
     """
 
     name = "thin_plate_spline"
@@ -91,7 +97,7 @@ def features(points: Tensor, control: Tensor) -> Tensor:
         offset = x.unsqueeze(-2) - c.unsqueeze(-1)
         squared = offset * offset if squared is None else squared + offset * offset
     assert squared is not None
-    # at a control point U is 0, and so is its slope, which its factors' are not
+    # at a control point U and its slope are 0, but not those of its factors
     there = squared == 0
     apart = torch.where(there, 1, squared)
     radial = 0.5 * apart * apart.log() if control.shape[-1] == 2 else -apart.sqrt()
@@ -100,7 +106,11 @@ def features(points: Tensor, control: Tensor) -> Tensor:
 
 
 def _check_apart(points: Tensor, eps: float) -> None:
-    """Raises: OptionError unless points of precision ``eps`` determine a spline."""
+    """Check that points of precision ``eps`` determine a spline.
+
+    Raises:
+        OptionError: If they are too few, on one line or plane, or doubled.
+    """
     count, dims = points.shape
     if count <= dims:
         raise OptionError(f"a spline needs {dims + 1} or more control points, got {count}")
@@ -125,7 +135,8 @@ def _check_apart(points: Tensor, eps: float) -> None:
 def _solve(points: Tensor, regularisation: float) -> Tensor:
     """The matrix that turns moves into spline weights, ``(K + 1 + dims, K)``, float64.
 
-    Raises: OptionError.
+    Raises:
+        OptionError: If the points are too close to each other, or to one line, for float64.
     """
     count, dims = points.shape
     known = features(points, points).T

@@ -7,15 +7,21 @@ from spatial_transformer.transforms.matrix import MatrixTransform
 
 
 class Translation(MatrixTransform):
-    """Shift the sampling grid: source = target + t.
+    """A shift of the sampling grid: source = target + t.
 
-    Source: equation (2) of the paper with s = 1.
-    Convention: t in normalised units, so ``tx = 2 * k / W`` moves the window by k pixels to the
-    right (``align_corners=False``).
+    Args:
+        dims: 2 or 3.
+        fixed: Entries that are not predicted; see ``MatrixTransform``.
 
-    >>> Translation().matrix(torch.tensor([[0.5, -1.0]]))
-    tensor([[[ 1.0000,  0.0000,  0.5000],
-             [ 0.0000,  1.0000, -1.0000]]])
+    Note:
+        Source: equation (2) of the paper with s = 1.
+        Coordinates: t in normalised units, so ``tx = 2 * k / W`` moves the window by k pixels to
+        the right (``align_corners=False``).
+
+    Examples:
+        >>> Translation().matrix(torch.tensor([[0.5, -1.0]]))
+        tensor([[[ 1.0000,  0.0000,  0.5000],
+                 [ 0.0000,  1.0000, -1.0000]]])
     """
 
     name = "translation"

@@ -1,8 +1,8 @@
-"""Pictures and films of what a spatial transformer does. All have one look: colours that the
-colour-blind can tell apart, text that is readable at a README's size, no time stamps in files.
+"""Pictures and films of spatial transformers.
 
-Everything here takes tensors and returns a matplotlib figure or frames; ``save_figure`` and
-``save_film`` write them.
+They share one style: colours that the colour-blind can tell apart, text that is readable at a
+README's size, no time stamps in files. Everything here takes tensors and returns a matplotlib
+figure or frames; ``save_figure`` and ``save_film`` write them.
 """
 
 from spatial_transformer.extras import check_installed

@@ -19,16 +19,20 @@ def draw_curves(
     """Loss and error (smoothed, on logarithmic axes) and learning rate by step.
 
     Args:
-        runs: a run's name -> its history: "step", "loss", "error_percent" ``(T,)`` and "rates"
+        runs: A run's name -> its history: "step", "loss", "error_percent" ``(T,)`` and "rates"
             ``(T, groups)`` (the network's first, then the localisation networks', dashed).
-        error: what the runs' error is.
-    Raises: ShapeError if there is no run, or one without these.
+        title: The figure's title.
+        error: The label of the runs' error.
 
-    >>> import torch
-    >>> t = torch.arange(1.0, 9.0)
-    >>> history = {"step": t, "loss": 1 / t, "error_percent": 90 / t, "rates": t[:, None] * 0.1}
-    >>> len(draw_curves({"st_cnn": history}).axes)
-    3
+    Raises:
+        ShapeError: If there is no run, or one without these entries.
+
+    Examples:
+        >>> import torch
+        >>> t = torch.arange(1.0, 9.0)
+        >>> history = {"step": t, "loss": 1 / t, "error_percent": 90 / t, "rates": t[:, None] * 0.1}
+        >>> len(draw_curves({"st_cnn": history}).axes)
+        3
     """
     labels = {"loss": "training loss", "error_percent": error, "rates": "learning rate"}
     if not runs or any(k not in h for h in runs.values() for k in ("step", *labels)):

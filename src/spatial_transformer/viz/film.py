@@ -1,4 +1,4 @@
-"""Films: frames into a GIF or an MP4."""
+"""Films: frames as a GIF or an MP4."""
 
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ from spatial_transformer.errors import OptionError, ShapeError
 from spatial_transformer.files import write_whole
 from spatial_transformer.viz.style import GRIDS, RIGHT, WRONG
 
-#: greys of a GIF's palette, beside the colours of our pictures and their blends; few make it small
+#: greys of a GIF's palette, besides the pictures' colours and blends; few make it small
 GREYS = 32
 SUFFIXES = (".gif", ".mp4")
 
@@ -21,13 +21,18 @@ def save_film(
 ) -> int:
     """Write frames of one size as a film and return how many there are.
 
-    A ``.gif`` repeats for ever and has the colours of this package's pictures alone; an ``.mp4`` is
-    H.264, made by the program ffmpeg. Neither has a time stamp in it.
+    A ``.gif`` loops for ever, in the palette of this package's pictures; an ``.mp4`` is H.264,
+    encoded by the program ffmpeg. Neither has a time stamp in it.
 
     Args:
-        rate: frames a second; hold: seconds that the last one stays.
-    Raises: OptionError for another suffix, or where ffmpeg is not on the PATH or fails; ShapeError
-        without frames, or if they differ in size.
+        frames: The frames, all of one size.
+        path: The file, ending in .gif or .mp4.
+        rate: Frames a second.
+        hold: Seconds that the last one stays.
+
+    Raises:
+        OptionError: If the suffix is another, or ffmpeg is not on the PATH or fails.
+        ShapeError: If there are no frames, or they differ in size.
     """
     path = check_film(path)
     images = list(_same_size(frames))
@@ -39,7 +44,11 @@ def save_film(
 
 
 def check_film(path: Path | str) -> Path:
-    """The path of a film that can be written here. Raises: OptionError."""
+    """The path of a film that can be written here.
+
+    Raises:
+        OptionError: If the suffix is another, or ffmpeg is needed and not on the PATH.
+    """
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise OptionError(f"{path}: a film is one of {', '.join(SUFFIXES)}")
@@ -94,7 +103,7 @@ def _write_mp4(frames: list[Image.Image], path: Path, rate: float, hold: float) 
         *("ffmpeg", "-loglevel", "error", "-y"),
         *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{rate}"),
         *("-i", "-"),
-        # most players want even sides and colours at half resolution
+        # most players need even sides and colours at half resolution
         *("-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2:color=white", "-pix_fmt", "yuv420p"),
         *("-c:v", "libx264", "-crf", "20", "-threads", "1", "-movflags", "+faststart"),
         *("-map_metadata", "-1", "-fflags", "+bitexact", "-flags:v", "+bitexact", str(path)),

@@ -1,4 +1,4 @@
-"""Where a transform reads: lines of the output's frame as they lie in the input."""
+"""Grid lines: lines of the output's frame, mapped into the input."""
 
 import contourpy
 import torch
@@ -12,10 +12,17 @@ from spatial_transformer.transforms import Transform
 def grid_lines(
     transform: Transform, theta: Tensor, size: tuple[int, int], lines: int = 7, points: int = 33
 ) -> Tensor:
-    """Where ``lines`` horizontal and vertical lines of the output's frame are read, in pixels of
-    an input of ``size``.
+    """``lines`` horizontal and vertical lines of the output's frame, mapped into the input.
 
-    theta ``(P,)`` -> ``(2 * lines, points, 2)`` in (x, y).
+    Args:
+        transform: A 2-D transform.
+        theta: ``(P,)``.
+        size: Size of the input, in pixels.
+        lines: Lines in each direction.
+        points: Points of a line.
+
+    Returns:
+        ``(2 * lines, points, 2)`` in (x, y), in pixels of the input.
     """
     # a grid of lines x points over the output, corners included; its transpose gives the others
     rows = transform.grid(theta[None], (lines, points), align_corners=True)[0]
@@ -26,10 +33,20 @@ def grid_lines(
 def box_edges(
     transform: Transform, theta: Tensor, size: tuple[int, int, int], points: int = 17
 ) -> Tensor:
-    """The twelve edges of a 3-D transform's output as they lie in an input of ``size``, in voxels;
-    the first four are those of the front (the lowest z).
+    """The twelve edges of a 3-D transform's output, mapped into the input.
 
-    theta ``(P,)`` -> ``(12, points, 3)`` in (x, y, z). Raises: ShapeError.
+    Args:
+        transform: A 3-D transform.
+        theta: ``(P,)``.
+        size: Size of the input, in voxels.
+        points: Points of an edge.
+
+    Returns:
+        ``(12, points, 3)`` in (x, y, z), in voxels of the input; the first four are those of the
+        front (the lowest z).
+
+    Raises:
+        ShapeError: If the transform is not 3-D.
     """
     _check_volume(transform)
     along = torch.linspace(-1, 1, points)
@@ -55,10 +72,23 @@ def slice_lines(
     lines: int = 7,
     points: int = 33,
 ) -> list[Tensor]:
-    """Where a 3-D transform's grid cuts the slice at depth ``index`` (in voxels) of an input of
-    ``size``: the surfaces of ``lines`` values of the output's x and of its y.
+    """The intersection of a 3-D transform's grid with a slice of the input.
 
-    theta ``(P,)`` -> curves ``(k, 2)`` in (x, y), in voxels. Raises: ShapeError.
+    The grid consists of the surfaces of ``lines`` values of the output's x and of its y.
+
+    Args:
+        transform: A 3-D transform.
+        theta: ``(P,)``.
+        size: Size of the input, in voxels.
+        index: Depth of the slice, in voxels.
+        lines: Surfaces in each direction.
+        points: Points along a surface.
+
+    Returns:
+        Curves ``(k, 2)`` in (x, y), in voxels of the input.
+
+    Raises:
+        ShapeError: If the transform is not 3-D.
     """
     _check_volume(transform)
     along = torch.linspace(-1, 1, points)

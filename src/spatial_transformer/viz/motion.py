@@ -1,4 +1,4 @@
-"""Films of a transformer at work: a sheet of examples a frame."""
+"""Films of a transformer in training or on moving images: a sheet of examples a frame."""
 
 from collections.abc import Iterator, Sequence
 
@@ -29,18 +29,28 @@ def film_frames(
     across: bool = False,
     width: int | None = None,
 ) -> Iterator[Image.Image]:
-    """Frames of a film, drawn one after the other by :func:`draw_sheet`.
+    """Frames of a film, drawn one after the other by ``draw_sheet``.
 
     Args:
         images: ``(T, B, C, *spatial)`` for T frames.
-        warped: ``(T, B, N, C, *size)``; theta: ``(T, B, N, P)``, of N transforms an image.
-        predicted: T times B; truth: B; titles: T; boxes: ``(B, 4)``.
-        width: of a frame in pixels, about; as wide as a README shows at most if None.
-        The others as in :func:`draw_sheet`.
-    Raises: ShapeError.
+        warped: ``(T, B, N, C, *size)``, of N transforms an image.
+        theta: ``(T, B, N, P)``.
+        transform: The transform of theta.
+        predicted: Predictions, T times B.
+        truth: B true classes.
+        boxes: ``(B, 4)``, as for ``draw_sheet``.
+        titles: T titles.
+        columns: Examples in a row.
+        across: As for ``draw_sheet``.
+        width: Width of a frame in pixels, about; the most that a README shows if None.
+
+    Raises:
+        ShapeError: If they differ in the number of frames or images.
     """
-    given = {"outputs": warped, "thetas": theta, "predictions": predicted, "titles": titles}
-    wrong = [f"{len(v)} {n}" for n, v in given.items() if v is not None and len(v) != len(images)]
+    arguments = {"outputs": warped, "thetas": theta, "predictions": predicted, "titles": titles}
+    wrong = [
+        f"{len(v)} {n}" for n, v in arguments.items() if v is not None and len(v) != len(images)
+    ]
     if wrong:
         raise ShapeError(f"a film of {len(images)} frames got {', '.join(wrong)}")
     for t in range(len(images)):

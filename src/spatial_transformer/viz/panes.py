@@ -1,4 +1,4 @@
-"""What of an image is drawn: flat pictures, and the lines that belong on them."""
+"""Panes: the flat pictures of an image, and the lines drawn on them."""
 
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Pane:
-    """One flat picture ``(C, H, W)`` in [0, 1] of an image, and what it shows."""
+    """One flat picture ``(C, H, W)`` in [0, 1] of an image, its label and its lines."""
 
     label: str
     pixels: Tensor
@@ -32,11 +32,18 @@ class Pane:
 def input_panes(
     image: Tensor, transform: Transform | None = None, theta: Tensor | None = None
 ) -> list[Pane]:
-    """An input with the grids of its transforms: ``(C, H, W)`` as it is (each channel by itself
-    where they are not 1 or 3), ``(C, D, H, W)`` as its projections from the front and from the side
-    and as the slice through the grid's middle.
+    """An input with the grids of its transforms.
 
-    theta is ``(N, P)``. Raises: ShapeError.
+    ``(C, H, W)`` is one pane (or one a channel, where these are not 1 or 3); ``(C, D, H, W)`` its
+    projections from the front and from the side and the slice through the grid's middle.
+
+    Args:
+        image: ``(C, H, W)`` or ``(C, D, H, W)`` in [0, 1].
+        transform: The transform of theta, or None.
+        theta: ``(N, P)``, or None for no grid.
+
+    Raises:
+        ShapeError: If the transform is for images of another dimension.
     """
     image = image.detach().cpu().float()
     if image.dim() not in (3, 4):
@@ -56,8 +63,10 @@ def input_panes(
 
 
 def output_panes(views: Tensor) -> list[Pane]:
-    """What transforms made of an input: ``(N, C, H, W)``, or ``(N, C, D, H, W)`` as the slice in
-    the middle and the projection from the front."""
+    """The outputs of an input's transforms, ``(N, C, H, W)`` or ``(N, C, D, H, W)``.
+
+    Volumes are shown as the slice in the middle and the projection from the front.
+    """
     panes = []
     for k, view in enumerate(views.detach().cpu().float()):
         name = f"output {k + 1}" if len(views) > 1 else "output"
@@ -71,7 +80,7 @@ def output_panes(views: Tensor) -> list[Pane]:
 
 
 def _channels(image: Tensor) -> list[tuple[str, Tensor]]:
-    """An image of 1 or 3 channels whole, another one channel by channel, with a label."""
+    """An image of 1 or 3 channels as one picture, others channel by channel, with labels."""
     if len(image) in (1, 3):
         return [("", image)]
     return [(f",\nchannel {k + 1}", c[None]) for k, c in enumerate(image)]
@@ -99,5 +108,5 @@ def _volume_panes(image: Tensor, transform: Transform | None, thetas: list[Tenso
 
 
 def _bright(image: Tensor) -> Tensor:
-    """Scaled so that the brightest pixel is white: a projection is dim."""
+    """Scale an image so that the brightest pixel is white: a projection is dim."""
     return image / image.amax().clamp_min(1e-6)

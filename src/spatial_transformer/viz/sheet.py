@@ -14,7 +14,7 @@ from spatial_transformer.transforms import Transform
 from spatial_transformer.viz.panes import Pane, input_panes, output_panes
 from spatial_transformer.viz.style import GRIDS, RIGHT, WRONG, draw_image, fit_title, new_figure
 
-#: inches: of a pane, between panes, above and below a caption, left of the first pane
+#: in inches: a pane, between panes, above and below a caption, left of the first pane
 CELL, GAP, CAPTION, MARGIN = 0.86, 0.05, 0.25, 0.62
 
 
@@ -33,35 +33,42 @@ def draw_sheet(
     columns: int = 10,
     across: bool = False,
 ) -> Figure:
-    """Examples side by side: of each the input with the sampling grid on it, what the transformer
-    makes of it, and the prediction (with the truth, where it is wrong).
+    """Draw examples side by side: input with the sampling grid, output, prediction.
 
-    Volumes are shown as projections and slices, several transforms of an image in a colour each,
-    channels that are no colours one by one.
+    A wrong prediction is shown with the truth. Volumes are shown as projections and slices, several
+    transforms of an image in a colour each, channels that are not colours one by one.
 
     Args:
         images: ``(B, C, H, W)`` or ``(B, C, D, H, W)`` in [0, 1].
         warped: ``(B, C, *size)``, or ``(B, N, C, *size)`` for N transforms; None without one.
         theta: ``(B, P)`` or ``(B, N, P)``; None draws no grid.
-        predicted, truth: below each example; green where they are equal, else red.
-        confidence: of the predictions, 0 to 1.
-        captions: instead of predictions.
+        transform: The transform of theta.
+        predicted: Predictions, drawn below the examples, green where they are right, else red.
+        truth: True classes.
+        confidence: Of the predictions, 0 to 1.
+        captions: Texts instead of predictions.
         boxes: ``(B, 4)``, true ones (left, top, right, bottom, in pixels), in green on the inputs.
-        columns: examples in a row.
-        across: panes of an example from left to right rather than from the top down.
-    Raises: ShapeError if they differ in number.
+        title: The figure's title.
+        columns: Examples in a row.
+        across: Place an example's panes from left to right rather than from the top down.
 
-    >>> from spatial_transformer.transforms import Affine
-    >>> identity = Affine().identity().expand(2, 6)
-    >>> image = torch.rand(2, 1, 8, 8)
-    >>> sheet = draw_sheet(image, image, identity, Affine(), predicted=[1, 2], truth=[1, 3])
-    >>> len(sheet.axes[0].images)
-    4
+    Raises:
+        ShapeError: If the arguments differ in number.
+
+    Examples:
+        >>> from spatial_transformer.transforms import Affine
+        >>> identity = Affine().identity().expand(2, 6)
+        >>> image = torch.rand(2, 1, 8, 8)
+        >>> sheet = draw_sheet(image, image, identity, Affine(), predicted=[1, 2], truth=[1, 3])
+        >>> len(sheet.axes[0].images)
+        4
     """
     count = len(images)
-    given = {"outputs": warped, "thetas": theta, "predictions": predicted, "truths": truth,
+    arguments = {"outputs": warped, "thetas": theta, "predictions": predicted, "truths": truth,
              "confidences": confidence, "captions": captions, "boxes": boxes}  # fmt: skip
-    wrong = [f"{len(v)} {name}" for name, v in given.items() if v is not None and len(v) != count]
+    wrong = [
+        f"{len(v)} {name}" for name, v in arguments.items() if v is not None and len(v) != count
+    ]
     if wrong or not count:
         raise ShapeError(f"a sheet needs as many of each: {count} images, {', '.join(wrong)}")
     if theta is not None and theta.dim() == 2:
@@ -108,8 +115,7 @@ def lay_out(
     columns: int = 10,
     across: bool = False,
 ) -> Figure:
-    """Examples of as many panes each, with a text and its colour below each; the rest as in
-    :func:`draw_sheet`."""
+    """Draw examples of equally many panes, each with a text; options as for ``draw_sheet``."""
     # one pair of axes in inches for all panes: a hundred pairs would take seconds
     columns = min(columns, len(examples))
     panes = examples[0]
@@ -173,7 +179,7 @@ Place = tuple[float, float, float, float]
 
 
 def _draw_pane(axes: Any, pane: Pane, place: Place, several: bool) -> None:
-    """A pane; of several transforms each output has the colour of its grid."""
+    """Draw a pane; with several transforms each output has the colour of its grid."""
     x, y, width, height = place
     draw_image(axes, pane.pixels, (x, x + width, y + height, y))
     marked = several and pane.which is not None

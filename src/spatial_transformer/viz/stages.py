@@ -1,4 +1,4 @@
-"""Several transformers in a network: what each makes of the image, and all of them composed."""
+"""Several transformers in a network: the view after each, and their composition."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,10 +20,10 @@ from spatial_transformer.viz.sheet import lay_out
 
 @dataclass(frozen=True)
 class Stage:
-    """All transformers of a network up to one of them, as one transform of the network's input.
+    """A network's transformers up to one of them, composed to one transform of the network's input.
 
-    theta ``(B, P)``; ``warped`` ``(B, C, *size)`` is the input sampled once, at that transformer's
-    size.
+    ``theta`` is ``(B, P)``; ``warped`` ``(B, C, *size)`` is the input sampled once, at that
+    transformer's size.
     """
 
     name: str
@@ -34,17 +34,20 @@ class Stage:
 
 @torch.no_grad()
 def find_stages(model: nn.Module, images: Tensor) -> list[Stage]:
-    """Run ``model`` on ``images`` and compose its transformers in the order in which they work.
+    """Run ``model`` on ``images`` and compose its transformers in the order in which they run.
 
-    What lies between them must keep the frame, as convolutions and pools do. A :class:`Cascade`
-    gives a stage each time one of its networks works.
-    Raises: OptionError without a transformer, or with a :class:`Parallel` one (its transforms are
-        side by side: :func:`draw_sheet` draws them).
+    Layers between them must keep the frame, as convolutions and pools do. A ``Cascade`` gives a
+    stage each time one of its networks runs.
 
-    >>> layers = [SpatialTransformer("fully_connected", "affine") for _ in range(2)]
-    >>> stages = find_stages(nn.Sequential(*layers), torch.rand(3, 1, 8, 8))
-    >>> [(s.name, s.transform.num_params) for s in stages]
-    [('0', 6), ('1', 12)]
+    Raises:
+        OptionError: If there is no transformer, or a ``Parallel`` one (its transforms are side by
+            side; use ``draw_sheet``).
+
+    Examples:
+        >>> layers = [SpatialTransformer("fully_connected", "affine") for _ in range(2)]
+        >>> stages = find_stages(nn.Sequential(*layers), torch.rand(3, 1, 8, 8))
+        >>> [(s.name, s.transform.num_params) for s in stages]
+        [('0', 6), ('1', 12)]
     """
     stages: list[Stage] = []
     chain: list[tuple[Transform, Tensor]] = []
@@ -53,11 +56,11 @@ def find_stages(model: nn.Module, images: Tensor) -> list[Stage]:
         for k, theta in enumerate(thetas):
             links = [*chain, (layer.transform, theta)]
             parts = [transform for transform, _ in links]
-            whole = parts[0] if len(parts) == 1 else Compose(parts)
+            composed = parts[0] if len(parts) == 1 else Compose(parts)
             joint = torch.cat([t for _, t in links], dim=-1)
-            view = warp(images, joint, whole, layer.size, **layer.sampler.options())
+            view = warp(images, joint, composed, layer.size, **layer.sampler.options())
             label = f"{name} {k + 1}".strip() if len(thetas) > 1 else name
-            stages.append(Stage(label, whole, joint, view))
+            stages.append(Stage(label, composed, joint, view))
         chain.append((layer.transform, thetas[-1]))
 
     def watch(name: str) -> Callable[..., None]:
@@ -85,8 +88,13 @@ def find_stages(model: nn.Module, images: Tensor) -> list[Stage]:
 
 
 def draw_stages(images: Tensor, stages: Sequence[Stage], *, title: str = "") -> Figure:
-    """For each image ``(B, C, *spatial)`` and each stage: the input with the grid of all transforms
-    so far, and what that shows of it."""
+    """Draw every stage for each image: the input with the composed grid so far, and the view.
+
+    Args:
+        images: ``(B, C, *spatial)``.
+        stages: As returned by ``find_stages``.
+        title: The figure's title.
+    """
     examples = [
         [
             replace(

@@ -1,4 +1,4 @@
-"""The one look of all pictures: colours, sizes, how an image is drawn, how a file is written."""
+"""The style of all pictures: colours, sizes, drawing of images, writing of files."""
 
 import textwrap
 from pathlib import Path
@@ -36,15 +36,17 @@ def new_figure(width: float, height: float, *, layout: str | None = "constrained
 
 
 def fit_title(title: str, width: float) -> str:
-    """A title in as many lines as it takes to fit ``width`` inches; its own line ends stay."""
+    """A title wrapped to ``width`` inches; its own line ends stay."""
     characters = max(12, int(width / 0.083))
     lines = title.split("\n")
     return "\n".join(textwrap.fill(line, characters, break_long_words=False) for line in lines)
 
 
 def draw_image(axes: Any, image: Tensor, extent: tuple[float, float, float, float]) -> None:
-    """Draw ``(C, H, W)`` in [0, 1] (1 or 3 channels) on matplotlib axes, at the left, right, bottom
-    and top ``extent`` in their units."""
+    """Draw ``(C, H, W)`` in [0, 1] (1 or 3 channels) on matplotlib axes.
+
+    ``extent`` is left, right, bottom and top in the axes' units.
+    """
     pixels = image.detach().cpu().float().clamp(0, 1).numpy()
     axes.imshow(
         pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0),
@@ -68,7 +70,8 @@ def plain_axes(axes: Any) -> None:
 def save_figure(figure: Figure, path: Path | str) -> None:
     """Write a figure in the format of its suffix (.png, .pdf, .svg), without a time stamp in it.
 
-    Raises: OptionError for another suffix.
+    Raises:
+        OptionError: If the suffix is another.
     """
     path = Path(path)
     stamps = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}

@@ -1,4 +1,4 @@
-"""theta in numbers: its distribution over a data set, and its way through training."""
+"""Plots of theta: its distribution over a data set, and its path through training."""
 
 import math
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ COLUMNS, PANEL = 3, (2.6, 1.7)
 
 
 def theta_values(transform: Transform, theta: Tensor) -> tuple[list[str], Tensor, Tensor]:
-    """theta ``(..., P)`` as what people read: names, values ``(..., Q)``, those it starts at.
+    """Theta ``(..., P)`` in readable form: names, values ``(..., Q)``, and those of the identity.
 
-    A bounded family's own parameters, within their bounds; the others as they are.
+    A bounded family's own parameters, within their bounds; those of other families unchanged.
     """
     identity = transform.identity()
     if isinstance(transform, MatrixTransform):
@@ -30,8 +30,10 @@ def theta_values(transform: Transform, theta: Tensor) -> tuple[list[str], Tensor
 
 
 def _places(transform: Transform, theta: Tensor) -> tuple[Tensor, Tensor] | None:
-    """The control points ``(K, 2)`` of a family in a plane, and where theta ``(..., P)`` puts them
-    ``(..., K, 2)``; None for other families."""
+    """A 2-D family's control points ``(K, 2)``, and their positions ``(..., K, 2)`` under theta.
+
+    None for other families.
+    """
     if not isinstance(transform, ControlPointTransform) or transform.dims != 2:
         return None
     points = transform.control_points.float()
@@ -39,21 +41,27 @@ def _places(transform: Transform, theta: Tensor) -> tuple[Tensor, Tensor] | None
 
 
 def draw_theta(theta: Tensor, transform: Transform, *, title: str = "") -> Figure:
-    """How theta is distributed: a histogram for each parameter, dashed where the identity is; for
-    families of control points in a plane the places of each of them.
+    """Plot the distribution of theta, a histogram for each parameter; dashed where the identity is.
+
+    For 2-D families of control points, the positions of each of them.
 
     Args:
         theta: ``(M, P)``, or ``(M, N, P)`` for N transforms an image, in a colour each.
-    Raises: ShapeError.
+        transform: The transform of theta.
+        title: The figure's title.
 
-    >>> from spatial_transformer.transforms import Attention
-    >>> len(draw_theta(torch.rand(50, 3), Attention()).axes)
-    3
+    Raises:
+        ShapeError: If theta has another shape.
+
+    Examples:
+        >>> from spatial_transformer.transforms import Attention
+        >>> len(draw_theta(torch.rand(50, 3), Attention()).axes)
+        3
     """
     theta = _three(theta, transform)
-    found = _places(transform, theta)
-    if found is not None:
-        points, placed = found
+    placement = _places(transform, theta)
+    if placement is not None:
+        points, placed = placement
         figure, axes = _plane(points, title)
         for n in range(theta.shape[1]):
             places = placed[:, n]
@@ -83,13 +91,19 @@ def draw_theta(theta: Tensor, transform: Transform, *, title: str = "") -> Figur
 def draw_theta_paths(
     steps: Sequence[float] | Tensor, theta: Tensor, transform: Transform, *, title: str = ""
 ) -> Figure:
-    """theta's way through training for a few images: a thin line an image, a thick one their mean,
-    dashed where the identity is; for families of control points in a plane each point's way,
-    the mean over the images, from a cross to a dot.
+    """Plot theta through training for a few images: thin lines, their mean a thick one.
+
+    Dashed where the identity is. For 2-D families of control points, each point's path, the mean
+    over the images, from a cross to a dot.
 
     Args:
-        steps: ``(T,)``; theta: ``(T, B, P)``, or ``(T, B, N, P)`` for N transforms an image.
-    Raises: ShapeError.
+        steps: ``(T,)``.
+        theta: ``(T, B, P)``, or ``(T, B, N, P)`` for N transforms an image.
+        transform: The transform of theta.
+        title: The figure's title.
+
+    Raises:
+        ShapeError: If theta has another shape.
     """
     steps = torch.as_tensor(steps).float()
     if theta.dim() not in (3, 4) or len(theta) != len(steps):
@@ -98,9 +112,9 @@ def draw_theta_paths(
             f"got {tuple(theta.shape)}"
         )
     theta = _three(theta.flatten(0, 1), transform).unflatten(0, theta.shape[:2])
-    found = _places(transform, theta)
-    if found is not None:
-        points, placed = found
+    placement = _places(transform, theta)
+    if placement is not None:
+        points, placed = placement
         figure, axes = _plane(points, title)
         for n in range(theta.shape[2]):
             ways = placed[:, :, n].mean(1)
@@ -125,7 +139,11 @@ def draw_theta_paths(
 
 
 def _three(theta: Tensor, transform: Transform) -> Tensor:
-    """theta as ``(M, N, P)`` on the CPU. Raises: ShapeError."""
+    """Theta as ``(M, N, P)`` on the CPU.
+
+    Raises:
+        ShapeError: If theta has another shape.
+    """
     theta = transform.check_theta(theta).detach().cpu().float()
     return theta if theta.dim() == 3 else theta[:, None]
 

@@ -1,1 +1,1 @@
-"""Data sets and generators: one a file."""
+"""Data sets and generators, one a file."""

@@ -1,4 +1,4 @@
-"""MNIST addition: two digits, each in a channel of its own and distorted on its own."""
+"""MNIST addition: two digits, each in its own channel and distorted independently."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,14 +11,15 @@ from spatial_transformer.experiments.data.stream import Digits, Stream, fixed_bl
 
 
 def add(left: Batch, right: Batch) -> Batch:
-    """The images side by side in the channels, and the sums of the labels."""
+    """Two batches concatenated along the channels, and the sums of their labels."""
     return torch.cat([left[0], right[0]], dim=1), left[1] + right[1]
 
 
 class Addition(Dataset):
     """Two RTS digits in two channels of 42x42; the label is their sum, 0 to 18.
 
-    Source: the paper's appendix A.1.
+    Note:
+        Source: the paper's appendix A.1.
     """
 
     name = "addition"
@@ -34,6 +35,7 @@ class Addition(Dataset):
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Callable[[int], Batch]:
+        """Training batches; see ``Dataset.batches``."""
         digits = load_digits("train", data_root, device)
         left, right = (
             Stream(digits, RotatedTranslatedScaled(), batch_size, (seed, side)).batch
@@ -42,6 +44,7 @@ class Addition(Dataset):
         return lambda k: add(left(k), right(k))
 
     def draw_fixed(self, part: str, seed: int, data_root: Path | None) -> Iterator[Batch]:
+        """The fixed images on the CPU; see ``Dataset.draw_fixed``."""
         digits = load_digits(part, data_root)
         order = torch.randperm(len(digits), generator=generator("cpu", seed, "partners"))
         partners = Digits(digits.images[order], digits.labels[order])

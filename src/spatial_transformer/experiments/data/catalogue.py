@@ -1,4 +1,4 @@
-"""The data sets by name: MNIST under every distortion, and those that are more than that."""
+"""The data sets by name: MNIST under every distortion, and the others."""
 
 from functools import partial
 
@@ -33,9 +33,13 @@ for _kind in DISTRACTORS:
 
 
 def make_dataset(name: str) -> Dataset:
-    """A data set by its registered name. Raises: UnknownNameError.
+    """A data set by its registered name.
 
-    >>> make_dataset("rts").in_shape
-    (1, 42, 42)
+    Raises:
+        UnknownNameError: If the name is not registered; the message lists the names.
+
+    Examples:
+        >>> make_dataset("rts").in_shape
+        (1, 42, 42)
     """
     return DATASETS.make(name)

@@ -1,4 +1,4 @@
-"""TC: digits moved about a large image among pieces of other digits."""
+"""TC: digits translated in a large image among pieces of other digits."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from spatial_transformer.experiments.data.distortion import Distortion
 
 
 def whole(generator: torch.Generator, shape: tuple[int, ...], high: int) -> Tensor:
-    """Whole numbers, uniform in [0, high)."""
+    """Random integers, uniform in [0, high)."""
     return torch.randint(high, shape, generator=generator, device=generator.device)
 
 
@@ -20,8 +20,16 @@ def square(top: Tensor, left: Tensor, side: int, stride: int) -> Tensor:
 
 
 def place(digits: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Digits ``(B, 1, n, n)`` at random whole-pixel places of a black canvas: the canvases
-    ``(B, 1, size, size)``, and the top row and left column of each, ``(B,)``."""
+    """Place digits at random whole-pixel positions of a black canvas.
+
+    Args:
+        digits: ``(B, 1, n, n)``.
+        size: Side of the canvas, in pixels.
+        generator: The random generator.
+
+    Returns:
+        The canvases ``(B, 1, size, size)``, and each digit's top row and left column, ``(B,)``.
+    """
     count, n = len(digits), digits.shape[-1]
     room = size - n + 1
     top, left = whole(generator, (count,), room), whole(generator, (count,), room)
@@ -33,10 +41,14 @@ def place(digits: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor
 def add_patches(
     canvas: Tensor, digits: Tensor, which: Tensor, patch: int, generator: torch.Generator
 ) -> Tensor:
-    """Canvases ``(B, 1, size, size)`` with ``patch`` x ``patch`` pixels cut at random out of
-    ``digits[which]`` and put at random places; the brighter value stays.
+    """Add patches of other digits to canvases; the brighter value wins.
 
-    ``which`` is ``(B, N)`` for N patches a canvas.
+    Args:
+        canvas: ``(B, 1, size, size)``.
+        digits: ``(M, 1, n, n)``, from which the patches are cut at random.
+        which: ``(B, N)``, the digit of each of N patches a canvas.
+        patch: Side of a patch, in pixels.
+        generator: The random generator.
     """
     size, n, shape = canvas.shape[-1], digits.shape[-1], tuple(which.shape)
     room = n - patch + 1
@@ -50,11 +62,13 @@ def add_patches(
 
 
 class TranslatedCluttered(Distortion):
-    """TC: the digit at a random place in 60x60, and six 6x6 patches of other digits at random
-    places (the paper's appendix A.3).
+    """TC: a digit at a random position in 60x60, and six 6x6 patches of other digits.
 
-    Places are whole pixels. Where pieces overlap, the brighter value stays. The other digits are
+    Positions are whole pixels. Where pieces overlap, the brighter value wins. The other digits are
     those of the batch that is distorted.
+
+    Note:
+        Source: the paper's appendix A.3.
     """
 
     name = "tc"
@@ -64,6 +78,7 @@ class TranslatedCluttered(Distortion):
     patch = 6
 
     def __call__(self, digits: Tensor, generator: torch.Generator) -> Tensor:
+        """Digits ``(B, 1, 28, 28)`` to images ``(B, 1, 60, 60)``, both in [0, 1]."""
         count = len(digits)
         canvas, _, _ = place(digits, self.size, generator)
         # a step of 1 .. count - 1 through the batch never comes back to the digit itself (one that

@@ -28,10 +28,18 @@ _PARTS = {"train": "train", "validation": "valid", "test": "test"}
 def load_cluttered40(
     part: str, data_root: Path | str | None, device: torch.device | str = "cpu"
 ) -> Batch:
-    """Images ``(N, 1, 40, 40)`` in [0, 1] and labels ``(N,)`` of "train" (10,000), "validation" or
-    "test" (1,000 each).
+    """The images and labels of a part of cluttered MNIST.
 
-    Raises: DataError naming the file and what is wrong.
+    Args:
+        part: "train" (10,000 images), "validation" or "test" (1,000 each).
+        data_root: Where the file is.
+        device: Where to put the tensors.
+
+    Returns:
+        Images ``(N, 1, 40, 40)`` in [0, 1] and labels ``(N,)``.
+
+    Raises:
+        DataError: If the file is missing or broken; the message names it.
     """
     if data_root is None:
         raise DataError(f"cluttered40 is not fetched: name the folder of {FILE} with --data-root")
@@ -62,9 +70,11 @@ def load_cluttered40(
 
 
 def _read_array(archive: ZipFile, name: str) -> np.ndarray:
-    """An array of an .npz file; its header is judged before room is made for it.
+    """An array of an .npz file; its header is checked before memory is allocated.
 
-    Raises: ValueError, and what else broken files make zipfile and numpy raise.
+    Raises:
+        ValueError: If it is not the array expected; zipfile and numpy raise others for broken
+            files.
     """
     member = archive.getinfo(f"{name}.npy")
     if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):  # LZMA's own header may ask for GB
@@ -83,8 +93,10 @@ def _read_array(archive: ZipFile, name: str) -> np.ndarray:
 
 
 def jitter(images: Tensor, source: torch.Generator) -> Tensor:
-    """Each image turned by up to 20 degrees, scaled by 0.8 to 1.2 and moved by up to 4 pixels, all
-    uniform: there are only 10,000 images to train on."""
+    """Randomly rotate (20 degrees), scale (0.8 to 1.2) and translate (4 pixels) each image.
+
+    All uniform; there are only 10,000 images to train on.
+    """
     count, size = len(images), images.shape[-1]
     angle = uniform(source, count, -math.pi / 9, math.pi / 9)
     scale = uniform(source, count, 0.8, 1.2)
@@ -93,8 +105,10 @@ def jitter(images: Tensor, source: torch.Generator) -> Tensor:
 
 
 class Cluttered40(Dataset):
-    """A digit among pieces of others on 40x40: 10,000 training, 1,000 validation and 1,000 test
-    images. Training images are jittered."""
+    """Cluttered MNIST: a digit among pieces of others on 40x40.
+
+    10,000 training, 1,000 validation and 1,000 test images. Training images are jittered.
+    """
 
     name = "cluttered40"
     title = "cluttered 40x40"
@@ -108,6 +122,7 @@ class Cluttered40(Dataset):
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Callable[[int], Batch]:
+        """Training batches; see ``Dataset.batches``."""
         images, labels = load_cluttered40("train", data_root, device)
         per_epoch = max(1, len(labels) // batch_size)
 
@@ -122,5 +137,6 @@ class Cluttered40(Dataset):
         return batch
 
     def draw_fixed(self, part: str, seed: int, data_root: Path | None) -> Iterator[Batch]:
+        """The fixed images on the CPU; see ``Dataset.draw_fixed``."""
         images, labels = load_cluttered40(part, data_root)
         return zip(images.split(BLOCK), labels.split(BLOCK), strict=True)

@@ -1,4 +1,4 @@
-"""Co-localisation: a hundred images of one class, not labelled, each with a digit somewhere."""
+"""Co-localisation: a hundred unlabelled images of one class, each with a digit somewhere."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,22 +37,21 @@ def random_crops(count: int, source: torch.Generator) -> Tensor:
 
 
 def moved(images: Tensor, source: torch.Generator) -> Tensor:
-    """Each image by a whole number of pixels, ``SHIFT`` at most, in x and in y; what comes in is
-    black."""
+    """Translate each image by up to ``SHIFT`` whole pixels in x and in y, padding with black."""
     pixels = whole(source, (len(images), 2), 2 * SHIFT + 1) - SHIFT
     return warp(images, -2 * pixels / CANVAS, "translation")
 
 
 class Colocalisation(Dataset):
-    """100 digits of one class, each at a random place of a black 84x84 canvas (T), with 16 6x6
-    crops of training digits as distractors (TC).
+    """100 digits of one class, each at a random position of a black 84x84 canvas (T).
 
-    Source: the paper's appendix A.2.
+    With clutter (TC) there are 16 6x6 crops of training digits as distractors. A batch is what the
+    loss takes: images of the set without repetition, each translated a little, ``(B, 1, 84, 84)``,
+    and the attention theta of a random crop of each, ``(B, 3)``. The only fixed part, "test", is
+    the set itself, with the digits' boxes ``(100, 4)``: left, top, right, bottom edge in pixels.
 
-    A batch is what its loss takes: images of the set, none of them twice, each moved a little,
-    ``(B, 1, 84, 84)``, and the attention theta of a random crop of each, ``(B, 3)``. The only fixed
-    part, "test", is the set itself, with the digits' boxes ``(100, 4)``: left, top, right, bottom
-    edge in pixels.
+    Note:
+        Source: the paper's appendix A.2.
     """
 
     in_shape = (1, CANVAS, CANVAS)
@@ -88,6 +87,7 @@ class Colocalisation(Dataset):
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Callable[[int], Batch]:
+        """Training batches; see ``Dataset.batches``."""
         images = self.images(seed, data_root)[0].to(device)
 
         def batch(k: int) -> Batch:
@@ -98,6 +98,7 @@ class Colocalisation(Dataset):
         return batch
 
     def draw_fixed(self, part: str, seed: int, data_root: Path | None) -> Iterator[Batch]:
+        """The set itself, on the CPU; see ``Dataset.draw_fixed``."""
         if part != "test":
             raise OptionError(f"co-localisation has no {part} images: only the set itself, 'test'")
         return iter([self.images(seed, data_root)])

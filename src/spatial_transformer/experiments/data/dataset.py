@@ -1,4 +1,4 @@
-"""What a network is trained and measured on: batches without end, and fixed sets in blocks."""
+"""The interface of data sets: endless training batches, and fixed sets in blocks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -12,18 +12,18 @@ from spatial_transformer.experiments.data.distortion import Distortion
 from spatial_transformer.experiments.data.mnist import load_mnist
 from spatial_transformer.experiments.data.stream import Digits, Stream, fixed_blocks, split
 
-#: images and labels on one device
+#: images and labels, on one device
 Batch = tuple[Tensor, Tensor]
 
 #: the seed of every fixed validation and test set, the same for all models and training seeds
 FIXED_SEED = 0
 
-#: how many images a training run is watched by, at most
+#: the most images that a training run is monitored by
 PROBES = 10
 
 
 class Dataset(ABC):
-    """A data set by name. Nothing is read before it is asked for."""
+    """A data set by name; nothing is read before it is used."""
 
     name: str
     #: what a table's head says
@@ -31,9 +31,9 @@ class Dataset(ABC):
     #: of one image: (C, H, W) or (C, D, H, W)
     in_shape: tuple[int, ...]
     classes: int = 10
-    #: what a network is trained to do with it: a name in ``runner/tasks.py``
+    #: the task, by its name in ``runner/tasks.py``
     task: str = "classification"
-    #: raised when its images become others: records and checkpoints of the old ones are not of it
+    #: raised when its images change: older records and checkpoints are not of it
     version: int = 1
 
     @abstractmethod
@@ -45,11 +45,19 @@ class Dataset(ABC):
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Callable[[int], Batch]:
-        """Training batches: batch k is a function of (seed, k) alone. Raises: DataError."""
+        """Training batches: batch k is a function of (seed, k) alone.
+
+        Raises:
+            DataError: If data are missing or broken.
+        """
 
     @abstractmethod
     def draw_fixed(self, part: str, seed: int, data_root: Path | None) -> Iterator[Batch]:
-        """:meth:`fixed` on the CPU. Raises: DataError."""
+        """``fixed`` on the CPU.
+
+        Raises:
+            DataError: If data are missing or broken.
+        """
 
     def fixed(
         self,
@@ -59,17 +67,25 @@ class Dataset(ABC):
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Iterator[Batch]:
-        """The "validation" or "test" images, the same for a seed, in blocks. Raises: DataError.
+        """The "validation" or "test" images, the same for a seed, in blocks.
 
-        They are drawn on the CPU, then moved: another kind of device has other random numbers, and
-        a set of its own could not be compared with.
+        They are drawn on the CPU, then moved: other kinds of devices have other random numbers, and
+        their sets could not be compared.
+
+        Raises:
+            DataError: If data are missing or broken.
         """
         blocks = self.draw_fixed(part, seed, data_root)
         return ((images.to(device), labels.to(device)) for images, labels in blocks)
 
     def probes(self, *, seed: int = FIXED_SEED, data_root: Path | None = None) -> Batch:
-        """A few images to watch a network by, and their labels: always the same ones. One
-        validation image of a class, of ten classes at most. Raises: DataError."""
+        """A few fixed images to monitor training by, and their labels.
+
+        One validation image of a class, of ten classes at most.
+
+        Raises:
+            DataError: If data are missing or broken.
+        """
         images, labels = next(self.fixed("validation", data_root=data_root))
         classes = range(0, self.classes, -(-self.classes // PROBES))
         first = [int(i[0]) for k in classes if len(i := torch.where(labels == k)[0])]
@@ -81,7 +97,9 @@ def load_digits(
 ) -> Digits:
     """MNIST's "train", "validation" (split off from train) or "test" digits.
 
-    Raises: DataError; OptionError for another part.
+    Raises:
+        DataError: If MNIST is missing or broken.
+        OptionError: If ``part`` is another.
     """
     if part == "test":
         return Digits(*load_mnist("test", data_root)).to(device)
@@ -92,7 +110,7 @@ def load_digits(
 
 
 class DistortedDigits(Dataset):
-    """MNIST under a distortion, drawn afresh for every training batch."""
+    """MNIST under a distortion, newly drawn for every training batch."""
 
     def __init__(self, distortion: Distortion) -> None:
         self.distortion = distortion
@@ -108,8 +126,10 @@ class DistortedDigits(Dataset):
         data_root: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> Callable[[int], Batch]:
+        """Training batches; see ``Dataset.batches``."""
         digits = load_digits("train", data_root, device)
         return Stream(digits, self.distortion, batch_size, seed).batch
 
     def draw_fixed(self, part: str, seed: int, data_root: Path | None) -> Iterator[Batch]:
+        """The fixed images on the CPU; see ``Dataset.draw_fixed``."""
         return fixed_blocks(load_digits(part, data_root), self.distortion, seed)

@@ -1,4 +1,4 @@
-"""What every distortion of MNIST has: digits in, distorted images out, from a seeded generator."""
+"""The interface of MNIST's distortions: digits in, distorted images out, from a generator."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -22,9 +22,10 @@ def normal(generator: torch.Generator, *shape: int, std: float) -> Tensor:
 
 
 class Distortion(ABC):
-    """A random warp of MNIST digits.
+    """A random warp of MNIST digits, bilinear, black outside the digit.
 
-    Source: the paper's appendix A.3. All warps are bilinear and read black outside the digit.
+    Note:
+        Source: the paper's appendix A.3.
     """
 
     name: ClassVar[str]
@@ -32,7 +33,7 @@ class Distortion(ABC):
     title: ClassVar[str]
     #: height and width of the distorted image, in pixels
     size: ClassVar[int] = 28
-    #: as :attr:`Dataset.version <spatial_transformer.experiments.data.dataset.Dataset.version>`
+    #: as ``Dataset.version``
     version: ClassVar[int] = 1
 
     @property
@@ -51,11 +52,17 @@ class Distortion(ABC):
 def similarity_theta(
     angle: Tensor, scale: Tensor, x: Tensor, y: Tensor, size: int, half: float = HALF
 ) -> Tensor:
-    """The affine theta that shows a digit turned by ``angle`` (radians), ``scale`` times as large,
-    and centred (x, y) pixels off the centre of an image of ``size`` pixels: ``(B, 6)``.
+    """The affine theta that shows a digit rotated, scaled and translated, ``(B, 6)``.
 
-    ``half`` is the digit's own half-width in pixels. The output pixel p (from the centre) reads the
-    digit at R(-angle) (p - (x, y)) / scale.
+    The output pixel p (from the centre) reads the digit at R(-angle) (p - (x, y)) / scale.
+
+    Args:
+        angle: Rotation in radians, ``(B,)``.
+        scale: Magnification of the digit, ``(B,)``.
+        x: The digit's centre, in pixels off the image's centre, ``(B,)``.
+        y: As x.
+        size: Side of the image, in pixels.
+        half: Half the digit's own width, in pixels.
     """
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
     ratio = size / (2 * half)  # output half-width over input half-width

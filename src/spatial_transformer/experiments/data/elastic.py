@@ -9,8 +9,12 @@ from spatial_transformer.transforms import ThinPlateSpline
 
 
 class Elastic(Distortion):
-    """E: scale in [0.75, 1.0], then the 16 control points of a thin plate spline on a regular grid
-    moved by N(0, 1.5 pixels) in x and in y, 28x28 (the paper's appendix A.3).
+    """E: scale in [0.75, 1.0], then a random thin plate spline, 28x28.
+
+    Its 16 control points on a regular grid are moved by N(0, 1.5 pixels) in x and in y.
+
+    Note:
+        Source: the paper's appendix A.3.
     """
 
     name = "e"
@@ -20,6 +24,7 @@ class Elastic(Distortion):
         self.spline = ThinPlateSpline((4, 4))
 
     def __call__(self, digits: Tensor, generator: torch.Generator) -> Tensor:
+        """Digits ``(B, 1, 28, 28)`` to images ``(B, 1, 28, 28)``, both in [0, 1]."""
         count = len(digits)
         scale = uniform(generator, count, 0.75, 1.0)
         points = self.spline.control_points.to(digits)

@@ -1,4 +1,4 @@
-"""Digits extruded into a volume, and turned, scaled and moved in three dimensions."""
+"""Digits extruded to a volume, and rotated, scaled and translated in three dimensions."""
 
 import math
 
@@ -16,12 +16,13 @@ BLOCK = 32
 
 
 def rotation(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-    """Turns by ``z`` about the z axis, then ``y`` about y, then ``x`` about x (radians): (B, 3, 3).
+    """Rotation about the z axis, then about y, then about x (radians): ``(B, 3, 3)``.
 
-    >>> rotation(torch.zeros(1), torch.zeros(1), torch.zeros(1))[0]
-    tensor([[1., 0., 0.],
-            [0., 1., 0.],
-            [0., 0., 1.]])
+    Examples:
+        >>> rotation(torch.zeros(1), torch.zeros(1), torch.zeros(1))[0]
+        tensor([[1., 0., 0.],
+                [0., 1., 0.],
+                [0., 0., 1.]])
     """
     out = torch.eye(3, dtype=x.dtype, device=x.device).expand(len(x), 3, 3)
     for angle, (i, j) in ((z, (0, 1)), (y, (2, 0)), (x, (1, 2))):
@@ -33,14 +34,16 @@ def rotation(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
 
 
 class Extruded(Distortion):
-    """A digit as a solid of 28x28x28 in a volume of 60x60x60: turned by up to 45 degrees about each
-    axis, scaled by 0.7 to 1.2, at a random place where its cube, unturned, lies inside; all
-    uniform.
+    """A digit as a solid of 28x28x28 in a volume of 60x60x60.
 
-    Source: the paper's 3-D experiment, which names no ranges; these are RTS's.
+    It is rotated by up to 45 degrees about each axis, scaled by 0.7 to 1.2, and at a random
+    position where its cube, before rotation, is inside; all uniform.
 
     Args:
-        size: height, width and depth in voxels; the same volume at another resolution.
+        size: Height, width and depth in voxels; the same volume at another resolution.
+
+    Note:
+        Source: the paper's 3-D experiment, which gives no ranges; these are RTS's.
     """
 
     name = "volume"
@@ -53,6 +56,7 @@ class Extruded(Distortion):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Channels, depth, height and width of the volume."""
         return (1, self.size, self.size, self.size)
 
     def __call__(self, digits: Tensor, generator: torch.Generator) -> Tensor:
@@ -65,8 +69,14 @@ class Extruded(Distortion):
         return self.solids(digits, turn, scale, place)
 
     def solids(self, digits: Tensor, turn: Tensor, scale: Tensor, place: Tensor) -> Tensor:
-        """Digits turned by ``(B, 3, 3)``, ``(B,)`` times as large, and ``(B, 3)`` pixels (x, y, z)
-        off the volume's centre."""
+        """Volumes of digits with given rotations, scales and positions.
+
+        Args:
+            digits: ``(B, 1, 28, 28)``.
+            turn: Rotation matrices ``(B, 3, 3)``.
+            scale: Magnifications ``(B,)``.
+            place: Positions ``(B, 3)``, in pixels (x, y, z) off the volume's centre.
+        """
         # the volume's point p reads the digit's frame at R^T (p - place) / scale
         inverse = turn.transpose(1, 2) / scale[:, None, None]
         shift = -(inverse @ place[:, :, None]) / HALF

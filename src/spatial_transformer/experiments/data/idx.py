@@ -1,4 +1,4 @@
-"""The IDX file format of MNIST, raw or gzipped, read strictly and written back."""
+"""The IDX file format of MNIST, raw or gzipped, read strictly and written."""
 
 import gzip
 import io
@@ -26,7 +26,7 @@ _DTYPES: dict[int, np.dtype[Any]] = {
 
 @contextmanager
 def naming(name: str) -> Iterator[None]:
-    """What goes wrong in reading a file, raw or gzipped, is a DataError that names it."""
+    """Turn errors in reading a file, raw or gzipped, into a DataError that names it."""
     try:
         yield
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -36,8 +36,7 @@ def naming(name: str) -> Iterator[None]:
 
 
 def unpacked(file: BinaryIO) -> BinaryIO:
-    """The file itself, or what decompresses it while it is read if it is gzip (by content,
-    whatever the suffix)."""
+    """The file itself, or a decompressing reader if its content is gzip, whatever the suffix."""
     gzipped = file.read(2) == b"\x1f\x8b"
     file.seek(0)
     return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if gzipped else file
@@ -46,7 +45,8 @@ def unpacked(file: BinaryIO) -> BinaryIO:
 def unpack(file: BinaryIO, name: str, most: int) -> bytes:
     """The bytes of a file, decompressed if they are gzip, ``most`` of them at most.
 
-    Raises: DataError naming the file.
+    Raises:
+        DataError: If it is broken or larger; the message names it.
     """
     with naming(name):
         return read_at_most(unpacked(file), most)
@@ -55,17 +55,19 @@ def unpack(file: BinaryIO, name: str, most: int) -> bytes:
 def parse_idx(data: bytes, name: str) -> np.ndarray:
     """The array in the bytes of an IDX file, raw or gzipped.
 
-    Raises: DataError naming the file and the byte that is wrong.
+    Raises:
+        DataError: If it is broken; the message names the file and the byte.
 
-    >>> parse_idx(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9]), "two-bytes")
-    array([7, 9], dtype=uint8)
+    Examples:
+        >>> parse_idx(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9]), "two-bytes")
+        array([7, 9], dtype=uint8)
     """
     with naming(name):
         return _parse(unpacked(io.BytesIO(data)), name)
 
 
 def _parse(file: BinaryIO, name: str) -> np.ndarray:
-    """The array; what the header declares is counted before room is made for it."""
+    """The array; its declared size is checked before memory is allocated."""
     head = file.read(4)
     if len(head) < 4:
         raise DataError(f"{name}: ends at byte {len(head)}, within the 4 bytes of its magic number")
@@ -108,12 +110,15 @@ def _parse(file: BinaryIO, name: str) -> np.ndarray:
 def read_idx(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
     """The array in an IDX file or in the bytes of one, raw or gzipped.
 
-    Read is what its header declares, and one byte more, to see that there is none; a gzipped file
-    twice, so that one that is broken takes no memory.
+    It reads what the header declares, and one byte more, to check that there is none; a gzipped
+    file twice, so that a broken one takes no memory.
 
     Args:
-        name: what errors call it; the path unless given.
-    Raises: DataError naming the file and the byte that is wrong.
+        source: The file's path, or its bytes.
+        name: The name in error messages; the path by default.
+
+    Raises:
+        DataError: If it is broken; the message names the file and the byte.
     """
     if isinstance(source, bytes):
         return parse_idx(source, name or "<bytes>")

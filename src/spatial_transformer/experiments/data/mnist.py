@@ -1,4 +1,4 @@
-"""MNIST: found, or fetched, and always checked."""
+"""MNIST: found locally or fetched, and always checked."""
 
 import hashlib
 import logging
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept: in ``$SPATIAL_TRANSFORMER_CACHE`` or the user's cache."""
+    """The folder of fetched files: ``$SPATIAL_TRANSFORMER_CACHE`` or the user's cache."""
     own = os.environ.get("SPATIAL_TRANSFORMER_CACHE")
     user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return (Path(own) if own else Path(user) / "spatial_transformer") / "mnist"
@@ -49,17 +49,18 @@ def cache_folder() -> Path:
 def checked(name: str, file: BinaryIO, where: str) -> bytes:
     """The raw bytes of file ``name``, raw or gzipped, if their hash is right.
 
-    Raises: DataError naming the file.
+    Raises:
+        DataError: If the file is broken or has another hash; the message names it.
     """
     raw = unpack(file, where, SIZES[name] + 1)
     if len(raw) > SIZES[name]:
         raise DataError(
             f"{where}: not MNIST's {name}: more than its {SIZES[name]} bytes; it is not used"
         )
-    found = hashlib.sha256(raw).hexdigest()
-    if found != SHA256[name]:
+    digest = hashlib.sha256(raw).hexdigest()
+    if digest != SHA256[name]:
         raise DataError(
-            f"{where}: not MNIST's {name}: {len(raw)} bytes of sha256 {found}, "
+            f"{where}: not MNIST's {name}: {len(raw)} bytes of sha256 {digest}, "
             f"expected {SHA256[name]}; it is not used"
         )
     return raw
@@ -83,10 +84,10 @@ def locate_mnist(data_root: Path | str | None = None) -> Path | None:
     """The folder that has all four files, or None. Nothing is read or fetched."""
     for root in (data_root, cache_folder()):
         if root is not None:
-            found = [_find(name, Path(root)) for name in SHA256]
-            if all(found):
-                assert found[0] is not None
-                return found[0].parent
+            paths = [_find(name, Path(root)) for name in SHA256]
+            if all(paths):
+                assert paths[0] is not None
+                return paths[0].parent
     return None
 
 
@@ -95,15 +96,20 @@ def load_mnist(
 ) -> tuple[Tensor, Tensor]:
     """MNIST's digits: images ``(N, 28, 28)`` uint8 and labels ``(N,)`` int64.
 
-    The files are looked for in ``data_root`` (raw or .gz, also in its folders ``MNIST/raw`` and
+    The files are searched for in ``data_root`` (raw or .gz, also in its folders ``MNIST/raw`` and
     ``mnist``), then, with a warning in the log, in the cache; if they are in neither they are
     fetched into the cache. Every byte used has the right sha256. A wrong file in ``data_root`` is
     an error, a wrong one in the cache is fetched again, with a warning.
 
     Args:
         split: "train" (60,000 digits) or "test" (10,000).
-        fetch: False never goes to the network: what would have to be fetched is an error.
-    Raises: OptionError; DataError naming the file that is wrong, or every source that was tried.
+        data_root: The folder to search first.
+        fetch: False never uses the network: what would have to be fetched is an error.
+
+    Raises:
+        OptionError: If ``split`` is another.
+        DataError: If a file is wrong, or none can be had; the message names the file, or every
+            source that was tried.
     """
     if split not in _PARTS:
         raise OptionError(f"split must be 'train' or 'test', got {split!r}")
@@ -143,8 +149,8 @@ def _say_not_there(name: str, data_root: Path) -> None:
 def fetch_mnist() -> Path:
     """Fetch all four files into the cache from the first source that has them right.
 
-    Raises: DataError listing every source and why it failed, or naming the folder if it cannot
-        be written to.
+    Raises:
+        DataError: If every source fails, or the cache cannot be written; the message lists why.
     """
     folder = cache_folder()
     failures = []

@@ -1,4 +1,4 @@
-"""Digits that move smoothly within the range of a data set's distortion, to be filmed."""
+"""Smoothly moving digits within the range of a data set's distortion, for films."""
 
 import math
 from collections.abc import Callable
@@ -22,14 +22,22 @@ Wave = Callable[[int, float], Tensor]
 
 
 def move(dataset: str, digits: Tensor, time: float) -> Tensor:
-    """Digits at a time of a film, from 0 to 1 where it starts anew, each a little ahead of the one
-    before it.
+    """Digits at a time of a periodic film, each a little ahead of the one before it.
 
-    Digits ``(B, 1, 28, 28)`` in [0, 1] -> images of the data set's shape, ``(B, C, *spatial)``.
-    Raises: OptionError for a data set that is not made of clean digits.
+    Args:
+        dataset: The data set's name.
+        digits: ``(B, 1, 28, 28)`` in [0, 1].
+        time: 0 to 1, where the film repeats.
 
-    >>> move("rts", torch.rand(2, 1, 28, 28), 0.5).shape
-    torch.Size([2, 1, 42, 42])
+    Returns:
+        Images of the data set's shape, ``(B, C, *spatial)``.
+
+    Raises:
+        OptionError: If the data set is not made of clean digits.
+
+    Examples:
+        >>> move("rts", torch.rand(2, 1, 28, 28), 0.5).shape
+        torch.Size([2, 1, 42, 42])
     """
     if dataset not in _MOTIONS:
         raise OptionError(

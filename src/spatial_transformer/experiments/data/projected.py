@@ -12,8 +12,14 @@ from spatial_transformer.functional import warp
 def homography(target: Tensor, source: Tensor) -> Tensor:
     """The projective theta that maps four target points to four source points.
 
-    Both ``(B, 4, 2)`` -> ``(B, 8)``. Solved in float64; points of which three are on a line give
-    non-finite entries.
+    Solved in float64; points of which three are on a line give non-finite entries.
+
+    Args:
+        target: ``(B, 4, 2)``, normalised.
+        source: ``(B, 4, 2)``, normalised.
+
+    Returns:
+        ``(B, 8)``.
     """
     x, y = target.double().unbind(-1)
     u, v = source.double().unbind(-1)
@@ -27,10 +33,15 @@ def homography(target: Tensor, source: Tensor) -> Tensor:
 
 
 def stretched(scale: Tensor, amounts: Tensor) -> Tensor:
-    """The projective theta that shows a digit ``scale`` times as large, and each of its corners
-    ``amounts`` pixels further from its centre, along the diagonal.
+    """The projective theta that shows a digit scaled and its corners moved along the diagonals.
 
-    ``(B,)`` and ``(B, 4)``, row by row from the top left -> ``(B, 8)``.
+    Args:
+        scale: Magnification of the digit, ``(B,)``.
+        amounts: How far each corner moves away from the centre, in pixels, ``(B, 4)``, row by row
+            from the top left.
+
+    Returns:
+        ``(B, 8)``.
     """
     corners = scale.new_tensor([[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
     outwards = amounts[..., None] / HALF * corners / math.sqrt(2)
@@ -39,11 +50,13 @@ def stretched(scale: Tensor, amounts: Tensor) -> Tensor:
 
 
 class Projected(Distortion):
-    """P: scale in [0.75, 1.0], then each corner stretched by N(0, 5 pixels), 28x28 (the paper's
-    appendix A.3).
+    """P: scale in [0.75, 1.0], then each corner stretched by N(0, 5 pixels), 28x28.
 
     Stretching a corner "by an amount" is read as moving it that far along its diagonal, away from
     the digit's centre or, if the amount is negative, towards it.
+
+    Note:
+        Source: the paper's appendix A.3.
     """
 
     name = "p"
@@ -51,6 +64,7 @@ class Projected(Distortion):
     title = "P"
 
     def __call__(self, digits: Tensor, generator: torch.Generator) -> Tensor:
+        """Digits ``(B, 1, 28, 28)`` to images ``(B, 1, 28, 28)``, both in [0, 1]."""
         count = len(digits)
         scale = uniform(generator, count, 0.75, 1.0)
         amounts = normal(generator, count, 4, std=5.0)

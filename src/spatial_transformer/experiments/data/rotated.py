@@ -1,4 +1,4 @@
-"""R: digits turned by up to 90 degrees either way."""
+"""R: digits rotated by up to 90 degrees either way."""
 
 import math
 
@@ -16,6 +16,7 @@ class Rotated(Distortion):
     title = "R"
 
     def __call__(self, digits: Tensor, generator: torch.Generator) -> Tensor:
+        """Digits ``(B, 1, 28, 28)`` to images ``(B, 1, 28, 28)``, both in [0, 1]."""
         angle = uniform(generator, len(digits), -math.pi / 2, math.pi / 2)
         zero = torch.zeros_like(angle)
         theta = similarity_theta(angle, zero + 1, zero, zero, self.size)

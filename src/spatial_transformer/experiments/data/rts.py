@@ -1,4 +1,4 @@
-"""RTS: digits turned, scaled and moved about a larger image."""
+"""RTS: digits rotated, scaled and translated in a larger image."""
 
 import math
 
@@ -15,10 +15,13 @@ from spatial_transformer.functional import warp
 
 
 class RotatedTranslatedScaled(Distortion):
-    """RTS: rotation in [-45, 45] degrees, scale in [0.7, 1.2], a random place in 42x42; all
-    uniform (the paper's appendix A.3).
+    """RTS: rotation in [-45, 45] degrees, scale in [0.7, 1.2], a random position in 42x42.
 
-    The place is uniform over those where the scaled digit's square, unturned, lies in the image.
+    All are uniform; the position is over those where the scaled digit's square, before rotation, is
+    inside the image.
+
+    Note:
+        Source: the paper's appendix A.3.
     """
 
     name = "rts"
@@ -26,6 +29,7 @@ class RotatedTranslatedScaled(Distortion):
     size = 42
 
     def __call__(self, digits: Tensor, generator: torch.Generator) -> Tensor:
+        """Digits ``(B, 1, 28, 28)`` to images ``(B, 1, 42, 42)``, both in [0, 1]."""
         count = len(digits)
         angle = uniform(generator, count, -math.pi / 4, math.pi / 4)
         scale = uniform(generator, count, 0.7, 1.2)

@@ -1,4 +1,4 @@
-"""Digits, split and distorted: an endless stream of fresh batches, and fixed sets to measure on."""
+"""Distorted digits: an endless stream of training batches, and fixed sets for evaluation."""
 
 import hashlib
 from collections.abc import Iterator
@@ -28,9 +28,10 @@ VALIDATION = 5_000
 def generator(device: torch.device | str, *key: object) -> torch.Generator:
     """A generator whose state is a function of ``key`` alone (and of the kind of device).
 
-    >>> a, b = generator("cpu", 0, "x"), generator("cpu", 0, "y")
-    >>> bool(torch.rand(1, generator=a) == torch.rand(1, generator=b))
-    False
+    Examples:
+        >>> a, b = generator("cpu", 0, "x"), generator("cpu", 0, "y")
+        >>> bool(torch.rand(1, generator=a) == torch.rand(1, generator=b))
+        False
     """
     key = tuple(int(k) if isinstance(k, Integral) else k for k in key)  # NumPy's are told otherwise
     digest = hashlib.sha256(repr(key).encode()).digest()
@@ -55,6 +56,7 @@ class Digits:
         return len(self.labels)
 
     def to(self, device: torch.device | str) -> "Digits":
+        """The digits on another device."""
         return Digits(self.images.to(device), self.labels.to(device))
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,22 +65,26 @@ class Digits:
 
 
 def split(digits: Digits, validation: int = VALIDATION) -> tuple[Digits, Digits]:
-    """Training digits and validation digits: always the same ones. Raises: OptionError."""
+    """Training digits and validation digits, always the same ones.
+
+    Raises:
+        OptionError: If there are not more digits than ``validation``.
+    """
     if not 0 < validation < len(digits):
         raise OptionError(f"validation={validation} does not leave any of {len(digits)} digits")
     order = torch.randperm(len(digits), generator=generator("cpu", "validation"))
     order = order.to(digits.labels.device)
-    held, kept = order[:validation], order[validation:]
-    train = Digits(digits.images[kept], digits.labels[kept])
-    return train, Digits(digits.images[held], digits.labels[held])
+    validation_index, training_index = order[:validation], order[validation:]
+    train = Digits(digits.images[training_index], digits.labels[training_index])
+    return train, Digits(digits.images[validation_index], digits.labels[validation_index])
 
 
 class Stream:
-    """Fresh distorted batches without end.
+    """Newly distorted batches without end.
 
-    Batch k is a function of (seed, k) alone: training can go on at any k and see what it would
-    have seen. Every epoch visits the digits in a new order (the rest of the last, partial batch
-    is left out) and distorts them anew.
+    Batch k is a function of (seed, k) alone: training can resume at any k with the same batches.
+    Every epoch visits the digits in a new order (its last, partial batch is dropped) and distorts
+    them anew.
     """
 
     def __init__(
@@ -92,6 +98,7 @@ class Stream:
 
     @property
     def batches_per_epoch(self) -> int:
+        """The number of whole batches in an epoch."""
         return len(self.digits) // self.batch_size
 
     def batch(self, k: int) -> tuple[Tensor, Tensor]:
@@ -110,8 +117,10 @@ class Stream:
 def fixed_blocks(
     digits: Digits, distortion: Distortion, seed: object = 0, block: int = 1_000
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """All digits distorted once, the same way for a seed, ``block`` at a time: images
-    ``(B, 1, size, size)`` and labels ``(B,)``.
+    """All digits distorted once, the same way for a seed, in blocks.
+
+    Yields:
+        Images ``(B, 1, size, size)`` and labels ``(B,)``, ``block`` at a time.
     """
     device = digits.labels.device
     for start in range(0, len(digits), block):
@@ -123,15 +132,19 @@ def fixed_blocks(
 def fixed_set(
     digits: Digits, distortion: Distortion, seed: object = 0, block: int = 1_000
 ) -> tuple[Tensor, Tensor]:
-    """:func:`fixed_blocks` in one piece: images ``(N, 1, size, size)`` and labels ``(N,)``."""
+    """``fixed_blocks`` in one piece: images ``(N, 1, size, size)`` and labels ``(N,)``."""
     images, labels = zip(*fixed_blocks(digits, distortion, seed, block), strict=True)
     return torch.cat(images), torch.cat(labels)
 
 
 def make_distortion(name: str) -> Distortion:
-    """A distortion by its registered name. Raises: UnknownNameError.
+    """A distortion by its registered name.
 
-    >>> make_distortion("rts").size
-    42
+    Raises:
+        UnknownNameError: If the name is not registered; the message lists the names.
+
+    Examples:
+        >>> make_distortion("rts").size
+        42
     """
     return DISTORTIONS.make(name)

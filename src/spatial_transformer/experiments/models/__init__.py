@@ -1,1 +1,1 @@
-"""The classifiers and the networks of the paper."""
+"""The paper's classifiers and other networks."""

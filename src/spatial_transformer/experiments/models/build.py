@@ -1,4 +1,4 @@
-"""The classifiers by name, as wide as a budget of parameters allows."""
+"""The classifiers by name, as wide as a parameter budget allows."""
 
 from collections.abc import Callable, Sequence
 
@@ -27,10 +27,16 @@ def count_parameters(model: nn.Module) -> int:
 def solve_width(build: Callable[[int], nn.Module], budget: int) -> int:
     """The width whose network comes nearest to ``budget`` parameters.
 
-    ``build(width)`` must grow with width. Raises: OptionError if even width 1 is over budget.
+    Args:
+        build: Makes the network of a width; must grow with it.
+        budget: Number of parameters.
 
-    >>> solve_width(lambda n: nn.Linear(n, n, bias=False), 90)
-    9
+    Raises:
+        OptionError: If even width 1 is over the budget.
+
+    Examples:
+        >>> solve_width(lambda n: nn.Linear(n, n, bias=False), 90)
+        9
     """
 
     def cost(width: int) -> int:

@@ -10,12 +10,18 @@ from spatial_transformer.errors import ShapeError
 
 
 def convolve_rows(image: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A convolution (stride 1, no padding) with the kernel's columns laid out as channels.
+    """A convolution (stride 1, no padding) with the filter's columns arranged as channels.
 
-    The same sums as ``torch.nn.functional.conv2d``. For an image of few channels it is several
-    times faster on a CPU where the image's own gradient is wanted, as behind a transformer.
+    It computes the same sums as ``torch.nn.functional.conv2d``. For an image of few channels it is
+    several times faster on a CPU when the image's own gradient is needed, as behind a transformer.
 
-    Image ``(B, C, H, W)``, weight ``(N, C, h, w)`` -> ``(B, N, H - h + 1, W - w + 1)``.
+    Args:
+        image: ``(B, C, H, W)``.
+        weight: ``(N, C, h, w)``.
+        bias: ``(N,)``.
+
+    Returns:
+        ``(B, N, H - h + 1, W - w + 1)``.
     """
     columns = image.unfold(3, weight.shape[3], 1)  # (B, C, H, W', w)
     channels = columns.permute(0, 1, 4, 2, 3).flatten(1, 2)
@@ -26,14 +32,17 @@ def convolve_rows(image: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
 
 
 class FirstConv2d(nn.Conv2d):
-    """A convolution (stride 1) of an image of few channels, fast on a CPU where the image's own
-    gradient is wanted. ``padding`` is of zeros, in pixels on every side."""
+    """A convolution (stride 1) of an image of few channels, fast on a CPU in the backward pass too.
+
+    ``padding`` is with zeros, in pixels on every side.
+    """
 
     def __init__(self, channels: int, filters: int, size: int, padding: int = 0) -> None:
         super().__init__(channels, filters, size, padding=padding)
         self.border = (padding,) * 4
 
     def forward(self, image: Tensor) -> Tensor:
+        """Images ``(B, C, H, W)`` to features ``(B, N, H', W')``."""
         if image.requires_grad and image.device.type == "cpu":
             return convolve_rows(F.pad(image, self.border), self.weight, self.bias)
         return super().forward(image)
@@ -42,10 +51,14 @@ class FirstConv2d(nn.Conv2d):
 class CNN(nn.Sequential):
     """conv 9x9, max-pool 2, conv 7x7, max-pool 2 (no padding), then the classes' scores.
 
-    Source: the paper's appendix A.3. The rectifiers come after the pools: the same numbers from a
-    quarter of the work.
-    Image ``(B, C, H, W)`` of ``in_shape`` (C, H, W) -> logits ``(B, classes)``.
-    Raises: ShapeError where the convolutions do not fit (below 24 pixels).
+    Images ``(B, C, H, W)`` of ``in_shape`` (C, H, W) to logits ``(B, classes)``. The rectifiers
+    come after the pools: the same numbers from a quarter of the work.
+
+    Raises:
+        ShapeError: If the convolutions do not fit (below 24 pixels).
+
+    Note:
+        Source: the paper's appendix A.3.
     """
 
     def __init__(self, in_shape: Sequence[int], width: int, classes: int = 10) -> None:

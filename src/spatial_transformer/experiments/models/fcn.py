@@ -9,8 +9,10 @@ from torch import nn
 class FCN(nn.Sequential):
     """Two hidden fully connected layers of ``width`` units, then the classes' scores.
 
-    Source: the paper's appendix A.3.
-    Image ``(B, C, H, W)`` of ``in_shape`` (C, H, W) -> logits ``(B, classes)``.
+    Images ``(B, C, H, W)`` of ``in_shape`` (C, H, W) to logits ``(B, classes)``.
+
+    Note:
+        Source: the paper's appendix A.3.
     """
 
     def __init__(self, in_shape: Sequence[int], width: int, classes: int = 10) -> None:

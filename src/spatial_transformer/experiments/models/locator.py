@@ -19,8 +19,10 @@ REACH = 0.7
 
 
 class Window(MatrixTransform):
-    """Attention within bounds: s in ``SIZES``, tx and ty within ``REACH``. Zero theta is the middle
-    of them, not the identity: the whole canvas is out of bounds."""
+    """Attention within bounds: s in ``SIZES``, tx and ty within ``REACH``.
+
+    Zero theta is the middle of the bounds, not the identity: the whole canvas is out of bounds.
+    """
 
     name = "window"
     supported_dims = (2,)
@@ -52,11 +54,12 @@ class Window(MatrixTransform):
 
 
 class Locator(SpatialTransformer):
-    """A :class:`Window` that crops ``size`` pixels out of a canvas; at first, out of its middle.
+    """A ``Window`` that crops ``size`` pixels from a canvas, initially from its middle.
 
-    Source: the paper's appendix A.2: eight 9x9 filters of stride 4, 2x2 max-pooling, two dense
-    layers of 8 units, and the regression of theta. (These layers have 6k parameters, not the 100k
-    that the paper speaks of.)
+    Note:
+        Source: the paper's appendix A.2: eight 9x9 filters of stride 4, 2x2 max-pooling, two dense
+        layers of 8 units, and the regression of theta. (These layers have 6k parameters, not the
+        paper's 100k.)
     """
 
     def __init__(self, in_shape: Sequence[int], size: int) -> None:

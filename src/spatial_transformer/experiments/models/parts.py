@@ -1,4 +1,4 @@
-"""Small modules that networks of the experiments are made of."""
+"""Small modules of the experiments' networks."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class Independent(nn.Module):
-    """N localisation networks that share nothing, for :class:`Parallel`.
+    """N localisation networks without shared weights, for ``Parallel``.
 
-    Source: the paper's appendix A.1, 2xST-FCN.
-    Image ``(B, C, H, W)`` -> theta ``(B, N, P)``.
+    Note:
+        Source: the paper's appendix A.1, 2xST-FCN.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
@@ -18,11 +18,13 @@ class Independent(nn.Module):
         self.networks = nn.ModuleList(networks)
 
     def forward(self, image: Tensor) -> Tensor:
+        """Images ``(B, C, H, W)`` to theta ``(B, N, P)``."""
         return torch.stack([network(image) for network in self.networks], dim=1)
 
 
 class Project(nn.Module):
-    """The mean of a volume along its depth: ``(B, C, D, H, W)`` -> ``(B, C, H, W)``."""
+    """The mean of a volume along its depth."""
 
     def forward(self, volume: Tensor) -> Tensor:
+        """Volumes ``(B, C, D, H, W)`` to images ``(B, C, H, W)``."""
         return volume.mean(2)

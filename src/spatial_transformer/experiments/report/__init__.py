@@ -1,1 +1,1 @@
-"""Tables, made from records."""
+"""Tables made from records."""

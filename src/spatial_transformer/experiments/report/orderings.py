@@ -1,4 +1,4 @@
-"""Which of two models is better, by the records and beyond their spread."""
+"""Comparisons of models by the records, beyond their spread."""
 
 import math
 from collections import defaultdict
@@ -15,9 +15,9 @@ BEYOND = 2.0
 
 @dataclass(frozen=True)
 class Ordering:
-    """How much less, in percent of the test images, ``better`` errs than ``worse``.
+    """How much lower the error of ``better`` is than that of ``worse``, in percent.
 
-    ``error`` is the difference's standard error (see :func:`standard_error`).
+    ``error`` is the difference's standard error (see ``standard_error``).
     """
 
     dataset: str
@@ -28,16 +28,17 @@ class Ordering:
 
     @property
     def holds(self) -> bool:
+        """Whether the difference exceeds its standard error clearly."""
         return self.difference > BEYOND * self.error
 
 
 def standard_error(better: Sequence[Record], worse: Sequence[Record]) -> float:
-    """Of the difference of two cells' mean test errors, in percent: what comes of the test images,
-    which are the same for all, and of the spread over seeds of each, together.
+    """The standard error of the difference of two cells' mean test errors, in percent.
 
-    Where all records say which images are wrong, it is known how much each image counts in the
-    difference, and that spreads less: most that one network gets wrong the other does. Else the
-    two cells' errors are taken as of independent draws of images. One seed has no spread.
+    It combines the sampling of test images, which are the same for all, and the spread of each cell
+    over seeds. Where all records list the wrong images, the difference of each image is known,
+    which varies less: most that one network gets wrong the other does. Else the two cells' errors
+    are treated as independent. One seed has no spread.
     """
     sides = better, worse
     by_images = _paired(better, worse)
@@ -57,7 +58,7 @@ def _binomial(records: Sequence[Record]) -> float:
 
 
 def _paired(better: Sequence[Record], worse: Sequence[Record]) -> float | None:
-    """The standard error of the difference by its images; None where they are not known."""
+    """The standard error of the difference by its images; None where they are not recorded."""
     images = {r.test_images for r in (*better, *worse)}
     if len(images) > 1 or any(r.mistakes is None for r in (*better, *worse)):
         return None
@@ -77,7 +78,7 @@ def compare(
 ) -> list[Ordering]:
     """Each claim (better model, worse model) on each data set that has records of both."""
     records = comparable(records)
-    found = []
+    orderings = []
     for better, worse in claims:
         for dataset in datasets:
             sides = [
@@ -88,8 +89,8 @@ def compare(
                 continue
             low, high = (mean(r.test_error_percent for r in side) for side in sides)
             error = standard_error(*sides)
-            found.append(Ordering(dataset, better, worse, high - low, error))
-    return found
+            orderings.append(Ordering(dataset, better, worse, high - low, error))
+    return orderings
 
 
 def orderings_table(found: Sequence[Ordering]) -> tuple[list[str], list[list[str]]]:

@@ -1,4 +1,4 @@
-"""Tables out of records: models down, data sets across, mean and spread over seeds."""
+"""Tables of records: models down, data sets across, mean and spread over seeds."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,9 @@ from spatial_transformer.experiments.training.records import Record
 def summarise(errors: Sequence[float]) -> str:
     """``0.52`` for one seed, ``0.52 +- 0.03 (3)`` for three: mean, standard deviation, count.
 
-    >>> summarise([1.0, 2.0])
-    '1.50 ± 0.71 (2)'
+    Examples:
+        >>> summarise([1.0, 2.0])
+        '1.50 ± 0.71 (2)'
     """
     if len(errors) == 1:
         return f"{errors[0]:.2f}"
@@ -19,8 +20,10 @@ def summarise(errors: Sequence[float]) -> str:
 
 
 def comparable(records: Sequence[Record]) -> list[Record]:
-    """Those of each cell (model, data set) that are seeds of one recipe and network: of the recipe
-    that most of them have, of the newest where as many have another."""
+    """Of each cell (model, data set), the records that are seeds of one recipe and network.
+
+    That is the recipe that most of them have; the newest one if several have as many.
+    """
     groups: dict[tuple[str, str], dict[str, list[Record]]] = {}
     for r in records:
         config = {k: v for k, v in r.config.items() if k != "seed"}
@@ -66,8 +69,10 @@ def comparison_table(
     """Header and rows of ``paper | ours`` by model and data set, ``-`` where there is no number.
 
     Args:
-        models: the rows, as records name them; datasets: the columns.
-        paper: its errors in percent by (model, data set).
+        records: The records.
+        models: The rows, as records name them.
+        datasets: The columns.
+        paper: The paper's errors in percent by (model, data set).
     """
     records = comparable(records)
     rows = []
@@ -82,7 +87,7 @@ def comparison_table(
             row.append(f"{'-' if theirs is None else f'{theirs:.1f}'} / {ours}")
         rows.append(row)
     header = ["paper / ours", *(d.upper() for d in datasets)]
-    if len(datasets) > 10:  # one below the other, where they are too many to be side by side
+    if len(datasets) > 10:  # stacked, where there are too many columns
         header, *rows = [list(column) for column in zip(header, *rows, strict=True)]
     return header, rows
 
@@ -90,10 +95,11 @@ def comparison_table(
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table.
 
-    >>> print(markdown(["a", "b"], [["1", "2"]]))
-    | a | b |
-    |---|---|
-    | 1 | 2 |
+    Examples:
+        >>> print(markdown(["a", "b"], [["1", "2"]]))
+        | a | b |
+        |---|---|
+        | 1 | 2 |
     """
     lines = [header, ["---"] * len(header), *rows]
     text = ["| " + " | ".join(line) + " |" for line in lines]

@@ -1,4 +1,4 @@
-"""One run from its config to its record, and tables of runs."""
+"""Runs, from config to record, and tables of runs."""
 
 from spatial_transformer.extras import check_installed
 

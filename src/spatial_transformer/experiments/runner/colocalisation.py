@@ -1,4 +1,4 @@
-"""Co-localisation: what it minimises, and how it is measured."""
+"""The co-localisation task: its loss and its measure."""
 
 import copy
 from typing import Any
@@ -31,25 +31,28 @@ OVERLAP = 0.5
 
 
 def features(classifier: nn.Module, crops: Tensor) -> Tensor:
-    """The activations of a CNN's three layers, one after the other: two hidden ones, after
-    rectifier and pool, and the scores. ``(B, C, H, W)`` -> ``(B, F)``."""
-    seen = []
+    """The concatenated activations of a CNN's three layers: ``(B, C, H, W)`` -> ``(B, F)``.
+
+    They are the two hidden ones, after rectifier and pool, and the scores.
+    """
+    activations = []
     value = crops
     for layer in classifier.children():
         value = layer(value)
         if isinstance(layer, nn.ReLU | nn.Linear):
-            seen.append(value.flatten(1))
-    return torch.cat(seen, dim=1)
+            activations.append(value.flatten(1))
+    return torch.cat(activations, dim=1)
 
 
 def triplet(classifier: nn.Module, margin: float = MARGIN, weight: float = NEAR) -> Objective:
-    """The hinge loss of appendix A.2: crops of two images shall be nearer to each other, in the
-    classifier's features, than to a random crop, by the margin.
+    """The hinge loss of appendix A.2, which pulls crops of two images together in feature space.
+
+    They must be nearer to each other than to a random crop, by the margin:
 
         max(0, weight * |e(a) - e(b)|^2 - |e(a) - e(random)|^2 + margin)
 
-    The mean over all triplets of a batch: every two images with every random crop. The second
-    number of the objective is how many of them, in percent, do not fulfil it.
+    The loss is the mean over all triplets of a batch: every two images with every random crop. The
+    second result of the objective is the percentage of triplets that violate it.
     """
     classifier = copy.deepcopy(classifier).eval().requires_grad_(False)
 
@@ -59,9 +62,9 @@ def triplet(classifier: nn.Module, margin: float = MARGIN, weight: float = NEAR)
             raise OptionError("a triplet takes two images: batch_size must be 2 or more")
         crops = network(images)
         random = warp(images, theta, "attention", crops.shape[-2:])
-        found, others = (features(classifier, x).float() for x in (crops, random))
-        near = torch.cdist(found, found).square()
-        far = torch.cdist(found, others).square()
+        own, others = (features(classifier, x).float() for x in (crops, random))
+        near = torch.cdist(own, own).square()
+        far = torch.cdist(own, others).square()
         hinge = F.relu(weight * near[:, :, None] - far[:, None, :] + margin)
         hinge = hinge[~torch.eye(len(images), dtype=torch.bool, device=hinge.device)]
         return hinge.mean(), 100 * (hinge.detach() > 0).float().mean()
@@ -70,8 +73,16 @@ def triplet(classifier: nn.Module, margin: float = MARGIN, weight: float = NEAR)
 
 
 def boxes(transform: Transform, theta: Tensor, size: int) -> Tensor:
-    """The edges, in pixels of an image of ``size``, of what an attention ``theta`` shows: left,
-    top, right, bottom, ``(B, 4)``."""
+    """The box in the image that an attention ``theta`` samples.
+
+    Args:
+        transform: The attention transform.
+        theta: ``(B, P)``.
+        size: Side of the image, in pixels.
+
+    Returns:
+        Left, top, right and bottom edge in pixels, ``(B, 4)``.
+    """
     matrix = transform.matrix(theta)
     half = matrix[:, 0, :1].abs() * size / 2
     centre = (matrix[:, :, 2] + 1) * size / 2
@@ -79,10 +90,11 @@ def boxes(transform: Transform, theta: Tensor, size: int) -> Tensor:
 
 
 def overlap(a: Tensor, b: Tensor) -> Tensor:
-    """Area of the intersection over that of the union of boxes, ``(B, 4)`` each -> ``(B,)``.
+    """Intersection over union of boxes, ``(B, 4)`` each -> ``(B,)``.
 
-    >>> overlap(torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([[1.0, 0, 3, 2]]))
-    tensor([0.3333])
+    Examples:
+        >>> overlap(torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([[1.0, 0, 3, 2]]))
+        tensor([0.3333])
     """
     sides = torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])
     both = sides.clamp_min(0).prod(1)
@@ -91,9 +103,10 @@ def overlap(a: Tensor, b: Tensor) -> Tensor:
 
 
 class Colocalise(Task):
-    """A locator finds what a set of images shares, without labels.
+    """A locator finds what a set of images has in common, without labels.
 
-    Source: the paper's appendix A.2.
+    Note:
+        Source: the paper's appendix A.2.
     """
 
     parts = ("test",)
@@ -102,6 +115,7 @@ class Colocalise(Task):
     measures_own_images = True
 
     def check(self, model: nn.Module, dataset: Dataset, start: bool) -> None:
+        """Only locators that start from a CNN's run; see ``Task.check``."""
         if not isinstance(model, Locator):
             raise OptionError(
                 f"{dataset.name!r} has no labels: the experiment colocalisation trains a locator "
@@ -114,19 +128,24 @@ class Colocalise(Task):
             )
 
     def objective(self, start: nn.Module | None) -> Objective:
+        """The triplet loss on the features of the network ``start``."""
         assert start is not None
         return triplet(start)
 
     def evaluate(
         self, model: nn.Module, dataset: Dataset, part: str, *, seed: int, **where: Any
     ) -> EvalResult:
+        """The overlaps of a locator's crops with the true boxes; see ``Task.evaluate``."""
         batch = next(dataset.fixed(part, seed=seed, **where))
         missed = (self.overlaps(model, batch) <= OVERLAP).nonzero().flatten().tolist()
         return EvalResult(None, missed, len(batch[0]))
 
     def overlaps(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Of the box that a locator crops with the true one: ``(B,)``. Raises: OptionError for
-        another network."""
+        """The overlap of a locator's crops with the true boxes, ``(B,)``.
+
+        Raises:
+            OptionError: If the network is not a locator.
+        """
         if not isinstance(model, SpatialTransformer):
             raise OptionError(f"a locator is a SpatialTransformer, not {type(model).__name__}")
         images, truth = batch
@@ -135,20 +154,25 @@ class Colocalise(Task):
         return overlap(boxes(model.transform, theta[:, 0], images.shape[-1]), truth)
 
     def examples(self, batch: Batch, count: int, seed: int) -> Batch:
+        """See ``Task.examples``."""
         images, truth = batch
         return images[:count], truth[:count]
 
     def captions(self, prediction: Prediction, model: nn.Module, batch: Batch) -> dict[str, Any]:
+        """Overlaps as captions, and the true boxes; see ``Task.captions``."""
         overlaps = self.overlaps(model, batch).tolist()
         return {"captions": [f"{value:.2f}" for value in overlaps], "boxes": batch[1]}
 
     def frame_captions(self, classes: Tensor | None, truth: Tensor) -> dict[str, Any]:
+        """The true boxes; see ``Task.frame_captions``."""
         return {"boxes": truth}
 
     def frame_title(self, step: int, error_percent: float) -> str:
+        """See ``Task.frame_title``."""
         return f"step\xa0{step:,}"
 
     def mistakes(self, model: nn.Module, batch: Batch) -> Mistakes:
+        """The images whose digit is not found; see ``Task.mistakes``."""
         overlaps = self.overlaps(model, batch)
         missed = torch.where(overlaps <= OVERLAP)[0]
         if not len(missed):
@@ -157,10 +181,12 @@ class Colocalise(Task):
         return Mistakes(missed[overlaps[missed].argsort()], title)
 
     def survey_batch(self, batch: Batch, dataset: Dataset) -> Batch:
+        """See ``Task.survey_batch``."""
         assert isinstance(dataset, Colocalisation)
         images, _ = batch
         return images, torch.full((len(images),), dataset.digit)
 
     def movable(self, digits: Digits, order: Tensor, dataset: Dataset) -> Tensor:
+        """See ``Task.movable``."""
         assert isinstance(dataset, Colocalisation)
         return order[digits.labels[order] == dataset.digit]

@@ -1,4 +1,4 @@
-"""All that decides a run's outcome, and where its files lie."""
+"""The configuration of a run, and the paths of its files."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,10 +15,12 @@ from spatial_transformer.options import check_count
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All that decides a run's outcome, but for the machine it runs on.
+    """Everything that determines a run's result, except for the machine it runs on.
 
     ``start`` is the run whose network it starts from, such as one whose features it uses.
-    Raises: OptionError for a seed that is none.
+
+    Raises:
+        OptionError: If the seed is invalid.
     """
 
     experiment: str
@@ -33,20 +35,23 @@ class RunConfig:
 
     @property
     def name(self) -> str:
+        """The run's name, of which its files' names are made."""
         return f"{self.dataset}--{self.model.label}--seed{self.seed}"
 
     def folder(self, out: Path) -> Path:
-        """Where the run keeps its checkpoint."""
+        """The folder of the run's checkpoint."""
         return out / self.experiment / self.name
 
     def checkpoint(self, out: Path) -> Path:
+        """The checkpoint's path."""
         return self.folder(out) / "checkpoint.pt"
 
     def record(self, out: Path) -> Path:
+        """The record's path."""
         return out / self.experiment / f"{self.name}.json"
 
     def identity(self) -> dict[str, Any]:
-        """What checkpoints and records say of the run they belong to, but for the recipe."""
+        """The description of the run in checkpoints and records, without the recipe."""
         model = {**asdict(self.model), "in_shape": list(self.model.in_shape)}
         return {
             "config": {
@@ -61,7 +66,13 @@ class RunConfig:
 
     @classmethod
     def from_description(cls, run: dict[str, Any]) -> "RunConfig":
-        """The run that a checkpoint belongs to. Raises: KeyError, TypeError, OptionError."""
+        """The run that a checkpoint belongs to.
+
+        Raises:
+            KeyError: If an entry is missing.
+            TypeError: If an entry is unknown or of another type.
+            OptionError: If an option has an invalid value.
+        """
         stored = run["config"]
         model = {**stored["model"], "in_shape": tuple(stored["model"]["in_shape"])}
         return cls(
@@ -74,9 +85,10 @@ class RunConfig:
         )
 
     def steps_done(self, out: Path) -> int | None:
-        """At which step ``out`` has a checkpoint of this very run; None if it has none of it.
+        """The step at which ``out`` has a checkpoint of this very run; None if it has none.
 
-        Raises: CheckpointError.
+        Raises:
+            CheckpointError: If the checkpoint is broken.
         """
         path = self.checkpoint(out)
         if not path.is_file():

@@ -1,4 +1,4 @@
-"""An experiment: a table of the paper as cells to run, and its numbers to compare with."""
+"""Experiments: tables of the paper as cells to run, with the paper's numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,15 +23,16 @@ class Experiment:
 
     Args:
         models: (model, transform) of each row, from the top.
-        datasets: the columns, from the left.
-        recipes: by name; the first is the one that is meant if none is named.
-        paper: the paper's error in percent by (model's label, data set), where it has one.
-        claims: (better label, worse label), what the paper claims of every data set.
-        first: labels of models and data sets whose cells tell the most; they are run first.
-        sampled: what the transformer samples to, in pixels, by data set; else the input's size.
-        parameters: of the whole network, by recipe; else 400k.
-        changes: to recipes, by recipe and model; such as other ``iterations``.
-        start: the run that the cells start from, such as of a network whose features they use.
+        datasets: The columns, from the left.
+        recipes: By name; the first is the default.
+        paper: The paper's error in percent by (model's label, data set), where it has one.
+        claims: (better label, worse label), the paper's claims for every data set.
+        first: Labels of models and data sets whose cells are run first, being the most informative.
+        sampled: Size that the transformer samples to, in pixels, by data set; else the input's
+            size.
+        parameters: Of the whole network, by recipe; else 400k.
+        changes: To recipes, by recipe and model; such as other ``iterations``.
+        start: The run that the cells start from, such as of a network whose features they use.
     """
 
     name: str
@@ -52,12 +53,14 @@ class Experiment:
         return tuple(ModelConfig(m, transform=t).label for m, t in self.models)
 
     def recorded_as(self, recipe: str) -> str:
-        """The experiment's name in the records of a recipe."""
+        """The experiment's name in a recipe's records."""
         return self.name if recipe == next(iter(self.recipes)) else f"{self.name}-{recipe}"
 
     def own(self, records: Sequence[Record]) -> list[Record]:
-        """Those that are of cells of this table, by its recipes as they are: not of other options,
-        which are no results of the experiment."""
+        """The records of this table's cells by its own recipes.
+
+        Those with other options are not results of the experiment.
+        """
         return [r for r in records if self._is_own(r)]
 
     def _is_own(self, record: Record) -> bool:
@@ -71,8 +74,10 @@ class Experiment:
         return self.cell(record.dataset, *model, recipe=recipe, seed=record.seed).matches(record)
 
     def table(self, records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
-        """Header and rows of paper / ours, from the records of this experiment by one recipe; by
-        another than the first, of the models and data sets alone that it was used for."""
+        """Header and rows of paper / ours, from the records of this experiment by one recipe.
+
+        By a recipe other than the first, only the models and data sets that it was used for.
+        """
         models, datasets = self.labels(), tuple(self.datasets)
         if records and all(r.experiment != self.name for r in records):
             models = tuple(m for m in models if any(r.model == m for r in records))
@@ -80,7 +85,7 @@ class Experiment:
         return comparison_table(records, models, datasets, self.paper)
 
     def orderings(self, records: Sequence[Record]) -> list[Ordering]:
-        """What the records say of the paper's claims, where there are records."""
+        """The paper's claims compared with the records, where there are records."""
         return compare(records, self.claims, self.datasets)
 
     def cell(
@@ -92,17 +97,18 @@ class Experiment:
         recipe: str | None = None,
         seed: int = 0,
     ) -> RunConfig:
-        """One run of the table, or of another data set or model in its manner.
+        """One run of the table, or of another data set or model in the same way.
 
-        Raises: UnknownNameError.
+        Raises:
+            UnknownNameError: If there is no such recipe.
         """
         recipe = recipe or next(iter(self.recipes))
         _check("recipe", [recipe], self.recipes)
-        made = make_dataset(dataset)
+        data = make_dataset(dataset)
         config = ModelConfig(
             model,
-            in_shape=made.in_shape,
-            classes=made.classes,
+            in_shape=data.in_shape,
+            classes=data.classes,
             transform=transform,
             size=self.sampled.get(dataset),
             parameters=self.parameters.get(recipe, PARAMETERS),
@@ -119,12 +125,19 @@ class Experiment:
         seeds: int = 1,
         recipe: str | None = None,
     ) -> list[RunConfig]:
-        """Every run of the table, in the order in which to run them: seed by seed, the most
-        telling cells first, then the rows from the bottom up.
+        """Every run of the table, in the order in which to run them.
+
+        Seed by seed, the most informative cells first, then the rows from the bottom up.
 
         Args:
-            models: only these labels; datasets: only these. All, if empty.
-        Raises: UnknownNameError, OptionError.
+            models: Only these labels; all if empty.
+            datasets: Only these; all if empty.
+            seeds: Number of seeds.
+            recipe: The recipe's name; the first if None.
+
+        Raises:
+            UnknownNameError: If a label, a data set or a recipe is unknown.
+            OptionError: If ``seeds`` is not a positive whole number.
         """
         labels = self.labels()
         _check("model", models, labels)

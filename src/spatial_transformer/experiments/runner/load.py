@@ -1,4 +1,4 @@
-"""Trained networks out of runs, or out of folders of weights."""
+"""Loading of trained networks, from runs or from folders of weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,19 +17,21 @@ from spatial_transformer.pretrained import Pretrained, from_pretrained
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A model out of a checkpoint, ready to be looked at."""
+    """A model from a checkpoint, in evaluation mode."""
 
     model: nn.Module
     config: RunConfig
     iteration: int
-    #: None where the run kept none
+    #: None if the run recorded none
     history: dict[str, Tensor] | None
 
 
 def load_run(path: Path, device: torch.device | str = "cpu") -> LoadedRun:
     """The model of a checkpoint (or of the run's folder), averaged if its recipe averages.
 
-    Raises: CheckpointError naming the file, and the tensor where one is NaN or infinite.
+    Raises:
+        CheckpointError: If the file is broken, or a tensor is NaN or infinite; the message names
+            it.
     """
     path = path / "checkpoint.pt" if path.is_dir() else path
     state = load_checkpoint(path, device)
@@ -51,12 +53,12 @@ def load_run(path: Path, device: torch.device | str = "cpu") -> LoadedRun:
 
 
 def is_run(name: str) -> bool:
-    """Whether that is a run's folder or a checkpoint file."""
+    """Whether it is a run's folder or a checkpoint file."""
     return Path(name).is_file() or (Path(name) / "checkpoint.pt").is_file()
 
 
 def find_runs(folder: str) -> list[Path]:
-    """The folders of the runs below a folder that is no run's itself, such as a table's."""
+    """The runs' folders below a folder, such as a table's, that is not a run's itself."""
     if is_run(folder):
         return []
     return sorted(path.parent for path in Path(folder).rglob("checkpoint.pt"))
@@ -64,20 +66,23 @@ def find_runs(folder: str) -> list[Path]:
 
 @dataclass(frozen=True)
 class LoadedModel(Pretrained):
-    """A trained network, out of a run or of a folder of weights."""
+    """A trained network, from a run or from a folder of weights."""
 
     #: None where it comes from weights
     run: LoadedRun | None = None
 
 
 def load_model(name: str | Path, device: torch.device | str = "cpu") -> LoadedModel:
-    """A trained model by a run's folder, a checkpoint file, or what :func:`from_pretrained` takes.
-    A run's error is that of its record, if it is finished and has one.
+    """A trained model by a run's folder, a checkpoint file or a name of ``from_pretrained``.
 
-    Raises: CheckpointError; as :func:`from_pretrained`.
+    A run's error is that of its record, if it is finished and has one. Other errors are those of
+    ``from_pretrained``.
+
+    Raises:
+        CheckpointError: If files are broken or do not fit together.
     """
     if not is_run(str(name)):
-        if Path(f"{name}.json").is_file():  # a repository keeps records alone
+        if Path(f"{name}.json").is_file():  # a repository may have records only
             raise CheckpointError(
                 f"{name}: there is its record, but no checkpoint; stn train and stn reproduce make "
                 "one, with --out another folder"

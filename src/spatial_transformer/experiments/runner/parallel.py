@@ -1,4 +1,4 @@
-"""Several runs at once, each in a process of its own."""
+"""Several runs in parallel, each in a process of its own."""
 
 import multiprocessing
 import os
@@ -20,7 +20,7 @@ from spatial_transformer.experiments.runner.config import RunConfig
 from spatial_transformer.experiments.training.progress import ProgressBar
 from spatial_transformer.experiments.training.records import Record
 
-#: seconds that a run has to stop in, before it is killed
+#: seconds that a run has to stop before it is killed
 PATIENCE = 10
 
 
@@ -31,18 +31,24 @@ def run_at_once(
     run_one: Callable[..., Record],
     **options: Any,
 ) -> Generator[Record]:
-    """The records of a plan's runs as they end, ``jobs`` of them under way at a time.
+    """Run a plan, ``jobs`` runs at a time, and yield their records as they end.
 
-    The threads of a CPU are shared out among them; on a GPU they share the device. How far each is
-    goes to stderr in lines. When a run fails, or this process dies, the others stop where they are:
-    they can go on from their checkpoints.
+    A CPU's threads are distributed among them; on a GPU they share the device. Progress is printed
+    to stderr. When a run fails, or this process dies, the others stop: they can resume from their
+    checkpoints. Errors of a run are raised here.
 
     Args:
-        run_one: can be imported, and starts no processes of its own.
-    Raises: what a run raised; SpatialTransformerError where its process died.
+        plan: The runs.
+        out: The folder of results.
+        jobs: How many at a time.
+        run_one: Runs one; importable, and starts no processes of its own.
+        **options: Passed to ``run_one``.
+
+    Raises:
+        SpatialTransformerError: If a run's process dies.
     """
     context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA, nor threads
-    # as many for the last of a table's runs as for the others: other threads, other sums
+    # the same number for every run of a table: sums depend on it
     threads = max(1, torch.get_num_threads() // jobs)
     waiting = list(reversed(plan))
     running: dict[Connection, tuple[RunConfig, Any]] = {}
@@ -70,9 +76,9 @@ def run_at_once(
 
 
 def _result(receive: Connection, config: RunConfig, process: Any) -> Record:
-    """The record of a run that has ended. Raises: what it raised, or that its process died."""
+    """The record of a run that has ended; its error is raised, as is the death of its process."""
     try:
-        found = receive.recv()
+        result = receive.recv()
     except EOFError:
         process.join()
         why = "; too little memory?" if process.exitcode < 0 else ""  # by a signal
@@ -81,9 +87,9 @@ def _result(receive: Connection, config: RunConfig, process: Any) -> Record:
             "Given the same command again it goes on from its last checkpoint"
         ) from None
     process.join()
-    if isinstance(found, Exception):
-        raise found
-    record: Record = found
+    if isinstance(result, Exception):
+        raise result
+    record: Record = result
     return record
 
 
@@ -97,7 +103,7 @@ def _work(
 ) -> None:
     """Run, in a process of its own, and send the record or the error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the parent ends the others
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # which cleans up, other than a kill
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # cleans up, unlike a kill
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     console = Console(file=sys.stderr, force_terminal=False, width=200)
@@ -109,8 +115,7 @@ def _work(
 
 
 def _sendable(error: Exception, config: RunConfig) -> Exception:
-    """The error; its text and where it came from, where it cannot be sent as it is or is not ours
-    (which say enough)."""
+    """The error itself, or its text and traceback if it cannot be pickled or is not one of ours."""
     if isinstance(error, (SpatialTransformerError, OSError)):
         try:
             pickle.loads(pickle.dumps(error))
@@ -123,8 +128,10 @@ def _sendable(error: Exception, config: RunConfig) -> Exception:
 
 
 def _die_with_parent() -> None:
-    """However the parent dies: nobody would wait for the run, and the same command given again
-    would run it a second time."""
+    """End this process with its parent, however that dies.
+
+    Nobody would wait for the run, and the same command given again would run it a second time.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])

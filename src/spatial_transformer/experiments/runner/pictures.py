@@ -1,4 +1,4 @@
-"""Pictures and films of a trained run, whatever the experiment."""
+"""Pictures and films of a trained run, for every experiment."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,12 +33,14 @@ class Pictures:
     """Draws a trained network.
 
     Args:
-        model: in eval mode; dataset: what it was trained on; name: of the run or the weights.
-        iteration: how many steps it was trained for, where that is known.
-        history: how it was trained, where the run has kept that.
-        trained_seed: the run's, of what was trained on.
-        count: examples on a sheet; mistakes are three times as many, at most.
-        seed: which examples, and how they are distorted.
+        model: The network, in eval mode.
+        dataset: What it was trained on.
+        name: The name of the run or of the weights.
+        iteration: How many steps it was trained for, if known.
+        history: The history of its training, if the run recorded one.
+        trained_seed: The run's seed.
+        count: Examples on a sheet; mistakes are three times as many, at most.
+        seed: Selects the examples and their distortion.
     """
 
     model: nn.Module
@@ -60,10 +62,11 @@ class Pictures:
         self.title = f"{self.name}{steps}"
 
     def draw(self, kind: str) -> Figure:
-        """A picture of one of :data:`KINDS`.
+        """A picture of one of ``KINDS``.
 
-        Raises: OptionError for another kind, or where the run has nothing of that kind to show;
-            DataError where there are no mistakes.
+        Raises:
+            OptionError: If the kind is another, or the run has no data for it.
+            DataError: If there are no mistakes.
         """
         if kind not in KINDS:
             raise OptionError(f"unknown kind of picture {kind!r}. Known: {', '.join(KINDS)}")
@@ -75,17 +78,17 @@ class Pictures:
         return self._draw_batch(self.task.examples(self._fixed(), self.count, self.seed), "")
 
     def mistakes(self) -> Figure:
-        """What it still gets wrong on the test images, the surest mistakes first."""
+        """The misclassified test images, the most confident first."""
         images, truth = self._fixed()
         mistakes = self.task.mistakes(self.model, (images, truth))
         if mistakes is not None:
             worst = mistakes.indices[: 3 * self.count]
             return self._draw_batch((images[worst], truth[worst]), f": {mistakes.title}")
-        found = self._survey
+        result = self._survey
         return draw_mistakes(
-            found,
+            result,
             self.transform,
-            title=f"{self.title}: {found.wrong} of {found.images:,} wrong, the surest first",
+            title=f"{self.title}: {result.wrong} of {result.images:,} wrong, the surest first",
         )
 
     def means(self) -> Figure:
@@ -93,14 +96,14 @@ class Pictures:
         return draw_means(self._survey, title=f"{self.title}: mean of each class")
 
     def theta(self) -> Figure:
-        """How theta is distributed over the test images."""
+        """The distribution of theta over the test images."""
         layer = self._transformer()
         assert self._survey.theta is not None
         title = f"{self.title}: theta of {self._survey.images:,} test images"
         return draw_theta(self._survey.theta, layer.transform, title=title)
 
     def paths(self) -> Figure:
-        """theta of a few images through training."""
+        """Theta of a few images through training."""
         layer, history = self._transformer(), self._history()
         return draw_theta_paths(
             history["step"],
@@ -115,9 +118,10 @@ class Pictures:
         return draw_curves(runs, title=self.title, error=self.task.error_label)
 
     def training_film(self, frames: int = 80) -> Iterator[Image.Image]:
-        """A few images, their grids, outputs and predictions while the network learns.
+        """A film of a few images, their grids, outputs and predictions through training.
 
-        Raises: OptionError for a run without a history.
+        Raises:
+            OptionError: If the run has no history.
         """
         history = self._history()
         images, truth = self.dataset.probes(seed=self.trained_seed, data_root=self.data_root)
@@ -141,9 +145,10 @@ class Pictures:
         )
 
     def motion_film(self, frames: int = 96) -> Iterator[Image.Image]:
-        """Test digits that move, beside what the transformer makes of them.
+        """A film of moving test digits, with the transformer's outputs.
 
-        Raises: OptionError for a data set whose digits cannot be moved.
+        Raises:
+            OptionError: If the data set's digits cannot be moved.
         """
         digits, truth = self._movable()
         model = self.model
@@ -167,7 +172,7 @@ class Pictures:
         )
 
     def _movable(self) -> tuple[Tensor, list[int]]:
-        """Clean test digits ``(count, 1, 28, 28)`` and what the network should say of them."""
+        """Clean test digits ``(count, 1, 28, 28)`` and their true classes."""
         digits = load_digits("test", self.data_root)
         order = torch.randperm(len(digits), generator=generator("cpu", self.seed, "motion"))
         order = self.task.movable(digits, order, self.dataset)
@@ -177,7 +182,7 @@ class Pictures:
         return images, labels.tolist()
 
     def _warp(self, layer: SpatialTransformer, images: Tensor, theta: Tensor) -> Tensor:
-        """What the transformer passes on for a theta ``(B, N, P)``: ``(B, N, C, *size)``."""
+        """The transformer's output for a theta ``(B, N, P)``: ``(B, N, C, *size)``."""
         return warp(images, theta, layer.transform, layer.size, **layer.sampler.options())
 
     def _fixed(self) -> Batch:
@@ -220,20 +225,23 @@ class Pictures:
 
 
 def open_pictures(name: str, *, device: torch.device | str = "cpu", **options: Any) -> Pictures:
-    """Pictures of a run's folder, a checkpoint file, or what
-    :func:`spatial_transformer.pretrained.from_pretrained` takes; ``options`` as for
-    :class:`Pictures`.
+    """``Pictures`` of a run's folder, a checkpoint file, or a name that ``from_pretrained`` takes.
 
-    Raises: CheckpointError; as :func:`spatial_transformer.pretrained.from_pretrained`.
+    ``options`` are those of ``Pictures``; other errors are those of ``from_pretrained``.
+
+    Raises:
+        CheckpointError: If files are broken or do not fit together.
     """
-    found = load_model(name, device)
-    if found.run is not None:
+    loaded = load_model(name, device)
+    if loaded.run is not None:
         options |= {
-            "iteration": found.run.iteration,
-            "history": found.run.history,
-            "trained_seed": found.run.config.seed,
+            "iteration": loaded.run.iteration,
+            "history": loaded.run.history,
+            "trained_seed": loaded.run.config.seed,
         }
-    return Pictures(found.model, make_dataset(found.dataset), found.name, device=device, **options)
+    return Pictures(
+        loaded.model, make_dataset(loaded.dataset), loaded.name, device=device, **options
+    )
 
 
 #: kind of picture -> how it is drawn
@@ -248,10 +256,14 @@ KINDS: dict[str, Callable[[Pictures], Any]] = {
 
 
 def find_kinds(names: Sequence[str]) -> list[str]:
-    """The kinds that are meant; "all" is every one. Raises: OptionError.
+    """The kinds of picture by their names; "all" is every one.
 
-    >>> find_kinds(["all"])
-    ['sheet', 'mistakes', 'means', 'theta', 'paths', 'curves']
+    Raises:
+        OptionError: If a name is unknown.
+
+    Examples:
+        >>> find_kinds(["all"])
+        ['sheet', 'mistakes', 'means', 'theta', 'paths', 'curves']
     """
     for name in names:
         if name != "all" and name not in KINDS:

@@ -1,4 +1,4 @@
-"""Runs the cells of a table that have no record yet."""
+"""Reproduction of a table: runs its cells that have no record yet."""
 
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -27,10 +27,10 @@ def missing(plan: Sequence[RunConfig], out: Path) -> list[RunConfig]:
 
 
 def expected_seconds(config: RunConfig, records: Sequence[Record]) -> float | None:
-    """How long a run will take, from the records nearest to it: those of its cell, else of its
-    model, else of its data set, else all; None without any.
+    """How long a run will take, estimated from the most similar records; None without any.
 
-    Seconds are scaled by the number of steps.
+    Those of its cell, else of its model, else of its data set, else all. Seconds are scaled by the
+    number of steps.
     """
     label = config.model.label
     for nearest in (
@@ -55,15 +55,16 @@ def reproduce(
     console: Console | None = None,
     run_one: Callable[..., Record] = run,
 ) -> list[Record]:
-    """Run what is missing, ``jobs`` runs at a time, and tell how far the table is.
+    """Run the runs that are missing, ``jobs`` at a time, and report the progress of the table.
 
-    It may be killed at any point: what is recorded is not run again, and the runs that were under
-    way go on from their checkpoints, to the same numbers: those of as many threads a run, of which
-    ``jobs`` at a time have each a part.
+    It may be killed at any point: what is recorded is not run again, and the runs in progress
+    resume from their checkpoints, to the same numbers: those of as many threads a run, which
+    ``jobs`` runs share. The runs that those of the plan start from are made first. Other errors are
+    those of ``run`` and ``run_at_once``.
 
-    The runs that those of the plan start from are made before them.
-
-    Raises: OptionError, DataError; as :func:`run` and :func:`run_at_once`.
+    Raises:
+        OptionError: If ``jobs`` is not positive, or a network of the plan cannot be built.
+        DataError: If data are missing or broken.
     """
     if jobs < 1:
         raise OptionError(f"jobs must be a positive number of runs at a time, got {jobs}")

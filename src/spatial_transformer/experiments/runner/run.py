@@ -1,4 +1,4 @@
-"""One run of an experiment: data, model, training, errors, record."""
+"""A single run of an experiment: data, model, training, errors, record."""
 
 import logging
 from collections.abc import Sequence
@@ -29,11 +29,13 @@ from spatial_transformer.modules.predict import find_transformer
 
 
 def open_fabric(device: str, precision: str = "32-true") -> Fabric:
-    """Lightning Fabric on a device ("auto", "cpu", "cuda", "cuda:1", "mps"), in float32 where the
-    precision is not its own (:func:`native_precision`); the process keeps the memory that it frees
-    (:func:`keep_freed_memory`).
+    """Lightning Fabric on a device ("auto", "cpu", "cuda", "cuda:1", "mps").
 
-    Raises: BackendError if there is no such device.
+    It uses float32 where the device does not support the precision (``native_precision``); the
+    process does not return freed memory to the system (``keep_freed_memory``).
+
+    Raises:
+        BackendError: If there is no such device.
     """
     keep_freed_memory()
     accelerator, _, index = device.partition(":")
@@ -57,13 +59,26 @@ def run(
     checkpoint_every: int = 500,
     compiled: bool = False,
 ) -> Record:
-    """Train, measure and record; a run that was stopped goes on from its checkpoint.
+    """Train, measure and record; a run that was stopped resumes from its checkpoint.
 
     Writes ``out/<experiment>/<name>/checkpoint.pt`` and ``out/<experiment>/<name>.json``.
+
     Args:
-        compiled: as :func:`fit` has it; the record's ``hardware`` says so.
-    Raises: DataError, CheckpointError, OptionError, BackendError; DivergenceError where it comes to
-        NaN or infinity; OSError where ``out`` cannot be written.
+        config: The run.
+        out: The folder of results.
+        data_root: Where to find the data.
+        device: The device, as for ``open_fabric``.
+        callbacks: Called at every step.
+        checkpoint_every: Steps between two checkpoints.
+        compiled: As for ``fit``; noted in the record's ``hardware``.
+
+    Raises:
+        DataError: If data are missing or broken.
+        CheckpointError: If a checkpoint is broken or another run's.
+        OptionError: If the model cannot be trained on the data set.
+        BackendError: If there is no such device.
+        DivergenceError: If loss, gradients or weights become NaN or infinite.
+        OSError: If ``out`` cannot be written.
     """
     source, recipe = commit(), config.recipe
     dataset = make_dataset(config.dataset)
@@ -118,7 +133,7 @@ def run(
 
 
 def ensure(config: RunConfig, out: Path, **options: Any) -> None:
-    """Run it, unless ``out`` has its whole checkpoint and its record. Raises: as :func:`run`."""
+    """Run it, unless ``out`` has its finished checkpoint and its record; errors as for ``run``."""
     if config.steps_done(out) != config.recipe.iterations or not config.is_recorded(out):
         run(config, out, **options)
 
@@ -126,7 +141,7 @@ def ensure(config: RunConfig, out: Path, **options: Any) -> None:
 def make_history(
     config: RunConfig, data_root: Path | None, device: torch.device | str = "cpu"
 ) -> History:
-    """An empty history of a run, that watches its data set's probes."""
+    """An empty history of a run, for its data set's probes."""
     images, _ = make_dataset(config.dataset).probes(seed=config.seed, data_root=data_root)
     return History(images.to(device), config.recipe.iterations)
 
@@ -141,7 +156,7 @@ def make_record(
     source: str,
     compiled: bool,
 ) -> Record:
-    """The record of a run that has been trained by the commit ``source``, and measured."""
+    """The record of a run that has been trained at the commit ``source``, and measured."""
     held = None if validation is None else round(validation.error_percent, 4)
     return Record(
         experiment=config.experiment,

@@ -1,6 +1,6 @@
-"""What a network is trained to do: its objective, its measure, and what its pictures say.
+"""The interface of tasks: objective, measure and captions.
 
-A data set names its task; runs and pictures do for every task what it says.
+A data set names its task; runs and pictures use it.
 """
 
 from abc import ABC, abstractmethod
@@ -22,14 +22,14 @@ from spatial_transformer.modules.spatial_transformer import SpatialTransformer
 
 @dataclass(frozen=True)
 class Mistakes:
-    """Which of a block of images are wrong, the worst first, and how a title says so."""
+    """The wrong ones of a block of images, the worst first, and how a title describes them."""
 
     indices: Tensor
     title: str
 
 
 class Task(ABC):
-    """The base class; its methods are for :func:`run` and :class:`Pictures`."""
+    """The base class of tasks; its methods are for ``run`` and ``Pictures``."""
 
     #: the parts of a data set that a run is measured on; the last is the one it reports
     parts: Sequence[str] = ("validation", "test")
@@ -42,36 +42,40 @@ class Task(ABC):
 
     @abstractmethod
     def check(self, model: nn.Module, dataset: Dataset, start: bool) -> None:
-        """Raises: OptionError where ``model`` cannot be trained on ``dataset``; ``start`` says
-        whether the run starts from another."""
+        """Check that ``model`` can be trained on ``dataset``, from another run if ``start``.
+
+        Raises:
+            OptionError: If it cannot.
+        """
 
     @abstractmethod
     def objective(self, start: nn.Module | None) -> Objective | None:
-        """What is minimised, None: as :func:`fit` has it; ``start`` is the network of the run that
-        this one starts from."""
+        """The objective, None for ``fit``'s; ``start`` is the network that this run starts from."""
 
     @abstractmethod
     def evaluate(
         self, model: nn.Module, dataset: Dataset, part: str, *, seed: int, **where: Any
     ) -> EvalResult:
-        """Measure a network on the images of a part of a data set, of a seed."""
+        """Measure a network on a part of a data set, drawn with a seed."""
 
     @abstractmethod
     def examples(self, batch: Batch, count: int, seed: int) -> Batch:
-        """Those of the test images that a sheet shows."""
+        """The test images that a sheet shows."""
 
     @abstractmethod
     def captions(self, prediction: Prediction, model: nn.Module, batch: Batch) -> dict[str, Any]:
-        """What :func:`draw_sheet` writes and draws at the images of a batch."""
+        """The captions and boxes of ``draw_sheet`` for the images of a batch."""
 
     @abstractmethod
     def frame_captions(self, classes: Tensor | None, truth: Tensor) -> dict[str, Any]:
-        """What :func:`film_frames` writes and draws; ``classes`` ``(frames, images)`` are those
-        that the network said."""
+        """The captions and boxes of ``film_frames``.
+
+        ``classes`` ``(frames, images)`` are the network's predictions.
+        """
 
     @abstractmethod
     def frame_title(self, step: int, error_percent: float) -> str:
-        """The title of a frame of a training film: as many lines in each."""
+        """The title of a frame of a training film, with a fixed number of lines."""
 
     def mistakes(self, model: nn.Module, batch: Batch) -> Mistakes | None:
         """The wrong ones of all test images in one block; None: a survey of blocks finds them."""
@@ -82,14 +86,15 @@ class Task(ABC):
         return batch
 
     def movable(self, digits: Digits, order: Tensor, dataset: Dataset) -> Tensor:
-        """Those of the places in ``order`` whose digits a film of moving digits may have."""
+        """The positions in ``order`` whose digits may be in a film of moving digits."""
         return order
 
 
 class Classification(Task):
-    """Cross entropy; the error is the share of images that are given another class than theirs."""
+    """Cross entropy; the error is the fraction of misclassified images."""
 
     def check(self, model: nn.Module, dataset: Dataset, start: bool) -> None:
+        """Any network but a bare spatial transformer; see ``Task.check``."""
         if isinstance(model, SpatialTransformer):
             raise OptionError(
                 f"a {type(model).__name__} is no classifier: the experiment colocalisation trains "
@@ -97,27 +102,33 @@ class Classification(Task):
             )
 
     def objective(self, start: nn.Module | None) -> Objective | None:
+        """None, for that of ``fit``."""
         return None
 
     def evaluate(
         self, model: nn.Module, dataset: Dataset, part: str, *, seed: int, **where: Any
     ) -> EvalResult:
+        """Loss and errors of a classifier; see ``Task.evaluate``."""
         return evaluate(model, dataset.fixed(part, seed=seed, **where))
 
     def examples(self, batch: Batch, count: int, seed: int) -> Batch:
+        """See ``Task.examples``."""
         images, truth = batch
         source = generator("cpu", seed, "show")
         order = torch.randperm(len(truth), generator=source)[:count].to(truth.device)
         return images[order], truth[order]
 
     def captions(self, prediction: Prediction, model: nn.Module, batch: Batch) -> dict[str, Any]:
+        """Predictions, confidences and truth; see ``Task.captions``."""
         assert prediction.scores is not None
         return {"predicted": prediction.scores.argmax(1).tolist(), "truth": batch[1].tolist()}
 
     def frame_captions(self, classes: Tensor | None, truth: Tensor) -> dict[str, Any]:
+        """Predictions and truth; see ``Task.frame_captions``."""
         assert classes is not None
         return {"predicted": classes.tolist(), "truth": truth.tolist()}
 
     def frame_title(self, step: int, error_percent: float) -> str:
+        """See ``Task.frame_title``."""
         error = f"{error_percent:.1f}" if step else "-"
         return f"step\xa0{step:,}\nerror\xa0{error}\xa0%"  # no-break spaces: whole lines

@@ -1,4 +1,4 @@
-"""The tasks by name, as :attr:`Dataset.task` has it."""
+"""The tasks by name, as in ``Dataset.task``."""
 
 from spatial_transformer.experiments.data.dataset import Dataset
 from spatial_transformer.experiments.runner.colocalisation import Colocalise

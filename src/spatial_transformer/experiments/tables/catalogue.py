@@ -14,10 +14,14 @@ EXPERIMENTS: dict[str, Experiment] = {
 
 
 def find_experiment(name: str) -> Experiment:
-    """Raises: UnknownNameError.
+    """An experiment by its name.
 
-    >>> find_experiment("table1").datasets
-    ('r', 'rts', 'p', 'e', 'tc')
+    Raises:
+        UnknownNameError: If there is none of that name; the message lists the names.
+
+    Examples:
+        >>> find_experiment("table1").datasets
+        ('r', 'rts', 'p', 'e', 'tc')
     """
     if name not in EXPERIMENTS:
         raise UnknownNameError(f"unknown experiment {name!r}. Known: {', '.join(EXPERIMENTS)}")
@@ -25,10 +29,11 @@ def find_experiment(name: str) -> Experiment:
 
 
 def find_recorded(name: str) -> Experiment | None:
-    """The experiment that records of this name are of, by whichever recipe; None: of none.
+    """The experiment whose records have this name, by any recipe; None if there is none.
 
-    >>> find_recorded("table1-quick").name
-    'table1'
+    Examples:
+        >>> find_recorded("table1-quick").name
+        'table1'
     """
     for experiment in EXPERIMENTS.values():
         if name in map(experiment.recorded_as, experiment.recipes):

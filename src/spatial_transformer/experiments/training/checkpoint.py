@@ -1,4 +1,4 @@
-"""Checkpoints: all a run needs to go on exactly as if it had never stopped."""
+"""Checkpoints: the full state of a run, from which it resumes exactly."""
 
 import io
 import pickletools
@@ -17,23 +17,24 @@ from spatial_transformer.finite import not_finite, summary
 
 FORMAT = 2
 
-#: bytes of a checkpoint's pickle, which names the tensors; their values lie beside it
+#: most bytes of a checkpoint's pickle, which names the tensors; their values are separate
 MOST_PICKLE = 2**19
-#: what such a pickle calls for
+#: the globals of such a pickle
 _GLOBALS = re.compile(r"collections OrderedDict|torch\._utils _rebuild_tensor_v2|torch \w+Storage")
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint, whole or not at all."""
-    buffer = io.BytesIO()  # torch's own writer tells of a full disk in riddles
+    """Write a checkpoint atomically."""
+    buffer = io.BytesIO()  # torch's own writer hides a full disk in obscure errors
     torch.save({"format": FORMAT, **state}, buffer)
     write_whole(path, lambda p: p.write_bytes(buffer.getbuffer()))
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read a checkpoint; holds only tensors and plain values, so no code is run.
+    """Read a checkpoint; only tensors and plain values, so no code is run.
 
-    Raises: CheckpointError naming the file and what is wrong with it.
+    Raises:
+        CheckpointError: If the file is broken; the message names it.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
@@ -54,9 +55,10 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
 
 
 def check_finite(path: Path, state: dict[str, Any], constant: Collection[str] = ()) -> None:
-    """That nothing a run would go on with is NaN or infinite, but for ``constant`` buffers.
+    """Check that a run's state is finite, except for ``constant`` buffers.
 
-    Raises: CheckpointError naming the file and the tensor.
+    Raises:
+        CheckpointError: If a tensor is NaN or infinite; the message names file and tensor.
     """
     parts = {k: state[k] for k in ("model", "averaged", "optimiser", "loss", "error")}
     masks = {f"{prefix}{name}" for prefix in ("model.", "averaged.module.") for name in constant}
@@ -65,10 +67,14 @@ def check_finite(path: Path, state: dict[str, Any], constant: Collection[str] = 
 
 
 def _check_archive(path: Path) -> None:
-    """Raises: BadZipFile; ValueError unless it takes about as much memory as it has bytes.
+    """Check that a checkpoint takes about as much memory as it has bytes.
 
-    Nothing in it may be compressed, as torch writes it, nor call for more than tensors are made of:
-    torch holds for safe some that make as much room as they are told to.
+    Nothing in it may be compressed, as in torch's own files, nor call anything that does not make
+    tensors: torch considers some functions safe that allocate as much memory as they are told to.
+
+    Raises:
+        BadZipFile: If it is not a zip file.
+        ValueError: If it would take much more memory.
     """
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():

@@ -1,4 +1,4 @@
-"""Stops a run whose loss, gradients or weights are NaN or infinite, before they do damage."""
+"""A guard that stops a run whose loss, gradients or weights are NaN or infinite."""
 
 import math
 from collections.abc import Callable
@@ -16,16 +16,18 @@ MOST_NAMED = 8
 
 
 class DivergenceGuard:
-    """Looks at every step of a run, and stops it at the first that is not finite.
+    """Check every step of a run, and stop it at the first that is not finite.
 
-    The loss alone does not tell: what a transformer samples at a theta of NaN is outside, so a
-    localisation network whose weights are NaN gives a finite loss and gradients of zero for good.
+    The loss alone does not show it: a theta of NaN samples outside, so a localisation network whose
+    weights are NaN gives a finite loss and gradients of zero forever.
 
     Args:
-        model: its parameters must be finite. Of its buffers none may hold NaN; those that are
-            infinite to begin with, such as masks, are left alone.
-        batches: k -> the k-th batch, to say what was in it.
-    Raises: DivergenceError for a model that is not finite to begin with.
+        model: Its parameters must be finite. None of its buffers may hold NaN; those that are
+            infinite from the start, such as masks, are ignored.
+        batches: k -> the k-th batch, to describe it.
+
+    Raises:
+        DivergenceError: If the model is not finite from the start.
     """
 
     def __init__(self, model: nn.Module, batches: Callable[[int], tuple[Tensor, ...]]) -> None:
@@ -39,7 +41,7 @@ class DivergenceGuard:
             raise DivergenceError(f"not finite before the first step: {summary(names)}")
 
     def _buffers(self) -> dict[str, Tensor]:
-        named = self.model.named_buffers()  # which a forward pass may put others in place of
+        named = self.model.named_buffers()  # a forward pass may replace buffers
         return {n: b for n, b in named if b.is_floating_point() and n not in self.constant}
 
     def _gradients(self) -> dict[str, Tensor]:
@@ -48,14 +50,20 @@ class DivergenceGuard:
     def check_step(
         self, k: int, loss: Tensor, error: Tensor, scaler: torch.amp.GradScaler | None = None
     ) -> tuple[float, float]:
-        """Loss and error of batch ``k`` as numbers, once its gradients are there and the optimiser
-        has not used them yet. One norm of everything is made on the device, which is waited for as
-        the loss is read.
+        """Loss and error of batch ``k`` as numbers, before the optimiser uses its gradients.
+
+        One norm of everything is computed on the device, which is synchronised when the loss is
+        read.
 
         Args:
-            scaler: the scale of the gradients, if they have one. It leaves out steps whose
-                gradients overflow by its scale, and lowers that.
-        Raises: DivergenceError.
+            k: Index of the batch.
+            loss: The loss, on the device.
+            error: The error in percent, on the device.
+            scaler: The scale of the gradients, if they have one. It skips steps whose gradients
+                overflow by its scale, and lowers that.
+
+        Raises:
+            DivergenceError: If loss or gradients are not finite.
         """
         parts = (self._gradients(), self.parameters, self._buffers())
         with torch.no_grad():
@@ -76,7 +84,11 @@ class DivergenceGuard:
         return numbers["loss"], numbers["error"]
 
     def check_update(self, step: int) -> None:
-        """Raises: DivergenceError where the parameters after ``step`` steps are not finite."""
+        """Check the parameters after ``step`` steps.
+
+        Raises:
+            DivergenceError: If they are not finite.
+        """
         if names := not_finite(self.parameters):
             self._stop(step - 1, f"its update made {summary(names)} not finite")
 
@@ -84,13 +96,13 @@ class DivergenceGuard:
         gradients = self._gradients()
         if names := not_finite(gradients):
             return [f"the gradient of {summary(names)} is not finite"]
-        if not get_total_norm(gradients.values()).isfinite():  # optimisers take squares as well
+        if not get_total_norm(gradients.values()).isfinite():  # optimisers compute squares as well
             return [f"the squares of the gradients of {summary(list(gradients))} overflow"]
         return []
 
     def _stop(self, k: int, what: str) -> NoReturn:
         for parameter in self.parameters.values():
-            parameter.grad = None  # whoever trains on would add to it
+            parameter.grad = None  # further training would add to it
         batch = describe_batch(k, self.batches(k))
         raise DivergenceError(f"step {k + 1}: {what}. {batch} {self.kept}")
 
@@ -98,8 +110,9 @@ class DivergenceGuard:
 def describe_batch(k: int, batch: tuple[Tensor, ...]) -> str:
     """Which entries of a batch are not finite, in a sentence.
 
-    >>> describe_batch(3, (torch.tensor([[0.0], [torch.nan]]), torch.tensor([0, 1])))
-    'Batch 3 holds NaN or infinite pixels in images 1.'
+    Examples:
+        >>> describe_batch(3, (torch.tensor([[0.0], [torch.nan]]), torch.tensor([0, 1])))
+        'Batch 3 holds NaN or infinite pixels in images 1.'
     """
     for kind, values in zip(("pixels in images", "numbers in targets"), batch, strict=False):
         places = (~values.isfinite()).nonzero()[:, 0].unique().tolist()

@@ -1,4 +1,4 @@
-"""What a run keeps of its training: curves, and what the network makes of a few fixed images."""
+"""The history of a run's training: curves, and predictions for a few fixed images."""
 
 from typing import Any
 
@@ -13,27 +13,28 @@ MOMENTS = 200
 
 
 def kept_steps(iterations: int, moments: int = MOMENTS) -> list[int]:
-    """The steps after which a moment is kept: from 0 to the last, closer together at the start,
-    where most is learnt.
+    """The steps after which the history is recorded, from 0 to the last, denser at the start.
 
-    >>> kept_steps(100, 5)
-    [0, 6, 25, 56, 100]
+    Examples:
+        >>> kept_steps(100, 5)
+        [0, 6, 25, 56, 100]
     """
     last = max(1, moments - 1)
     return sorted({round(iterations * (k / last) ** 2) for k in range(moments)})
 
 
 class History:
-    """Moments of a run: step, smoothed training loss and error, learning rates, and of a few
-    ``images`` ``(B, C, *spatial)`` the theta and the scores' class.
+    """Step, training loss and error (smoothed), learning rates and predictions through a run.
 
-    It is a part of the checkpoint: a run that goes on has the history of one that never stopped.
-    It looks at the network that is trained, not at its average.
+    Predictions are theta and class for a few ``images`` ``(B, C, *spatial)``. It is a part of the
+    checkpoint: a resumed run has the history of one that never stopped. It uses the network that is
+    trained, not its average.
 
-    >>> history = History(torch.zeros(2, 1, 8, 8), iterations=10)
-    >>> history.see(0, nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), [0.1], 0.0, 0.0)
-    >>> history.series("step").tolist(), history.series("classes").shape
-    ([0.0], torch.Size([1, 2]))
+    Examples:
+        >>> history = History(torch.zeros(2, 1, 8, 8), iterations=10)
+        >>> history.see(0, nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), [0.1], 0.0, 0.0)
+        >>> history.series("step").tolist(), history.series("classes").shape
+        ([0.0], torch.Size([1, 2]))
     """
 
     def __init__(self, images: Tensor, iterations: int) -> None:
@@ -44,13 +45,13 @@ class History:
         self._moments: dict[str, list[Tensor]] = {}
 
     def wants(self, step: int) -> bool:
-        """Whether the moment after ``step`` steps is one to keep."""
+        """Whether to record after ``step`` steps."""
         return step in self.steps
 
     def see(
         self, step: int, model: nn.Module, rates: list[float], loss: float, error_percent: float
     ) -> None:
-        """Keep a moment; ``rates`` are the learning rates of the optimiser's groups."""
+        """Record a moment; ``rates`` are the learning rates of the optimiser's groups."""
         prediction = predict(model, self.images)
         moment = {
             "step": torch.tensor(float(step)),
@@ -66,21 +67,25 @@ class History:
             self._moments.setdefault(name, []).append(value)
 
     def __len__(self) -> int:
-        """How many moments are kept."""
+        """How many moments are recorded."""
         return len(self._moments.get("step", []))
 
     def has(self, name: str) -> bool:
+        """Whether there is a series of that name."""
         return name in self._moments
 
     def series(self, name: str) -> Tensor:
-        """One entry a moment: "step", "loss", "error_percent" ``(M,)``, "rates" ``(M, groups)``,
-        "theta" ``(M, B, N, P)``, "classes" ``(M, B)``."""
+        """A series with one entry a moment.
+
+        "step", "loss", "error_percent" ``(M,)``, "rates" ``(M, groups)``, "theta" ``(M, B, N, P)``
+        or "classes" ``(M, B)``.
+        """
         return torch.stack(self._moments[name])
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds of it: tensors."""
+        """The state for a checkpoint: tensors."""
         return {name: torch.stack(values) for name, values in self._moments.items()}
 
     def load(self, state: dict[str, Any] | None) -> None:
-        """Go on from a checkpoint's state; None, from a run that kept none, leaves it empty."""
+        """Resume from a checkpoint's state; None, of a run without a history, leaves it empty."""
         self._moments = {n: list(values.cpu().unbind()) for n, values in (state or {}).items()}

@@ -1,4 +1,4 @@
-"""The training loop: fresh batches in, a trained model and its errors out."""
+"""The training loop: batches in, a trained model and its errors out."""
 
 import os
 import time
@@ -50,8 +50,10 @@ def classification(label_smoothing: float) -> Objective:
 
 @dataclass(frozen=True)
 class FitResult:
-    """A trained model (averaged, if the recipe averages), its last smoothed training loss, the
-    seconds that training took, all stretches of a resumed run together, and in what precision."""
+    """A trained model, averaged if the recipe averages, its smoothed loss, time and precision.
+
+    The time is in seconds, over all parts of a resumed run.
+    """
 
     model: nn.Module
     train_loss: float
@@ -74,13 +76,12 @@ def evaluate(model: nn.Module, blocks: Iterable[tuple[Tensor, Tensor]]) -> EvalR
 
 
 def describe_run(recipe: Recipe, identity: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint says of the run that it belongs to."""
+    """What a checkpoint records about its run."""
     return {"recipe": asdict(recipe), **identity}
 
 
 def _compile(model: nn.Module, device: torch.device) -> nn.Module:
-    """The same network, whose steps are made of compiled pieces: of CUDA graphs on a GPU, where
-    launching small kernels one by one takes longer than they do."""
+    """The same network with compiled steps: CUDA graphs on a GPU, where launches take longest."""
     mode = "reduce-overhead" if device.type == "cuda" else "default"
     compiled: nn.Module = torch.compile(model, mode=mode)  # type: ignore[assignment]
     return compiled
@@ -88,8 +89,7 @@ def _compile(model: nn.Module, device: torch.device) -> nn.Module:
 
 @contextmanager
 def reproducible(device: torch.device) -> Iterator[None]:
-    """On a GPU, operations that give the same bits every time; torch warns of those that it has
-    not. On a CPU they do anyway."""
+    """Use deterministic operations on a GPU; torch warns where it has none. A CPU's always are."""
     if device.type != "cuda":
         yield
         return
@@ -120,24 +120,34 @@ def fit(
 ) -> FitResult:
     """Train ``model`` for ``recipe.iterations`` steps of ``objective`` on ``batches(k)``.
 
-    If ``checkpoint`` exists, training goes on from it exactly as if it had not stopped: weights,
+    If ``checkpoint`` exists, training resumes from it exactly as if it had not stopped: weights,
     optimiser, schedule, average and torch's generator are restored, and batch k depends on k alone.
 
-    A model in training mode is trained with its submodules each in the mode in which it is, such as
-    batch norms in evaluation mode. One in evaluation mode is put into training mode.
+    A model in training mode is trained with its submodules each in its own mode, such as batch
+    norms in evaluation mode. One in evaluation mode is put into training mode.
 
-    A step whose loss, gradients or weights are not finite ends the run; its last checkpoint stays
-    as it was.
+    A step whose loss, gradients or weights are not finite ends the run; its last checkpoint is
+    unchanged.
 
     Args:
-        objective: None: classification.
-        identity: what the run is, kept in the checkpoint; another run's checkpoint is refused.
-        history: keeps moments of the run, here and in the checkpoint.
-        stop_after: stop at this iteration with a checkpoint, as a kill would.
-        compiled: run the network through ``torch.compile``, on a GPU as CUDA graphs; sums are
-            rounded otherwise, and dropout draws other numbers.
-    Raises: CheckpointError; DivergenceError, naming step, batch and parameter; OptionError for
-        labels smoothed with an objective of one's own.
+        fabric: Lightning Fabric, with device and precision.
+        model: The network.
+        batches: k -> the k-th batch.
+        recipe: The training options.
+        objective: (network, batch) -> loss and error in percent; classification if None.
+        checkpoint: The checkpoint's path; None for none.
+        checkpoint_every: Steps between two checkpoints.
+        identity: Describes the run in the checkpoint; another run's checkpoint is refused.
+        callbacks: Called at every step.
+        history: Records moments of the run, here and in the checkpoint.
+        stop_after: Stop at this iteration with a checkpoint, as a kill would.
+        compiled: Run the network through ``torch.compile``, on a GPU as CUDA graphs; sums are
+            rounded differently, and dropout draws other numbers.
+
+    Raises:
+        CheckpointError: If the checkpoint is broken or another run's.
+        DivergenceError: If it diverges; the message names step, batch and parameter.
+        OptionError: If labels are smoothed with another objective.
     """
     check_count("checkpoint_every", checkpoint_every)
     if stop_after is not None:
@@ -166,7 +176,7 @@ def fit(
     began = time.perf_counter()
 
     if checkpoint is not None and checkpoint.exists():
-        # on the CPU: whoever takes a part of it copies that to where its own lies
+        # on the CPU: each consumer copies its part to its own device
         state = load_checkpoint(checkpoint)
         if state["run"] != run:
             different = [k for k in run if state["run"].get(k) != run[k]]

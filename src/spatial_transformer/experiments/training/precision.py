@@ -1,4 +1,4 @@
-"""Which arithmetic a processor has, and what is trained in where it lacks what was asked for."""
+"""The arithmetic that a processor supports natively, and the precision to train in."""
 
 import warnings
 from functools import cache
@@ -13,9 +13,10 @@ class PrecisionWarning(UserWarning):
 
 
 def has_native_bfloat16(device: torch.device) -> bool:
-    """Whether products of bfloat16 are faster than those of float32 on a device: on a CPU with
-    AVX512-BF16 or AMX (or Arm's like) that oneDNN is there to use, or a GPU with bfloat16 of its
-    own. Elsewhere they are emulated, at a tenth of the speed and less.
+    """Whether products of bfloat16 are faster than those of float32 on a device.
+
+    That is on a CPU with AVX512-BF16, AMX or Arm's bfloat16 instructions that oneDNN can use, or a
+    GPU with native bfloat16. Elsewhere they are emulated, at a tenth of the speed or less.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -28,11 +29,13 @@ def has_native_bfloat16(device: torch.device) -> bool:
 
 
 def native_precision(precision: str, device: torch.device) -> str:
-    """A recipe's precision (Lightning Fabric's name), or "32-true" instead of a bfloat16 that the
-    device would emulate; that is said once.
+    """A recipe's precision, or "32-true" instead of a bfloat16 that the device would emulate.
 
-    >>> native_precision("32-true", torch.device("cpu"))
-    '32-true'
+    Both are Lightning Fabric's names; the replacement gives a warning.
+
+    Examples:
+        >>> native_precision("32-true", torch.device("cpu"))
+        '32-true'
     """
     if precision.startswith("bf16") and not has_native_bfloat16(device):
         _say_once(precision, str(device))

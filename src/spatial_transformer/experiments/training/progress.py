@@ -1,4 +1,4 @@
-"""What a run tells while it runs: a protocol, a rich progress bar, and TensorBoard."""
+"""Progress of a run: a protocol, a rich progress bar, and TensorBoard."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,10 @@ from spatial_transformer.options import check_count
 
 @dataclass(frozen=True)
 class EvalResult:
-    """Mean loss over a number of images (None: the task has none), and which of them, by their
-    place, are wrong."""
+    """Mean loss over a number of images and the indices of the wrong ones.
+
+    The loss is None for a task without one.
+    """
 
     loss: float | None
     mistakes: list[int]
@@ -25,15 +27,17 @@ class EvalResult:
 
     @property
     def error_percent(self) -> float:
+        """The error in percent."""
         return 100 * len(self.mistakes) / self.images
 
     @property
     def loss_text(self) -> str:
+        """The loss as text."""
         return "" if self.loss is None else f", loss {self.loss:.4f}"
 
 
 class Callback(Protocol):
-    """Told of every step; context managers, so that they can open and close what they show."""
+    """Called at every step; a context manager, to open and close what it writes to."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -51,14 +55,14 @@ class Callback(Protocol):
 
 @runtime_checkable
 class ModelCallback(Protocol):
-    """A callback that is shown the network and the batch as well."""
+    """A callback that gets the network and the batch as well."""
 
     def see(self, iteration: int, model: nn.Module, images: Tensor) -> None:
         """The network after ``iteration`` steps, and the images of the last."""
 
 
 class ProgressBar:
-    """A line with loss, error and the time left; lines of text where there is no terminal."""
+    """A line with loss, error and the time remaining; lines of text without a terminal."""
 
     def __init__(self, label: str, iterations: int, console: Console | None = None) -> None:
         self.label, self.iterations = label, iterations
@@ -87,6 +91,7 @@ class ProgressBar:
         self.bar.stop()
 
     def step(self, iteration: int, loss: float, error_percent: float) -> None:
+        """Update the line."""
         self.bar.update(
             self.task, completed=iteration, loss=f"{loss:.3f}", error=f"{error_percent:5.2f} %"
         )
@@ -99,6 +104,7 @@ class ProgressBar:
             )
 
     def evaluated(self, iteration: int, part: str, measured: EvalResult) -> None:
+        """Print a line with loss and error."""
         self.bar.console.print(
             f"{self.label}: {part} error {measured.error_percent:.2f} %{measured.loss_text}",
             highlight=False,
@@ -106,8 +112,11 @@ class ProgressBar:
 
 
 class TensorBoard:
-    """Losses and errors for TensorBoard, and ``every`` so many steps what the spatial transformers
-    do with the batch. Raises: OptionError where it is not installed, or for another ``every``."""
+    """Log losses and errors to TensorBoard, and the spatial transformers every so many steps.
+
+    Raises:
+        OptionError: If TensorBoard is not installed, or ``every`` is not a positive whole number.
+    """
 
     def __init__(self, folder: Path, every: int = 100) -> None:
         require("tensorboard", "tensorboard")
@@ -126,17 +135,20 @@ class TensorBoard:
         self.writer.close()
 
     def step(self, iteration: int, loss: float, error_percent: float) -> None:
+        """Log training loss and error."""
         log_losses(self.writer, "train", iteration, loss=loss, error_percent=error_percent)
 
     def evaluated(self, iteration: int, part: str, measured: EvalResult) -> None:
+        """Log loss and error of a part."""
         errors = {"error_percent": measured.error_percent}
         if measured.loss is not None:
             errors["loss"] = measured.loss
         log_losses(self.writer, part, iteration, **errors)
 
     def see(self, iteration: int, model: nn.Module, images: Tensor) -> None:
+        """Log the spatial transformers, every so many steps."""
         layers = transformers(model)
         if layers and (iteration == 1 or iteration % self.every == 0):
             dims = next(iter(layers)).transform.dims
-            images = images.flatten(0, images.dim() - dims - 2)  # stacked ones, one by one
+            images = images.flatten(0, images.dim() - dims - 2)  # stacked images, one by one
             log_transformer(self.writer, model, images, iteration)

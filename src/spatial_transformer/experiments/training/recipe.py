@@ -1,4 +1,4 @@
-"""How a model is trained, as plain values that a record can hold."""
+"""Training options, as plain values that a record can store."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -40,14 +40,15 @@ class Recipe:
 
     ``lr`` is the highest learning rate; localisation networks train at ``localisation_lr_scale``
     times it. ``one_cycle`` warms up and anneals by a cosine; ``step`` divides by ten at each third
-    of the run, as the paper does (appendix A.3). ``average`` is the decay of the exponential
-    moving average of the weights that is evaluated (0: the weights themselves). ``clip`` bounds the
-    gradient's norm (0: no bound). ``precision`` is Lightning Fabric's.
-    ``channels_last`` lays the weights out so; on a CPU it is the faster way to convolve.
-    ``label_smoothing`` is the part of a classifier's target that is shared among all classes
-    (Szegedy et al. 2016); the training loss is with it.
+    of the run, as the paper does (appendix A.3). ``average`` is the decay of the exponential moving
+    average of the weights that is evaluated (0: the weights themselves). ``clip`` bounds the
+    gradient's norm (0: no bound). ``precision`` is Lightning Fabric's. ``channels_last`` is the
+    weights' memory format, faster for convolutions on a CPU. ``label_smoothing`` is the part of a
+    classifier's target that is distributed over all classes (Szegedy et al. 2016); it is included
+    in the training loss.
 
-    Raises: OptionError naming the option that has no such value.
+    Raises:
+        OptionError: If an option has an invalid value; the message names it.
     """
 
     iterations: int = 1_000
@@ -117,15 +118,19 @@ PAPER = Recipe(
 
 
 def complete(run: dict[str, Any]) -> dict[str, Any]:
-    """A run's ``recipe`` and ``config`` out of a file, with what is newer than the file: options
-    that did nothing, the first version of the data, no run to start from.
+    """A run's ``recipe`` and ``config`` from a file, completed with options newer than the file.
 
-    Raises: KeyError, TypeError; OptionError for a recipe that cannot be.
+    These are options that had no effect, the first version of the data, no run to start from.
+
+    Raises:
+        KeyError: If an entry is missing.
+        TypeError: If an entry is unknown or of another type.
+        OptionError: If the recipe is invalid.
     """
-    whole = run | {"recipe": asdict(Recipe(**run["recipe"]))}
+    completed = run | {"recipe": asdict(Recipe(**run["recipe"]))}
     if "config" in run:
-        whole["config"] = {"data_version": 1, "start": None} | run["config"]
-    return whole
+        completed["config"] = {"data_version": 1, "start": None} | run["config"]
+    return completed
 
 
 def seed_everything(seed: int) -> None:

@@ -1,4 +1,4 @@
-"""Records: one JSON file a run, from which every table and figure is made."""
+"""Records, one JSON file a run, from which every table and figure is made."""
 
 import json
 import math
@@ -20,17 +20,18 @@ from spatial_transformer.files import read_json, write_whole
 
 @dataclass(frozen=True)
 class Record:
-    """What one run was and what came out of it.
+    """A run's options and results.
 
     ``test_error_percent`` is on the fixed test set, after the last step (in co-localisation, which
-    has no test set: of the digits, how many are not found; ``test_loss`` is the training's there);
-    ``train_loss`` is the smoothed loss that was trained with; ``recipe`` holds every training
-    option; ``commit`` is the source's git commit when the run was started or last gone on with
-    (with ``+`` when it was changed since). ``mistakes`` are the test images that it gets wrong, by
-    their place in the set; ``precision`` is what it was trained in, which is the recipe's where the
-    processor has that. Both are None in records of versions that did not keep them.
+    has no test set, the digits that are not found; ``test_loss`` is the training's there);
+    ``train_loss`` is the smoothed training loss; ``recipe`` holds every training option; ``commit``
+    is the source's git commit when the run was started or last resumed (with ``+`` if it was
+    changed since). ``mistakes`` are the indices of the test images that it gets wrong;
+    ``precision`` is what it was trained in, which is the recipe's where the processor supports
+    that. Both are None in records of older versions.
 
-    Raises: DivergenceError for a loss or an error that is NaN or infinite.
+    Raises:
+        DivergenceError: If a loss or an error is NaN or infinite.
     """
 
     experiment: str
@@ -63,12 +64,14 @@ class Record:
 
     @property
     def path(self) -> Path:
-        """Where the record belongs below the results folder."""
+        """The record's path below the results folder."""
         return Path(self.experiment) / f"{self.dataset}--{self.model}--seed{self.seed}.json"
 
     def save(self, results: Path) -> Path:
-        """Write it below ``results``, whole or not at all. A record of another network, recipe or
-        data that was there is kept beside it, as ``....json.old``."""
+        """Write it below ``results``, atomically.
+
+        An existing record of another network, recipe or data is renamed to ``....json.old``.
+        """
         path = results / self.path
         if path.is_file() and not self._same_run(path):
             path.replace(path.with_name(f"{path.name}.old"))
@@ -84,9 +87,9 @@ class Record:
         return (there.recipe, there.config) == (self.recipe, self.config)
 
 
-#: lists of numbers, which are a line each
+#: lists of numbers, written on one line each
 _LISTS = re.compile(r"\[[\d\s,]+\]")
-#: a field's type -> what JSON may hold for it
+#: a field's type -> the JSON types for it
 _JSON: dict[Any, Any] = {
     str: str,
     int: int,
@@ -99,7 +102,11 @@ _JSON: dict[Any, Any] = {
 
 
 def load_record(path: Path) -> Record:
-    """Raises: CheckpointError naming the file and what is wrong with it."""
+    """Read a record.
+
+    Raises:
+        CheckpointError: If the file is broken; the message names it.
+    """
     try:
         values = read_json(path)
     except (OSError, ValueError) as error:
@@ -124,7 +131,11 @@ def load_record(path: Path) -> Record:
 
 
 def load_records(results: Path, experiment: str | None = None) -> list[Record]:
-    """All records below a folder, in the order of their paths. Raises: CheckpointError."""
+    """All records below a folder, in the order of their paths.
+
+    Raises:
+        CheckpointError: If a file is broken; the message names it.
+    """
     folder = results / experiment if experiment else results
     paths = sorted(folder.rglob("*--*--seed*.json"))
     return [load_record(p) for p in paths if not p.name.startswith(".")]  # one is being written
@@ -146,8 +157,10 @@ def hardware(device: torch.device) -> str:
 
 
 def commit() -> str:
-    """The commit this source tree is at, with ``+`` where the package was changed since; "unknown"
-    where the package is no part of a git repository."""
+    """The commit of this source tree, with ``+`` if the package was changed since.
+
+    "unknown" where the package is not part of a git repository.
+    """
     package = Path(__file__).parents[2]
 
     def git(*words: str) -> str:

@@ -1,4 +1,4 @@
-"""Calls of the C++ backend on tensors: a plan, pointers, and nothing else."""
+"""Calls of the C++ backend: a plan and the tensors' pointers."""
 
 import ctypes
 from functools import lru_cache
@@ -11,9 +11,10 @@ from spatial_transformer.ops.cpu import load
 from spatial_transformer.ops.cpu.load import OUT_OF_MEMORY, Plan, function
 from spatial_transformer.ops.layout import is_channels_last, layout_of
 from spatial_transformer.ops.shapes import check_shapes
+from spatial_transformer.samplers.padding import padding_rule
 from spatial_transformer.sums import total
 
-#: the highest instruction set to use, of those there are: a place in ``load.SETS``
+#: the highest instruction set to use, an index into ``load.SETS``
 LEVEL = load.highest_set()
 _KERNEL_CODES = {"nearest": 0, "bilinear": 1, "bicubic": 2}
 _PADDING_CODES = {"zeros": 0, "fill": 0, "border": 1, "reflection": 2, "mirror": 3, "wrap": 4}
@@ -21,12 +22,12 @@ _HALVES = {torch.bfloat16: 1, torch.float16: 2}
 
 
 def available() -> tuple[bool, str]:
-    """Whether the C++ library was built, and why (not)."""
+    """Whether the C++ library was built, and the reason."""
     return load.LIBRARY is not None, load.WHY
 
 
 def unsupported_reason(image: Tensor, kernel: str) -> str | None:
-    """What of a call the C++ backend does not have, or None."""
+    """What the C++ backend does not support about a call, or None."""
     if image.device.type != "cpu":
         return f"images on {image.device.type}"
     if image.dim() == 5 and kernel == "bicubic":
@@ -44,12 +45,11 @@ def _plan(
     options: tuple[str, str, bool],
     fill: torch.Size | None,
     grid: bool,
-    *rest: int,
+    *execution: int,
 ) -> Plan:
     check_shapes(image, maps, fill, size, grid)
     kernel, padding, align_corners = options
-    if padding == "reflection" and align_corners:
-        padding = "mirror"
+    padding = padding_rule(padding, align_corners)
     images, channels, *spatial = image
     dims = len(spatial)
     count = maps[0]
@@ -62,12 +62,12 @@ def _plan(
         (*spatial[::-1], *flat),
         (*size[::-1], *flat),
         *(_KERNEL_CODES[kernel], _PADDING_CODES[padding], align_corners),
-        *rest,
+        *execution,
     )
 
 
 class _Call:
-    """All of a call but its tensors, and the call on tensors."""
+    """Everything about a call except its tensors, and the call on tensors."""
 
     def __init__(
         self,
@@ -83,11 +83,11 @@ class _Call:
         threads: int,
         level: int,
     ) -> None:
-        copies = options[0] == "nearest"  # which has elements of any type, as they are
+        copies = options[0] == "nearest"  # copied bit by bit, of any dtype
         double = maps_dtype is torch.float64 or (image_dtype is torch.float64 and not copies)
-        # of the maps and of sums
+        # dtype of maps and sums
         self.dtype = torch.float64 if double else torch.float32
-        # of the image as it is read, of the output and of their gradients
+        # dtype of image, output and their gradients in memory
         keeps = copies or (image_dtype in _HALVES and not double)
         self.stored = image_dtype if keeps else self.dtype
         self.fill_dtype = self.stored if copies else self.dtype
@@ -95,7 +95,7 @@ class _Call:
         self.strided = layout is None  # then the image is copied first
         self.layout = layout or torch.contiguous_format
         channels_last = self.layout is not torch.contiguous_format
-        # grids are as exact as what they were made of; of matrices, coordinates are made here
+        # grids have the precision of their source; matrices are expanded to coordinates here
         single = grid and double and maps_dtype is not torch.float64
         plan = _plan(
             *(image, maps, size, options, fill, grid, _HALVES.get(self.stored, 0)),
@@ -136,7 +136,7 @@ class _Call:
         needs_image_grad: bool,
         needs_map_grad: bool,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """The gradients to the image and to the maps, those that are needed."""
+        """The gradients to the image and to the maps; None for one that is not needed."""
         if self.strided:
             image = image.contiguous()
         stored, read = image.to(self.stored), maps.to(self.dtype).contiguous()
@@ -147,11 +147,11 @@ class _Call:
         if self.copies:
             if to_image is not None:
                 self._run_backward(read, grad, to_image)
-            # flat between its steps
+            # piecewise constant: the gradient to the maps is zero
             return to_image, torch.zeros_like(maps) if needs_map_grad else None
         to_maps = None
         if needs_map_grad:
-            # a shared grid's gradient is summed below; a shared matrix's is inside
+            # a shared grid's gradient is summed below; a shared matrix's in C++
             batch = self.shape[0] if self.grid else maps.shape[0]
             to_maps = torch.empty((batch, *maps.shape[1:]), dtype=self.dtype)
         values = None if fill is None else fill.to(self.fill_dtype).contiguous()
@@ -203,7 +203,7 @@ def bind(
     *,
     grid: bool,
 ) -> Any:
-    """As :class:`spatial_transformer.ops.backend.Backend` has it."""
+    """The forward call on these tensors; see ``spatial_transformer.ops.backend.Backend``."""
     return _call_of(image, maps, size, (kernel, padding, align_corners), fill, grid).launch
 
 
@@ -220,7 +220,7 @@ def backward(
     needs_image_grad: bool,
     needs_map_grad: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """As :class:`spatial_transformer.ops.backend.Backend` has it."""
+    """The gradients to image and maps; see ``spatial_transformer.ops.backend.Backend``."""
     options, size = (kernel, padding, align_corners), tuple(grad.shape[2:])
     call = _call_of(image, maps, size, options, fill, grid)
     return call.gradients(grad, image, maps, fill, needs_image_grad, needs_map_grad)

@@ -1,4 +1,4 @@
-"""The C++ library, found next to this file and spoken to through ctypes."""
+"""The C++ library: found next to this file and called through ctypes."""
 
 import ctypes
 import os
@@ -8,18 +8,18 @@ from pathlib import Path
 
 from spatial_transformer.errors import OptionError
 
-#: of the C interface; a stale build is refused rather than called
+#: version of the C interface; a stale build is refused rather than called
 ABI = 5
 
-#: the instruction sets that a library may have, the lowest first
+#: the instruction sets that a library may be built for, the lowest first
 SETS = ("baseline", "avx2", "avx512")
 
-#: the highest of them to use, as ATEN_CPU_CAPABILITY has it for torch's own kernels
+#: environment variable with the highest one to use, as ATEN_CPU_CAPABILITY for torch's own
 CAPABILITY = "STN_CPU_CAPABILITY"
 
 
 class Plan(ctypes.Structure):
-    """All of a call but its tensors; mirrors the struct in plan.h."""
+    """Everything about a call except its tensors; mirrors the struct in plan.h."""
 
     _fields_ = tuple(
         (name, ctypes.c_int64 * 3 if name.endswith("size") else ctypes.c_int64)
@@ -52,9 +52,12 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
 
 
 def highest_set() -> int:
-    """The highest set that may be used, of those there are: all, if the environment does not say.
+    """The highest instruction set that may be used, as an index into ``SETS``.
 
-    Raises: OptionError.
+    All of them, unless the environment variable ``STN_CPU_CAPABILITY`` names a lower one.
+
+    Raises:
+        OptionError: If the environment variable names no instruction set.
     """
     name = os.environ.get(CAPABILITY, SETS[-1])
     if name not in SETS:
@@ -62,7 +65,7 @@ def highest_set() -> int:
     return SETS.index(name)
 
 
-#: the library, or None, and why; looked for once, at import
+#: the library or None, and the reason; loaded once, at import
 LIBRARY, WHY = _load()
 
 
@@ -72,7 +75,7 @@ OUT_OF_MEMORY = "the C++ backend ran out of memory"
 
 @cache
 def function(name: str, pointers: int) -> Callable[..., int]:
-    """A C function of a plan and so many pointers; it returns a status."""
+    """A C function of a plan and ``pointers`` pointers; it returns a status."""
     entry: Callable[..., int] = getattr(LIBRARY, name)
     entry.argtypes = [ctypes.POINTER(Plan), *[ctypes.c_void_p] * pointers]  # type: ignore[attr-defined]
     entry.restype = ctypes.c_int  # type: ignore[attr-defined]

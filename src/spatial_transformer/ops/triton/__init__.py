@@ -12,7 +12,7 @@ from spatial_transformer.ops.torch_internals import constant_result
 
 @constant_result
 def available() -> tuple[bool, str]:
-    """Whether the Triton kernels can run here, and why (not)."""
+    """Whether the Triton kernels can run here, and the reason."""
     if find_spec("triton") is None:
         return False, "triton is not installed; it comes with torch's builds for GPUs"
     import triton
@@ -25,14 +25,14 @@ def available() -> tuple[bool, str]:
 
 
 def unsupported_reason(image: Tensor, kernel: str) -> str | None:
-    """What of a call the Triton backend does not have, or None."""
+    """What the Triton backend does not support about a call, or None."""
     if image.is_cuda or (image.device.type == "cpu" and _interpreted()):
         return None
     return f"images on {image.device.type}"
 
 
 def _interpreted() -> bool:
-    """Whether Triton's interpreter runs the kernels: settled for good when they are loaded."""
+    """Whether Triton's interpreter runs the kernels, which is fixed once they are loaded."""
     loaded = sys.modules.get(f"{__name__}.forward")
     if loaded is None:
         return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")

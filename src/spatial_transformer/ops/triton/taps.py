@@ -1,35 +1,35 @@
 # mypy: allow-untyped-defs
-"""One axis: which pixels a coordinate reads, and with what weights. Coordinates are (P, 1).
+"""One axis: the pixels that a coordinate reads, and their weights. Coordinates are (P, 1).
 
 The rules are those of ``samplers/eager.py`` and ``samplers/padding.py``. KERNEL and PADDING are
-their names, but for padding "constant" (zeros and fill) and "reflection", which is never the one
-about corner centres: that is "mirror".
+their names, except that "constant" stands for zeros and fill, and that ``padding_rule`` has turned
+reflection about corner centres into "mirror".
 """
 
 import triton
 import triton.language as tl
 
-# whole numbers from here on are brought near in float64
+# integers of at least this size are reduced in float64
 FAR = tl.constexpr(2.0**30)
 
 
 @triton.jit
 def bring_near(x, period):
-    """Whole numbers of any size less whole periods, exactly, if any of them is ``FAR`` away."""
+    """Integers of any size less whole periods, exactly, if any of them is ``FAR`` away."""
     if x.dtype == tl.float64:
         scale = tl.full((), 2.0**980, tl.float64)
         rounds = 50
     else:
         scale = tl.full((), 2.0**120, tl.float64)
         rounds = 7
-    # no round where none of the program's is far
+    # no rounds where none of the program's coordinates is far
     for _ in range(tl.where(tl.max(tl.max(tl.abs(x), axis=1), axis=0) >= FAR, rounds, 0)):
-        # at most 45 bits of `whole` are taken off at a time, so that product and rest are exact
+        # removes at most 45 bits at a time, so that product and remainder are exact
         far = x.to(tl.float64)
-        whole = period.to(tl.float64) * scale
-        times = far / whole
+        step = period.to(tl.float64) * scale
+        times = far / step
         times = tl.where(times < 0, -tl.floor(-times), tl.floor(times))
-        x = (far - times * whole).to(x.dtype)
+        x = (far - times * step).to(x.dtype)
         scale = scale * 9.5367431640625e-07  # 2^-20
     return x
 
@@ -39,8 +39,10 @@ def axis_base(
     u, x, n, KERNEL: tl.constexpr, PADDING: tl.constexpr, MAP: tl.constexpr, ALIGN: tl.constexpr,
     SINGLE: tl.constexpr,
 ):  # fmt: skip
-    """Finite coordinates -> the base pixel, brought near the image, and the fraction. ``x`` are the
-    numbers of a grid, SINGLE those made in single precision."""
+    """Finite coordinates to the base pixel, mapped near the image, and the fraction.
+
+    ``x`` are the coordinates of a grid, SINGLE whether they were computed in single precision.
+    """
     size = n.to(u.dtype)
     base = tl.floor(u)
     if KERNEL == "nearest":  # coordinates.nearest_pixel; they are float64
@@ -52,7 +54,7 @@ def axis_base(
             if SINGLE:
                 number = number.to(tl.float32).to(tl.float64)
             up = up | ((number == x) & near)
-        else:  # within rounding error of what was computed here
+        else:  # within rounding error of the coordinate computed here
             close = tl.maximum(tl.abs(u), size) * 8.881784197001252e-16  # 2^-50
             up = up | ((half - u <= close) & near)
         base = base + up.to(u.dtype)
@@ -63,13 +65,13 @@ def axis_base(
         if u.dtype == tl.float64 and not SINGLE:
             tolerance = tolerance * 1.862645149230957e-09  # 2^-29
         tolerance = tl.minimum(tolerance, 0.25)
-        # the difference is exact, which far out on a periodic image a sum would not be
+        # the difference is exact; far out on a periodic image a sum would not be
         next = (u - base) >= 1.0 - tolerance
         base = base + next.to(u.dtype)
         t = u - base
         t = tl.where(tl.abs(t) <= tolerance, 0.0, t)
     if (PADDING == "constant") or (PADDING == "border"):
-        # from 8 pixels off the image on all is the same
+        # from 8 pixels off the image on, everything reads the same
         i = tl.minimum(tl.maximum(base, -8.0), size + 8.0).to(tl.int32)
     else:
         period = n
@@ -107,7 +109,7 @@ def tap(base, n, K: tl.constexpr, KERNEL: tl.constexpr, PADDING: tl.constexpr):
 def weight(t, K: tl.constexpr, KERNEL: tl.constexpr):
     """The weight of the K-th tap at the fraction t. The cubic is Keys' with a = -0.75."""
     if KERNEL == "nearest":
-        w = tl.full(t.shape, 1.0, t.dtype)
+        w = tl.full(t.shape, 1, t.dtype)
     elif KERNEL == "bilinear":
         w = t if K == 1 else 1.0 - t
     elif K == 0:
@@ -123,7 +125,7 @@ def weight(t, K: tl.constexpr, KERNEL: tl.constexpr):
 
 @triton.jit
 def slope(t, K: tl.constexpr, KERNEL: tl.constexpr):
-    """The derivative of :func:`weight`."""
+    """The derivative of ``weight``."""
     if KERNEL == "nearest":
         s = tl.full(t.shape, 0.0, t.dtype)
     elif KERNEL == "bilinear":
