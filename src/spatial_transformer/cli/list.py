@@ -15,7 +15,7 @@ def list_names() -> None:
     from spatial_transformer.experiments.models.build import MODELS
     from spatial_transformer.experiments.tables.catalogue import EXPERIMENTS
     from spatial_transformer.localisation import list_localisations
-    from spatial_transformer.ops.backend import BACKENDS
+    from spatial_transformer.ops.backend import NAMES
     from spatial_transformer.pretrained import list_pretrained
     from spatial_transformer.samplers import list_samplers
     from spatial_transformer.samplers.padding import PADDINGS
@@ -26,7 +26,7 @@ def list_names() -> None:
         ("transforms", list_transforms()),
         ("samplers", list_samplers()),
         ("paddings", PADDINGS),
-        ("backends", BACKENDS),
+        ("backends", NAMES),
         ("localisation", list_localisations()),
         ("models", MODELS.names()),
         ("trained weights", list_pretrained() or ["none"]),

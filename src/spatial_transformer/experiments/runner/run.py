@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 
 from spatial_transformer.errors import BackendError
 from spatial_transformer.experiments.data.catalogue import make_dataset
@@ -27,8 +26,11 @@ from spatial_transformer.experiments.training.records import Record, commit, har
 from spatial_transformer.modules.monitor import CollapseMonitor
 from spatial_transformer.modules.predict import find_transformer
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
-def open_fabric(device: str, precision: str = "32-true") -> Fabric:
+
+def open_fabric(device: str, precision: str = "32-true") -> "Fabric":
     """Lightning Fabric on a device ("auto", "cpu", "cuda", "cuda:1", "mps").
 
     It uses float32 where the device does not support the precision (``native_precision``); the
@@ -37,6 +39,8 @@ def open_fabric(device: str, precision: str = "32-true") -> Fabric:
     Raises:
         BackendError: If there is no such device.
     """
+    from lightning_fabric import Fabric  # which takes a second
+
     keep_freed_memory()
     accelerator, _, index = device.partition(":")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)

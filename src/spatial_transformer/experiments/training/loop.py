@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -26,6 +25,9 @@ from spatial_transformer.experiments.training.history import History
 from spatial_transformer.experiments.training.progress import Callback, EvalResult, ModelCallback
 from spatial_transformer.experiments.training.recipe import Recipe
 from spatial_transformer.options import check_count
+
+if TYPE_CHECKING:  # which takes a second
+    from lightning_fabric import Fabric
 
 #: how much a step counts in the smoothed loss and error that are shown
 SMOOTHING = 0.05
@@ -104,7 +106,7 @@ def reproducible(device: torch.device) -> Iterator[None]:
 
 
 def fit(
-    fabric: Fabric,
+    fabric: "Fabric",
     model: nn.Module,
     batches: Batches,
     recipe: Recipe,
