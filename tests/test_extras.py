@@ -42,7 +42,7 @@ def test_every_feature_does(package, extra, monkeypatch, tmp_path):
     layer = stn.SpatialTransformer("fully_connected", "affine")
     use = {
         "tensorboard": lambda: TensorBoard(tmp_path),
-        "huggingface_hub": lambda: stn.load_pretrained("someone/something"),
+        "huggingface_hub": lambda: stn.load_pretrained("hf:someone/something"),
         "onnx": lambda: export_onnx(layer, tmp_path / "x.onnx", (torch.zeros(1, 1, 8, 8),)),
         "gradio": lambda: build_app(None, None),
     }

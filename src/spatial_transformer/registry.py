@@ -1,12 +1,32 @@
 """Registries, name -> class, whose errors list the names that exist."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import takewhile
 from typing import Generic, TypeVar
 
 from spatial_transformer.errors import OptionError, SpatialTransformerError, UnknownNameError
 
 T = TypeVar("T")
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """What to say of a name that is not known: the nearest of those that are, and all of them.
+
+    Example:
+        >>> unknown("model", "st_cn", ["st_fcn", "st_cnn"])
+        "unknown model 'st_cn'. Did you mean 'st_cnn'? Known: st_fcn, st_cnn"
+    """
+    names = list(known)
+
+    def likeness(other: str) -> tuple[float, int]:
+        ratio = difflib.SequenceMatcher(None, other, str(name)).ratio()
+        same_start = takewhile(lambda pair: pair[0] == pair[1], zip(other, str(name), strict=False))
+        return ratio, len(list(same_start))
+
+    near = max(names, key=likeness, default="")
+    hint = f" Did you mean {near!r}?" if near and likeness(near)[0] >= 0.6 else ""
+    return f"unknown {kind} {name!r}.{hint} Known: {', '.join(names)}"
 
 
 class Registry(Generic[T]):
@@ -47,10 +67,7 @@ class Registry(Generic[T]):
             UnknownNameError: If the name is not registered; the message lists the names.
         """
         if not isinstance(name, str) or name not in self._builders:
-            near = difflib.get_close_matches(str(name), self._builders, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            known = ", ".join(self._builders)
-            raise UnknownNameError(f"unknown {self.kind} {name!r}.{hint} Known: {known}")
+            raise UnknownNameError(unknown(self.kind, name, self._builders))
         return self._builders[name]
 
     def make(self, name: str, **options: object) -> T:

@@ -127,17 +127,48 @@ def test_a_finished_run_is_not_trained_again_and_gives_the_same_numbers(tiny, tm
     assert "belongs to another run (it differs in recipe)" in log
 
 
+def test_train_without_data_and_model_shows_its_help(capsys):
+    code, text, _ = stn(capsys, "train")
+    assert code == 2
+    assert "Usage: stn train" in text
+
+
+def test_unexpected_errors_are_told_in_a_line_and_whole_where_that_is_asked_for(
+    tiny, tmp_path, capsys, monkeypatch
+):
+    from spatial_transformer.experiments.runner import run
+
+    def broken(*_, **__):
+        raise ZeroDivisionError("of ours")
+
+    monkeypatch.setattr(run, "build_model", broken)
+    words = ["train", *SMALL, "--data-root", tiny, "--out", tmp_path / "out"]
+    code, _, log = stn(capsys, *words)
+    assert code == 1
+    assert log.splitlines() == ["error: ZeroDivisionError: of ours (all of it: stn --debug ...)"]
+    with pytest.raises(ZeroDivisionError):
+        stn(capsys, "--debug", *words)
+    assert not (tmp_path / "out").exists()  # nothing is made before all is checked
+
+
 def test_wrong_names_and_files_are_told_in_one_line(tiny, tmp_path, capsys):
     (tmp_path / "file").touch()
     (tmp_path / "r--cnn--seed0.json").touch()
     root = ["--data-root", tiny, "--out", tmp_path]
+    train = ["train", "--data", "r"]
     for words, message in [
         (["train", "--data", "rst", *root], "unknown data set 'rst'. Did you mean 'rts'?"),
         (["train", "--model", "stcnn", *root], "unknown model 'stcnn'. Did you mean 'st_cnn'?"),
         (["train", "--transform", "afine", *SMALL, *root], "unknown transform 'afine'"),
-        (["train", "--recipe", "slow", *root], "unknown recipe 'slow'. Known here: default, quick"),
-        (["train", "--device", "cuda:9", *root], "device 'cuda:9' is not available here"),
-        (["train", "--data-root", tmp_path / "no"], "no: no such folder"),
+        (
+            ["train", "--data", "r", "--recipe", "slow", *root],
+            "unknown recipe 'slow'. Known: default, quick",
+        ),
+        (
+            ["train", "--data", "r", "--device", "cuda:9", *root],
+            "device 'cuda:9' is not available here",
+        ),
+        ([*train, "--data-root", tmp_path / "no"], "no: no such folder"),
         (["eval", tmp_path / "no"], "no: no such folder, nor a name of trained weights"),
         (["show", tmp_path / "r--cnn--seed0"], "there is its record, but no checkpoint"),
         (["report", tmp_path / "no"], "no: no records there"),
@@ -348,9 +379,12 @@ def test_reproduce_plans_and_names_what_it_does_not_know(tiny, tmp_path, capsys)
     assert text.split() == [f"{d}--{m}--seed0" for d in ("rts", "r")
                             for m in ("st_cnn_affine", "cnn")]  # fmt: skip
     for more, message in [
-        (["--models", "dnn"], "unknown model 'dnn'. Known here: fcn, cnn, st_fcn_affine"),
-        (["--datasets", "svhn"], "unknown data set 'svhn'. Known here: r, rts"),
-        (["--recipe", "slow"], "unknown recipe 'slow'. Known here: default"),
+        (
+            ["--models", "dnn"],
+            "unknown model 'dnn'. Did you mean 'cnn'? Known: fcn, cnn, st_fcn",
+        ),
+        (["--datasets", "svhn"], "unknown data set 'svhn'. Known: r, rts"),
+        (["--recipe", "slow"], "unknown recipe 'slow'. Known: default"),
     ]:
         code, _, log = stn(capsys, *words, *more)
         assert code == 1

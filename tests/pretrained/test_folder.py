@@ -236,7 +236,7 @@ class TestHuggingFace:
             return str(folder / file)
 
         monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-        found = from_pretrained("someone/digits-1.0")
+        found = from_pretrained("hf:someone/digits-1.0")
         assert set(asked) == {
             ("someone/digits-1.0", "model.safetensors"), ("someone/digits-1.0", "config.json")
         }  # fmt: skip
@@ -251,12 +251,12 @@ class TestHuggingFace:
 
         monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
         with pytest.raises(DataError, match="a/b: no model.safetensors from the .*: no network"):
-            from_pretrained("a/b")
+            from_pretrained("hf:a/b")
 
     def test_it_is_optional_and_says_how_to_get_it(self, monkeypatch, folder):
         monkeypatch.setitem(sys.modules, "huggingface_hub", None)
         with pytest.raises(OptionError, match=r'pip install "spatial-transformer\[pretrained\]"'):
-            from_pretrained("a/b")
+            from_pretrained("hf:a/b")
         assert from_pretrained(folder).dataset == "rts"
 
 

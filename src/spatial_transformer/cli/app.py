@@ -19,6 +19,9 @@ from spatial_transformer.cli.show import show
 from spatial_transformer.cli.train import train
 from spatial_transformer.errors import SpatialTransformerError
 
+#: before a subcommand
+DEBUG = "--debug"
+
 app = typer.Typer(
     help="Spatial Transformer Networks: train, measure and look at them.",
     no_args_is_help=True,
@@ -52,6 +55,9 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    debug: Annotated[
+        bool, typer.Option(DEBUG, help="Show where an error that is not expected comes from.")
+    ] = False,
 ) -> None:
     """Spatial Transformer Networks: train, measure and look at them."""
 
@@ -69,7 +75,16 @@ def main() -> None:
         console.print("[bold red]error:[/bold red]", end=" ")
         console.print(str(error), markup=False)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except Exception as error:
+        if DEBUG in sys.argv:
+            raise
+        print(
+            f"error: {type(error).__name__}: {error} (all of it: stn {DEBUG} ...)", file=sys.stderr
+        )
+        sys.exit(1)
+    except KeyboardInterrupt as interrupt:
+        if str(interrupt):
+            print(interrupt, file=sys.stderr)
         sys.exit(130)
 
 

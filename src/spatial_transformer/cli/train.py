@@ -10,8 +10,13 @@ from spatial_transformer.cli.options import Compile, DataRoot, Device, Out, Seed
 
 
 def train(
-    data: Annotated[str, typer.Option(help="Data set: see `stn list`.")] = "rts",
-    model: Annotated[str, typer.Option(help="Model: see `stn list`.")] = "st_cnn",
+    context: typer.Context,
+    data: Annotated[
+        str | None, typer.Option(help="Data set: see `stn list`. If only a model is given: rts.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model: see `stn list`. If only data are given: st_cnn.")
+    ] = None,
     transform: Annotated[str, typer.Option(help="The transformer's family.")] = "affine",
     recipe: Annotated[
         str | None, typer.Option(help="default, quick or paper, say, as the experiment has it.")
@@ -39,6 +44,9 @@ def train(
 
         stn train --data r --model cnn --seed 1 --iterations 3000 --out runs
     """
+    if data is None and model is None:
+        say(context.get_help())
+        raise typer.Exit(2)
     from dataclasses import replace
 
     from spatial_transformer.experiments.runner.run import run
@@ -46,7 +54,7 @@ def train(
     from spatial_transformer.experiments.training.progress import Callback, ProgressBar, TensorBoard
 
     table = find_experiment(experiment)
-    config = table.cell(data, model, transform, recipe=recipe, seed=seed)
+    config = table.cell(data or "rts", model or "st_cnn", transform, recipe=recipe, seed=seed)
     changed = {"iterations": iterations, "batch_size": batch_size}
     changes = {k: v for k, v in changed.items() if v is not None}
     config = replace(config, recipe=replace(config.recipe, **changes))  # type: ignore[arg-type]

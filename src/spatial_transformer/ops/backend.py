@@ -13,6 +13,7 @@ from spatial_transformer.errors import BackendError, OptionError
 from spatial_transformer.ops.cpu import launch as cpu
 from spatial_transformer.ops.torch_internals import in_function_transform
 from spatial_transformer.ops.triton import launch as triton
+from spatial_transformer.registry import unknown
 from spatial_transformer.samplers.bicubic import KEYS_A, Bicubic
 from spatial_transformer.samplers.bilinear import Bilinear
 from spatial_transformer.samplers.kernel import Kernel
@@ -165,7 +166,7 @@ def check_backend(backend: str) -> None:
         BackendError: If the backend is not available here; the message says why.
     """
     if backend not in NAMES:
-        raise OptionError(f"unknown backend {backend!r}. Known: {', '.join(NAMES)}")
+        raise OptionError(unknown("backend", backend, NAMES))
     if backend != "auto":
         available, why = backend_status()[backend]
         if not available:

@@ -1,7 +1,6 @@
 """A trained network as a folder of model.safetensors, config.json and README.md."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +27,9 @@ from spatial_transformer.pretrained.weights import (
     load_weights,
     save_weights,
 )
+
+#: before a repository's name on the Hugging Face hub, which is asked for nothing else
+HUB = "hf:"
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
@@ -103,7 +105,7 @@ def from_pretrained(name_or_folder: str | Path, device: torch.device | str = "cp
     """A trained network from a folder, by its name, or from the Hugging Face hub.
 
     Args:
-        name_or_folder: A folder, a name of ``list_pretrained``, or ``owner/name`` on the Hugging
+        name_or_folder: A folder, a name of ``list_pretrained``, or ``hf:owner/name`` on the Hugging
             Face hub (which needs huggingface_hub), tried in this order.
         device: Where to put the network.
 
@@ -119,13 +121,14 @@ def from_pretrained(name_or_folder: str | Path, device: torch.device | str = "cp
         weights, config, name = Path(name) / WEIGHTS, Path(name) / CONFIG, Path(name).resolve().name
     elif name in list_pretrained():
         weights, config = SHIPPED / name / WEIGHTS, SHIPPED / name / CONFIG
-    elif isinstance(name_or_folder, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    elif isinstance(name_or_folder, str) and name.startswith(HUB):
+        name = name.removeprefix(HUB)
         weights, config = (_download(name, file) for file in (WEIGHTS, CONFIG))
     else:
         known = ", ".join(list_pretrained()) or "none are shipped"
         raise DataError(
-            f"{name}: no such folder, nor a name of trained weights ({known}), nor owner/name on "
-            "the Hugging Face hub"
+            f"{name}: no such folder, nor a name of trained weights ({known}); of the Hugging Face "
+            f"hub it would be {HUB}owner/name"
         )
     model_config, about = _read_config(config)
     try:

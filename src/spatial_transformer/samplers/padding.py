@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.errors import OptionError
+from spatial_transformer.registry import unknown
 
 PADDINGS = ("zeros", "fill", "border", "reflection", "mirror", "wrap")
 CONSTANT = ("zeros", "fill")
@@ -28,7 +29,7 @@ def check_padding(padding: str) -> str:
         OptionError: If the name is unknown.
     """
     if padding not in PADDINGS:
-        raise OptionError(f"unknown padding {padding!r}. Known: {', '.join(PADDINGS)}")
+        raise OptionError(unknown("padding", padding, PADDINGS))
     return padding
 
 

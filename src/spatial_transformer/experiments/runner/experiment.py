@@ -12,6 +12,7 @@ from spatial_transformer.experiments.report.table import comparison_table
 from spatial_transformer.experiments.runner.config import RunConfig
 from spatial_transformer.experiments.training.recipe import Recipe
 from spatial_transformer.experiments.training.records import Record
+from spatial_transformer.registry import unknown
 
 #: of a whole network, in the paper's tables
 PARAMETERS = 400_000
@@ -169,4 +170,4 @@ class Experiment:
 def _check(kind: str, asked: Sequence[str], known: Sequence[str] | Mapping[str, object]) -> None:
     for name in asked:
         if name not in known:
-            raise UnknownNameError(f"unknown {kind} {name!r}. Known here: {', '.join(known)}")
+            raise UnknownNameError(unknown(kind, name, known))

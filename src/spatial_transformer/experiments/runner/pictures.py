@@ -21,6 +21,7 @@ from spatial_transformer.experiments.runner.tasks import task_of
 from spatial_transformer.functional import warp
 from spatial_transformer.modules.predict import find_transformer, predict
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
+from spatial_transformer.registry import unknown
 from spatial_transformer.viz.curves import draw_curves
 from spatial_transformer.viz.motion import film_frames
 from spatial_transformer.viz.sheet import draw_sheet
@@ -69,7 +70,7 @@ class Pictures:
             DataError: If there are no mistakes.
         """
         if kind not in KINDS:
-            raise OptionError(f"unknown kind of picture {kind!r}. Known: {', '.join(KINDS)}")
+            raise OptionError(unknown("kind of picture", kind, KINDS))
         figure: Figure = KINDS[kind](self)
         return figure
 
@@ -267,7 +268,5 @@ def find_kinds(names: Sequence[str]) -> list[str]:
     """
     for name in names:
         if name != "all" and name not in KINDS:
-            raise OptionError(
-                f"unknown kind of picture {name!r}. Known: {', '.join((*KINDS, 'all'))}"
-            )
+            raise OptionError(unknown("kind of picture", name, (*KINDS, "all")))
     return list(KINDS) if "all" in names else list(dict.fromkeys(names))

@@ -7,6 +7,7 @@ from spatial_transformer.experiments.tables.cluttered40.config import CLUTTERED4
 from spatial_transformer.experiments.tables.colocalisation.config import COLOCALISATION
 from spatial_transformer.experiments.tables.table1.config import TABLE1
 from spatial_transformer.experiments.tables.volume.config import VOLUME
+from spatial_transformer.registry import unknown
 
 EXPERIMENTS: dict[str, Experiment] = {
     e.name: e for e in (TABLE1, ADDITION, CLUTTERED40, COLOCALISATION, VOLUME)
@@ -24,7 +25,7 @@ def find_experiment(name: str) -> Experiment:
         ('r', 'rts', 'p', 'e', 'tc')
     """
     if name not in EXPERIMENTS:
-        raise UnknownNameError(f"unknown experiment {name!r}. Known: {', '.join(EXPERIMENTS)}")
+        raise UnknownNameError(unknown("experiment", name, EXPERIMENTS))
     return EXPERIMENTS[name]
 
 

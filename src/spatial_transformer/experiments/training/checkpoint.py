@@ -1,6 +1,7 @@
 """Checkpoints: the full state of a run, from which it resumes exactly."""
 
 import io
+import pickle
 import pickletools
 import re
 import zipfile
@@ -43,7 +44,11 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         state = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # unpickling garbage raises anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: broken or not a checkpoint: {reason}") from error
+        if isinstance(error, pickle.UnpicklingError):  # torch's advice is to trust it
+            reason = "it holds more than tensors and plain values"
+        raise CheckpointError(
+            f"{path}: broken or not a checkpoint, such as stn train writes: {reason}"
+        ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         raise CheckpointError(f"{path}: checkpoint format {found!r}, this version reads {FORMAT}")

@@ -22,6 +22,7 @@ from spatial_transformer.experiments.training.checkpoint import (
 )
 from spatial_transformer.experiments.training.divergence import DivergenceGuard
 from spatial_transformer.experiments.training.history import History
+from spatial_transformer.experiments.training.interrupt import Interrupted, StopRequest
 from spatial_transformer.experiments.training.progress import Callback, EvalResult, ModelCallback
 from spatial_transformer.experiments.training.recipe import Recipe
 from spatial_transformer.options import check_count
@@ -246,6 +247,7 @@ def fit(
             network.train()
         if start == 0:
             keep(0)
+        stop = stack.enter_context(StopRequest())
         for k in range(start, end):
             batch = batches(k)
             if compiled:
@@ -270,7 +272,12 @@ def fit(
                 callback.step(k + 1, loss_seen, error_seen)
                 if isinstance(callback, ModelCallback):
                     callback.see(k + 1, model, batch[0])
-            if (k + 1) % checkpoint_every == 0 or k + 1 == end:
+            if (k + 1) % checkpoint_every == 0 or k + 1 == end or stop.requested:
                 save(k + 1)
+            if stop.requested:
+                raise Interrupted(
+                    f"stopped after step {k + 1} of {recipe.iterations}"
+                    + (", which is saved: the same command goes on from it" if checkpoint else "")
+                )
     best = model if averaged is None else averaged.module
     return FitResult(best, loss_seen, time.perf_counter() - began, precision)
