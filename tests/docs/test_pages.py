@@ -52,6 +52,7 @@ def run_page(text: str, name: str, monkeypatch: pytest.MonkeyPatch) -> int:
 @pytest.mark.parametrize(
     "page", [pytest.param(p, marks=[pytest.mark.slow] * (p in SLOW)) for p in pages()]
 )
+@pytest.mark.filterwarnings("default::spatial_transformer.modules.monitor.CollapseWarning")
 def test_its_code_runs(page, tmp_path, monkeypatch):
     for package in NEEDS.get(page, ()):
         if find_spec(package) is None:
