@@ -59,7 +59,7 @@ def wheel(tmp_path_factory):
 @pytest.mark.skipif(sys.platform != "linux", reason="auditwheel is for Linux")
 def test_it_runs_where_there_is_no_compiler(wheel, tmp_path):
     assert re.fullmatch(r"spatial_transformer-[\d.]+-py3-none-manylinux\w+\.whl", wheel.name)
-    assert wheel.stat().st_size < 8 * 2**20
+    assert wheel.stat().st_size < 12 * 2**20  # most of it weights
     names = zipfile.ZipFile(wheel).namelist()
     assert any(name.endswith("ops/cpu/_warp.so") for name in names)
     assert any(name.endswith("shipped/cnn_r/model.safetensors") for name in names)

@@ -28,6 +28,7 @@ from docs.site import gallery  # noqa: E402
 ELSEWHERE = {
     "index.md": "README.md",
     "architecture.md": "ARCHITECTURE.md",
+    "cpu_backend.md": "src/spatial_transformer/ops/cpu/DESIGN.md",
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
     **{

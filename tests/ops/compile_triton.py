@@ -46,7 +46,7 @@ def compile_one(capability, dims, maps, kernel, padding, dtype, wanted, channels
     fill = (1, channels, 1) if padding == "fill" else None
     grid = maps == "grid"
     call = launch.plan(
-        launch._form(image), launch._form(theta), launch._form(out) if wanted else None, fill,
+        launch._spec(image), launch._spec(theta), launch._spec(out) if wanted else None, fill,
         size, kernel, padding, aligned, grid, wanted,
     )  # fmt: skip
     values, coordinates = POINTERS[dtype], POINTERS[call.dtype]
