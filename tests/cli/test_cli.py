@@ -391,7 +391,7 @@ def test_reproduce_plans_and_names_what_it_does_not_know(tiny, tmp_path, capsys)
         assert message in log
     code, _, log = stn(capsys, "reproduce", "table9")
     assert code == 1
-    assert "unknown experiment 'table9'. Known: table1" in log
+    assert "unknown experiment 'table9'. Did you mean 'table1'? Known: table1" in log
 
 
 @pytest.mark.parametrize("command", COMMANDS)
