@@ -34,11 +34,9 @@ def wheel(tmp_path_factory):
     pytest.importorskip("auditwheel")
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"  # nothing that was built here before
-    kept = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split("\n")
-    for name in filter(re.compile(r"src/|setup\.py|pyproject|README|LICENSE").match, kept):
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
+    ignored = shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info")
+    shutil.copytree(ROOT / "src", source / "src", ignore=ignored)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder / "raw")]
     environment = {
