@@ -249,7 +249,10 @@ def test_a_network_without_a_transformer_is_shown_without_grids(tiny, tmp_path, 
     assert "no theta: r--fcn--seed0 has no spatial transformer to show" in text
     for words, message in [
         (["show", run, "--kind", "theta"], "has no spatial transformer to show"),
-        (["show", run, "--kind", "sheets"], "unknown kind of picture 'sheets'. Did you mean 'sheet'? Known: sheet"),
+        (
+            ["show", run, "--kind", "sheets"],
+            "unknown kind of picture 'sheets'. Did you mean 'sheet'? Known: sheet",
+        ),
         (["show", run, "--kind", "sheet,means", "--out", "x.png"], "need a folder"),
         (["show", run, "--out", tmp_path / "x.jpg"], "a picture is one of .png, .pdf, .svg"),
         (["film", run, "--out", tmp_path / "x.avi"], "a film is one of .gif, .mp4"),
