@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeGuard
-from weakref import ref
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from spatial_transformer.coordinates import (
 )
 from spatial_transformer.errors import DTypeError, ShapeError
 from spatial_transformer.ops import plan
-from spatial_transformer.ops.autograd import sample_grid, warp_matrix
+from spatial_transformer.ops.autograd import sample_grid
 from spatial_transformer.ops.backend import BACKENDS, check_backend, resolve_backend
 from spatial_transformer.ops.layout import layout_of
 from spatial_transformer.ops.reference import sample_reference
@@ -34,7 +33,6 @@ from spatial_transformer.samplers.eager import sample_eager
 from spatial_transformer.samplers.kernel import Kernel
 from spatial_transformer.samplers.padding import check_padding
 from spatial_transformer.transforms import SHARED, Transform, as_transform
-from spatial_transformer.transforms.matrix import MatrixTransform
 
 KernelLike = str | Kernel | Callable[[Tensor], Tensor]
 Fill = float | Sequence[float] | Tensor | None
@@ -234,12 +232,12 @@ def warp(
     many = theta.shape[1] if theta.dim() == 3 else None
     if is_empty(image, theta) or 0 in size:
         antialias = False
-    elif is_fused(transform) and antialias is False:
+    elif plan.is_fused(transform) and antialias is False:
         use = resolve_backend(backend, image, options.kernel, options.fill)
         if use in BACKENDS:
             # which pixel is copied does not depend on the image
             dtype = coordinate_dtype(theta if options.kernel.copies else image, theta)
-            fused = FusedWarp(transform, dtype, (size, *options.for_operator(use)))
+            fused = plan.FusedWarp(transform, dtype, (size, *options.for_operator(use)))
             if key is not None:
                 plan.store(key, transform, fused.bind(image, theta))
             return fused(image, theta)
@@ -269,11 +267,6 @@ def is_empty(image: Tensor, maps: Tensor) -> bool:
     return 0 in image.shape or 0 in maps.shape
 
 
-def is_fused(transform: Transform) -> TypeGuard[MatrixTransform]:
-    """Whether the fused operators support the transform: those that are fully given by a matrix."""
-    return isinstance(transform, MatrixTransform) and transform.is_its_matrix
-
-
 def check_dims(image: Tensor, transform: Transform) -> None:
     """Check that a transform is for images of this dimension.
 
@@ -301,53 +294,6 @@ def _footprints(
             step = ends.narrow(axis + 1, 1, 1) - ends.narrow(axis + 1, 0, 1)
             steps[axis] = torch.where(torch.isfinite(step), step, 0)
     return [s.unflatten(0, grid.shape[: -transform.dims - 1]) for s in steps]
-
-
-class FusedWarp:
-    """theta, ``(B, P)`` or ``(B, N, P)``, straight to the output, with an operator's options."""
-
-    def __init__(
-        self, transform: MatrixTransform, dtype: torch.dtype, options: tuple[Any, ...]
-    ) -> None:
-        self.transform, self.dtype, self.options = ref(transform), dtype, options
-
-    def __call__(self, image: Tensor, theta: Tensor) -> Tensor:
-        """Warp ``image`` by ``theta``."""
-        transform = self.transform()
-        assert transform is not None
-        many = theta.shape[1] if theta.dim() == 3 else None
-        warped = warp_matrix(image, self._matrix(transform, image, theta), *self.options)
-        return warped if many is None else warped.unflatten(0, (-1, many))
-
-    def bind(self, image: Tensor, theta: Tensor) -> plan.Call:
-        """The call for these tensors, past torch's dispatcher.
-
-        It also takes other tensors of the same shapes, strides and dtypes.
-        """
-        transform = self.transform()
-        assert transform is not None
-        options, matrix = self.options, self._matrix(transform, image, theta)
-        launch = warp_matrix.bind(image, matrix, options)
-        if matrix is theta:
-            return lambda image, theta: warp_matrix.direct(launch, image, theta, *options)
-
-        def run(image: Tensor, theta: Tensor) -> Tensor:
-            transform = self.transform()
-            assert transform is not None
-            matrix = self._matrix(transform, image, theta)
-            warped = warp_matrix.direct(launch, image, matrix, *options)
-            return warped if theta.dim() == 2 else warped.unflatten(0, (-1, theta.shape[1]))
-
-        return run
-
-    def _matrix(self, transform: MatrixTransform, image: Tensor, theta: Tensor) -> Tensor:
-        if theta.dtype is not self.dtype:
-            theta = theta.to(coordinate_dtype(theta)).to(self.dtype)
-        matrix = transform.matrix_for_kernels(theta)
-        if theta.dim() == 3:
-            batch = max(image.shape[0], matrix.shape[0])
-            matrix = matrix.expand(batch, *matrix.shape[1:]).flatten(0, 1)
-        return matrix
 
 
 class Sampler(nn.Module):
