@@ -18,14 +18,15 @@ from torch import Tensor
 
 import spatial_transformer as stn
 from benchmarks.timing import THREADS, alternate, save, set_threads, warn_if_busy
+from spatial_transformer.names import KernelName, PaddingName
 
 OUT = Path("results/benchmarks/sample.json")
-KERNELS = ("nearest", "bilinear", "bicubic")
-PADDINGS = ("zeros", "border", "reflection")  # that torch has too
+KERNELS: tuple[KernelName, ...] = ("nearest", "bilinear", "bicubic")
+PADDINGS: tuple[PaddingName, ...] = ("zeros", "border", "reflection")  # that torch has too
 
 
 def sampled(
-    image: Tensor, grid: Tensor, kernel: str, padding: str
+    image: Tensor, grid: Tensor, kernel: KernelName, padding: PaddingName
 ) -> dict[str, Callable[[], Tensor]]:
     """One call of each reads the same."""
     return {

@@ -23,6 +23,7 @@ from spatial_transformer.errors import ExportError
 from spatial_transformer.experiments.data.dataset import load_digits
 from spatial_transformer.export import export_onnx
 from spatial_transformer.export.warp import AXES
+from spatial_transformer.names import KernelName, PaddingName
 from spatial_transformer.samplers.padding import PADDINGS
 from spatial_transformer.transforms import Transform
 
@@ -51,7 +52,7 @@ class Grid(nn.Module):
 class Sample(nn.Module):
     """(image, grid) -> image."""
 
-    def __init__(self, kernel: str, padding: str) -> None:
+    def __init__(self, kernel: KernelName, padding: PaddingName) -> None:
         super().__init__()
         self.sampler = stn.make_sampler(kernel, **options(padding))
 

@@ -22,7 +22,7 @@ from torch import Tensor
 import spatial_transformer as stn
 from spatial_transformer.coordinates import base_grid, to_pixel
 from spatial_transformer.samplers import KERNELS
-from spatial_transformer.samplers.padding import PADDINGS
+from spatial_transformer.samplers.padding import PADDINGS, check_padding
 from spatial_transformer.transforms import TRANSFORMS
 from spatial_transformer.transforms.basis import ControlPointTransform
 from spatial_transformer.viz.lines import grid_lines
@@ -157,11 +157,11 @@ def draw_sampler(name: str) -> Figure:
     curve.tick_params(labelsize=7)
     curve.set_box_aspect(1)
     near = torch.tensor([[0.3, 0.125, *EYE]])
-    draw_square(eye, stn.warp(cat(), near, "similarity", 192, kernel=name)[0])
+    draw_square(eye, stn.warp(cat(), near, "similarity", 192, kernel=kernel)[0])
     step = torch.tensor([[math.pi / 12, 0.0, 0.0]])
     image = cat()
     for _ in range(24):
-        image = stn.warp(image, step, "rigid", kernel=name)
+        image = stn.warp(image, step, "rigid", kernel=kernel)
     draw_square(turned, image[0])
     inside = (slice(None), slice(None), slice(48, 144), slice(48, 144))  # never turned out of it
     turned.set_xlabel(f"{psnr(image[inside], cat()[inside]):.1f} dB", fontsize=9)
@@ -172,7 +172,7 @@ def draw_padding(name: str) -> Figure:
     theta = torch.tensor([[0.35, 2.2, 0.0, 0.0]])
     fill = [0.0, 0.45, 0.7] if name == "fill" else None
     figure, (axes,) = panels(f'padding="{name}"')
-    draw_square(axes, stn.warp(cat(), theta, "similarity", padding=name, fill=fill)[0])
+    draw_square(axes, stn.warp(cat(), theta, "similarity", padding=check_padding(name), fill=fill)[0])
     frame = torch.tensor([[[-1.0, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]])
     similarity = stn.Similarity()
     corners = similarity.points(similarity.inverse(theta), frame)[0]
@@ -281,15 +281,15 @@ def page() -> str:
             "",
         ]
     lines += ["## Samplers", "", SAMPLERS_HEAD, ""]
-    for name in stn.list_samplers():
-        kernel = KERNELS.make(name)
+    for sampler in stn.list_samplers():
+        kernel = KERNELS.make(sampler)
         lines += [
-            f"### {name}",
+            f"### {sampler}",
             "",
             f"{link(type(kernel))}, {kernel.taps} pixels an axis.",
             "",
-            f"![{name}: kernel, enlargement, and what 24 rotations leave]"
-            f"(images/gallery/samplers/{name}.png)",
+            f"![{sampler}: kernel, enlargement, and what 24 rotations leave]"
+            f"(images/gallery/samplers/{sampler}.png)",
             "",
         ]
     lines += ["### antialias=True", "", ANTIALIAS_HEAD, ""]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from spatial_transformer.coordinates import (
     precise_dtype,
 )
 from spatial_transformer.errors import DTypeError, ShapeError
+from spatial_transformer.names import BackendName, KernelName, PaddingName, TransformName
 from spatial_transformer.ops import plan
 from spatial_transformer.ops.autograd import sample_grid
 from spatial_transformer.ops.backend import BACKENDS, check_backend, resolve_backend
@@ -34,8 +35,19 @@ from spatial_transformer.samplers.kernel import Kernel
 from spatial_transformer.samplers.padding import check_padding
 from spatial_transformer.transforms import SHARED, Transform, as_transform
 
-KernelLike = str | Kernel | Callable[[Tensor], Tensor]
+KernelLike = KernelName | Kernel | Callable[[Tensor], Tensor]
 Fill = float | Sequence[float] | Tensor | None
+
+
+class SamplerOptions(TypedDict, total=False):
+    """The sampler arguments of ``sample``, as ``**options``."""
+
+    kernel: KernelLike
+    padding: PaddingName
+    fill: Fill
+    align_corners: bool
+    antialias: bool | int
+    backend: BackendName
 
 
 def sample(
@@ -43,11 +55,11 @@ def sample(
     grid: Tensor,
     *,
     kernel: KernelLike = "bilinear",
-    padding: str = "zeros",
+    padding: PaddingName = "zeros",
     fill: Fill = None,
     align_corners: bool = False,
-    antialias: bool = False,
-    backend: str = "auto",
+    antialias: bool | int = False,
+    backend: BackendName = "auto",
 ) -> Tensor:
     """Sample ``image`` at the points of ``grid``.
 
@@ -168,15 +180,15 @@ def like_layout(warped: Tensor, image: Tensor) -> Tensor:
 def warp(
     image: Tensor,
     theta: Tensor,
-    transform: Transform | str,
+    transform: Transform | TransformName,
     size: Sequence[int] | int | None = None,
     *,
     kernel: KernelLike = "bilinear",
-    padding: str = "zeros",
+    padding: PaddingName = "zeros",
     fill: Fill = None,
     align_corners: bool = False,
-    antialias: bool = False,
-    backend: str = "auto",
+    antialias: bool | int = False,
+    backend: BackendName = "auto",
 ) -> Tensor:
     """Transform ``image`` by ``theta``: ``sample(image, transform.grid(theta, size))``.
 
@@ -317,11 +329,11 @@ class Sampler(nn.Module):
         self,
         kernel: KernelLike = "bilinear",
         *,
-        padding: str = "zeros",
+        padding: PaddingName = "zeros",
         fill: Fill = None,
         align_corners: bool = False,
-        antialias: bool = False,
-        backend: str = "auto",
+        antialias: bool | int = False,
+        backend: BackendName = "auto",
     ) -> None:
         super().__init__()
         self.kernel = as_kernel(kernel)
@@ -332,16 +344,27 @@ class Sampler(nn.Module):
         self.fill = fill
         self.align_corners = align_corners
         self.antialias = antialias
-        self.backend = backend
+        self.backend: BackendName = backend
         check_backend(backend)
         check_fill_option(fill, padding)
         if antialias is not True and antialias is not False:
             check_points(antialias)
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> SamplerOptions:
         """The sampler arguments, by name, for ``sample`` and ``warp``."""
-        names = ("kernel", "padding", "fill", "align_corners", "antialias", "backend")
-        return {n: getattr(self, n) for n in names}
+        return {
+            "kernel": self.kernel,
+            "padding": self.padding,
+            "fill": self.fill,
+            "align_corners": self.align_corners,
+            "antialias": self.antialias,
+            "backend": self.backend,
+        }
+
+    if TYPE_CHECKING:
+
+        def __call__(self, image: Tensor, grid: Tensor) -> Tensor:
+            """As ``forward``."""
 
     def forward(self, image: Tensor, grid: Tensor) -> Tensor:
         """``sample(image, grid)`` with the module's options; shapes and errors as there."""
@@ -353,7 +376,7 @@ class Sampler(nn.Module):
         return ", ".join(f"{n}={v!r}" for n, v in options.items())
 
 
-def make_sampler(name: str, **options: Any) -> Sampler:
+def make_sampler(name: KernelName, **options: Any) -> Sampler:
     """A ``Sampler`` by its kernel's name; options are the kernel's or those of ``sample``.
 
     Args:

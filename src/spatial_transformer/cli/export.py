@@ -64,10 +64,10 @@ def export(
     from spatial_transformer.experiments.data.catalogue import make_dataset
     from spatial_transformer.experiments.runner.load import load_model
     from spatial_transformer.export import Warp, export_network, export_warp
-    from spatial_transformer.transforms import list_transforms, make_transform
+    from spatial_transformer.transforms import TRANSFORMS
 
-    if what in list_transforms():
-        transform = make_transform(what, dims=dims)
+    if what in TRANSFORMS.names():
+        transform = TRANSFORMS.make(what, dims=dims)
         warp = Warp(transform, output_size, kernel=sampler, padding=padding, fill=fill)
         images = None if input_size is None else torch.rand(4, 2, *(input_size,) * dims)
         difference = export_warp(

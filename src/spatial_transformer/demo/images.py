@@ -16,6 +16,7 @@ from spatial_transformer.demo.digits import plain_lines
 from spatial_transformer.demo.pictures import decode_image, encode_image
 from spatial_transformer.errors import DataError
 from spatial_transformer.functional import warp
+from spatial_transformer.names import TransformName
 from spatial_transformer.samplers import list_samplers
 from spatial_transformer.samplers.padding import PADDINGS
 from spatial_transformer.transforms import Transform, list_transforms, make_transform
@@ -49,7 +50,7 @@ USUAL = (-1.5, 1.5)
 TOGETHER = 12
 
 
-def describe(name: str) -> dict[str, Any]:
+def describe(name: TransformName) -> dict[str, Any]:
     """The controls of a transform: groups of sliders, each perhaps with a point to drag.
 
     A group has ``label``, ``params`` (``index`` into theta, ``name``, ``low``, ``high``) and
@@ -64,7 +65,7 @@ def describe(name: str) -> dict[str, Any]:
     }
 
 
-def build(name: str) -> Transform:
+def build(name: TransformName) -> Transform:
     """A transform by name, of the size that the demo shows.
 
     Raises:

@@ -4,12 +4,15 @@ import base64
 import binascii
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from spatial_transformer.errors import OptionError, UnknownNameError
+from spatial_transformer.registry import unknown
 
 #: what JSON gives us
 Payload = Mapping[str, Any]
+
+Name = TypeVar("Name", bound=str)
 
 
 def number(payload: Payload, name: str, low: float, high: float, default: float) -> float:
@@ -62,7 +65,7 @@ def flag(payload: Payload, name: str) -> bool:
     return value
 
 
-def choice(payload: Payload, name: str, known: Sequence[str]) -> str:
+def choice(payload: Payload, name: str, known: Sequence[Name]) -> Name:
     """One of ``known``.
 
     Raises:
@@ -72,9 +75,10 @@ def choice(payload: Payload, name: str, known: Sequence[str]) -> str:
     value = payload.get(name)
     if not isinstance(value, str):
         raise OptionError(f"{name} must be a text, got {type(value).__name__}")
-    if value not in known:
-        raise UnknownNameError(f"unknown {name} {value[:40]!r}. Known: {', '.join(known)}")
-    return value
+    for entry in known:
+        if entry == value:
+            return entry
+    raise UnknownNameError(unknown(name, value[:40], known))
 
 
 def choices(payload: Payload, name: str, most: int, known: Sequence[str]) -> list[str]:

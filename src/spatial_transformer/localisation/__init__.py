@@ -1,10 +1,11 @@
 """Localisation networks, image -> theta, and their registry."""
 
-from typing import Any
+from typing import Any, cast
 
 from spatial_transformer.localisation.base import Localisation as Localisation
 from spatial_transformer.localisation.convolutional import Convolutional as Convolutional
 from spatial_transformer.localisation.fully_connected import FullyConnected as FullyConnected
+from spatial_transformer.names import LocalisationName, TransformName
 from spatial_transformer.registry import Registry
 from spatial_transformer.transforms import Transform
 
@@ -13,7 +14,9 @@ LOCALISATIONS.add("fully_connected", FullyConnected)
 LOCALISATIONS.add("convolutional", Convolutional)
 
 
-def make_localisation(name: str, transform: Transform | str, **options: Any) -> Localisation:
+def make_localisation(
+    name: LocalisationName, transform: Transform | TransformName, **options: Any
+) -> Localisation:
     """A localisation network by its registered name, initialised to the identity.
 
     Args:
@@ -32,6 +35,6 @@ def make_localisation(name: str, transform: Transform | str, **options: Any) -> 
     return LOCALISATIONS.make(name, transform=transform, **options)
 
 
-def list_localisations() -> tuple[str, ...]:
+def list_localisations() -> tuple[LocalisationName, ...]:
     """The names that ``make_localisation`` knows."""
-    return LOCALISATIONS.names()
+    return cast("tuple[LocalisationName, ...]", LOCALISATIONS.names())

@@ -1,5 +1,7 @@
 """The base class of localisation networks: features in, theta out, initialised to the identity."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
@@ -7,6 +9,7 @@ from spatial_transformer.coordinates import full_precision, is_count
 from spatial_transformer.errors import DTypeError, OptionError
 from spatial_transformer.evaluating import evaluating
 from spatial_transformer.localisation.layers import LazilySized, Linear
+from spatial_transformer.names import TransformName
 from spatial_transformer.transforms import Transform, as_transform
 
 
@@ -90,7 +93,7 @@ class Localisation(nn.Module):
     def __init__(
         self,
         body: nn.Module,
-        transform: Transform | str,
+        transform: Transform | TransformName,
         count: int | None = None,
         in_shape: tuple[int, ...] | None = None,
     ) -> None:
@@ -105,6 +108,11 @@ class Localisation(nn.Module):
         if in_shape is not None:
             with torch.no_grad(), evaluating(self):  # batch norms ignore it
                 self(torch.zeros(1, *in_shape))
+
+    if TYPE_CHECKING:
+
+        def __call__(self, image: Tensor) -> Tensor:
+            """As ``forward``."""
 
     def forward(self, image: Tensor) -> Tensor:
         """Images ``(B, C, *spatial)`` to theta ``(B, P)`` or ``(B, N, P)``.

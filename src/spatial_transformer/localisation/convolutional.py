@@ -13,6 +13,7 @@ from spatial_transformer.localisation.layers import (
     LazyLinear,
     check_counts,
 )
+from spatial_transformer.names import TransformName
 from spatial_transformer.transforms import Transform, as_transform
 
 #: by the number of spatial dimensions
@@ -47,7 +48,7 @@ class Convolutional(Localisation):
 
     def __init__(
         self,
-        transform: Transform | str,
+        transform: Transform | TransformName,
         filters: Sequence[int] = (20, 20),
         kernel_size: int = 5,
         units: int = 20,

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from spatial_transformer.localisation.base import Localisation, check_floating
 from spatial_transformer.localisation.layers import LazyLinear, check_counts
+from spatial_transformer.names import TransformName
 from spatial_transformer.transforms import Transform
 
 
@@ -30,7 +31,7 @@ class FullyConnected(Localisation):
 
     def __init__(
         self,
-        transform: Transform | str,
+        transform: Transform | TransformName,
         units: Sequence[int] = (32, 32, 32),
         count: int | None = None,
         in_shape: tuple[int, ...] | None = None,

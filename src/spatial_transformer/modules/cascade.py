@@ -1,13 +1,15 @@
 """Spatial transformers in series, their transforms composed: the image is sampled once."""
 
 from collections.abc import Iterable, Sequence
+from typing import Unpack
 
 from torch import Tensor, nn
 
 from spatial_transformer.coordinates import is_count
 from spatial_transformer.errors import OptionError
 from spatial_transformer.functional import warp
-from spatial_transformer.modules.spatial_transformer import SpatialTransformer
+from spatial_transformer.modules.spatial_transformer import LayerOptions, SpatialTransformer
+from spatial_transformer.names import LocalisationName, TransformName
 from spatial_transformer.transforms import Transform
 
 
@@ -44,12 +46,12 @@ class Cascade(SpatialTransformer):
 
     def __init__(
         self,
-        stages: Sequence[nn.Module | str],
-        transform: Transform | str = "affine",
+        stages: Sequence[nn.Module | LocalisationName],
+        transform: Transform | TransformName = "affine",
         size: Sequence[int] | int | None = None,
         *,
         steps: int = 1,
-        **options: object,
+        **options: Unpack[LayerOptions],
     ) -> None:
         listed = isinstance(stages, Iterable) and not isinstance(stages, str)
         networks = list(stages) if listed else []
@@ -58,7 +60,7 @@ class Cascade(SpatialTransformer):
                 f"a cascade needs a list of one or more stages and of steps, got {stages!r} and "
                 f"steps={steps!r}"
             )
-        super().__init__(nn.Identity(), transform, size, **options)  # type: ignore[arg-type]
+        super().__init__(nn.Identity(), transform, size, **options)
         self.localisation: nn.ModuleList = nn.ModuleList(self._localisation(s) for s in networks)
         self.steps = steps
         for stage in self.localisation:

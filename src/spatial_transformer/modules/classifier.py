@@ -1,5 +1,7 @@
 """A classifier with a spatial transformer on its input."""
 
+from typing import TYPE_CHECKING, Literal, overload
+
 from torch import Tensor, nn
 
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer
@@ -34,3 +36,20 @@ class Transformed(nn.Module):
         warped, theta = self.transformer(image, return_theta=True)
         logits = self.classifier(warped)
         return (logits, warped, theta) if return_warped else logits
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(self, image: Tensor, return_warped: Literal[False] = False) -> Tensor: ...
+        @overload
+        def __call__(
+            self, image: Tensor, return_warped: Literal[True]
+        ) -> tuple[Tensor, Tensor, Tensor]: ...
+        @overload
+        def __call__(
+            self, image: Tensor, return_warped: bool
+        ) -> Tensor | tuple[Tensor, Tensor, Tensor]: ...
+        def __call__(
+            self, image: Tensor, return_warped: bool = False
+        ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
+            """As ``forward``."""

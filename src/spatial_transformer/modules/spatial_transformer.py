@@ -1,15 +1,31 @@
 """The spatial transformer as a layer."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, Unpack, overload
 
 from torch import Tensor, nn
 
 from spatial_transformer.coordinates import check_size, is_count
 from spatial_transformer.errors import OptionError, ShapeError
-from spatial_transformer.functional import Fill, KernelLike, Sampler, check_dims, like_layout, warp
-from spatial_transformer.localisation import make_localisation
+from spatial_transformer.functional import (
+    Fill,
+    KernelLike,
+    Sampler,
+    SamplerOptions,
+    check_dims,
+    like_layout,
+    warp,
+)
+from spatial_transformer.localisation import LOCALISATIONS
+from spatial_transformer.names import BackendName, LocalisationName, PaddingName, TransformName
 from spatial_transformer.samplers.check import check_image
 from spatial_transformer.transforms import Transform, as_transform
+
+
+class LayerOptions(SamplerOptions, total=False):
+    """The options of ``SpatialTransformer`` by keyword, as ``**options``."""
+
+    return_theta: bool
 
 
 class SpatialTransformer(nn.Module):
@@ -28,7 +44,8 @@ class SpatialTransformer(nn.Module):
         align_corners: As for ``sample``.
         antialias: As for ``sample``.
         backend: As for ``sample``.
-        return_theta: Return ``(warped, theta)``; may also be given at the call.
+        return_theta: Return ``(warped, theta)``; may also be given at the call, where type checkers
+            see it.
 
     Raises:
         ShapeError: If ``size`` is not a size, or the localisation network predicts thetas of
@@ -51,16 +68,16 @@ class SpatialTransformer(nn.Module):
 
     def __init__(
         self,
-        localisation: nn.Module | str,
-        transform: Transform | str = "affine",
+        localisation: nn.Module | LocalisationName,
+        transform: Transform | TransformName = "affine",
         size: Sequence[int] | int | None = None,
         *,
         kernel: KernelLike = "bilinear",
-        padding: str = "zeros",
+        padding: PaddingName = "zeros",
         fill: Fill = None,
         align_corners: bool = False,
-        antialias: bool = False,
-        backend: str = "auto",
+        antialias: bool | int = False,
+        backend: BackendName = "auto",
         return_theta: bool = False,
     ) -> None:
         super().__init__()
@@ -98,7 +115,7 @@ class SpatialTransformer(nn.Module):
 
     def _localisation(self, given: nn.Module | str) -> nn.Module:
         if isinstance(given, str):
-            return make_localisation(given, self.transform)
+            return LOCALISATIONS.make(given, transform=self.transform)
         if not isinstance(given, nn.Module):
             raise OptionError(f"localisation must be a module or a name, got {given!r}")
         return given
@@ -120,6 +137,21 @@ class SpatialTransformer(nn.Module):
         theta = self.localisation(image)
         warped = warp(image, theta, self.transform, self.size, **self.sampler.options())
         return (warped, theta) if self._wants_theta(return_theta) else warped
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(self, image: Tensor, return_theta: Literal[False] | None = None) -> Tensor: ...
+        @overload
+        def __call__(self, image: Tensor, return_theta: Literal[True]) -> tuple[Tensor, Tensor]: ...
+        @overload
+        def __call__(
+            self, image: Tensor, return_theta: bool | None
+        ) -> Tensor | tuple[Tensor, Tensor]: ...
+        def __call__(
+            self, image: Tensor, return_theta: bool | None = None
+        ) -> Tensor | tuple[Tensor, Tensor]:
+            """As ``forward``."""
 
     def _wants_theta(self, asked: bool | None) -> bool:
         return self.return_theta if asked is None else asked
@@ -151,23 +183,23 @@ class Parallel(SpatialTransformer):
 
     def __init__(
         self,
-        localisation: nn.Module | str,
-        transform: Transform | str = "affine",
+        localisation: nn.Module | LocalisationName,
+        transform: Transform | TransformName = "affine",
         size: Sequence[int] | int | None = None,
         *,
         count: int,
         stack: bool = False,
-        **options: object,
+        **options: Unpack[LayerOptions],
     ) -> None:
         if not is_count(count):
             raise OptionError(f"count must be a positive number of transforms, got {count!r}")
         self.count = count
-        super().__init__(localisation, transform, size, **options)  # type: ignore[arg-type]
+        super().__init__(localisation, transform, size, **options)
         self.stack = stack
 
     def _localisation(self, given: nn.Module | str) -> nn.Module:
         if isinstance(given, str):
-            return make_localisation(given, self.transform, count=self.count)
+            return LOCALISATIONS.make(given, transform=self.transform, count=self.count)
         return super()._localisation(given)
 
     def forward(

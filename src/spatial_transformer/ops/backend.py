@@ -4,12 +4,13 @@ import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import cache
-from typing import Protocol
+from typing import Protocol, get_args
 
 import torch
 from torch import Tensor
 
 from spatial_transformer.errors import BackendError, OptionError
+from spatial_transformer.names import BackendName
 from spatial_transformer.ops.cpu import launch as cpu
 from spatial_transformer.ops.torch_internals import in_function_transform
 from spatial_transformer.ops.triton import launch as triton
@@ -91,7 +92,7 @@ class Backend(Protocol):
 BACKENDS: dict[str, Backend] = {"cpu": cpu, "triton": triton}
 
 #: the values of ``backend=``
-NAMES = ("auto", "eager", *BACKENDS, "reference")
+NAMES: tuple[BackendName, ...] = get_args(BackendName)
 
 #: whether operators are traced to be replaced: then no backend needs to be available
 TRACED_ONLY: ContextVar[bool] = ContextVar("traced_only", default=False)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import nn
@@ -18,6 +18,8 @@ from spatial_transformer.errors import (
 )
 from spatial_transformer.extras import check_installed, require
 from spatial_transformer.files import read_json, write_whole
+from spatial_transformer.modules.classifier import Transformed
+from spatial_transformer.names import ClassifierName, TransformedName
 from spatial_transformer.pretrained.card import model_card
 from spatial_transformer.pretrained.models import ModelConfig, build_model
 from spatial_transformer.pretrained.weights import (
@@ -148,6 +150,12 @@ def from_pretrained(name_or_folder: str | Path, device: torch.device | str = "cp
     return Pretrained(model.eval(), model_config, about.get("dataset", ""), name, error_percent)
 
 
+@overload
+def load_pretrained(name: TransformedName, device: torch.device | str = "cpu") -> Transformed: ...
+@overload
+def load_pretrained(name: ClassifierName, device: torch.device | str = "cpu") -> nn.Sequential: ...
+@overload
+def load_pretrained(name: str | Path, device: torch.device | str = "cpu") -> nn.Module: ...
 def load_pretrained(name: str | Path, device: torch.device | str = "cpu") -> nn.Module:
     """The network alone, in eval mode; arguments and errors as for ``from_pretrained``."""
     return from_pretrained(name, device).model

@@ -1,8 +1,9 @@
 """Samplers, (image, grid) -> image: one interpolation kernel a file, and their registry."""
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
+from spatial_transformer.names import KernelName
 from spatial_transformer.registry import Registry
 from spatial_transformer.samplers.bicubic import Bicubic
 from spatial_transformer.samplers.bilinear import Bilinear
@@ -23,9 +24,9 @@ for _order in range(6):
 _NAMED = {name: KERNELS.make(name) for name in KERNELS.names()}
 
 
-def list_samplers() -> tuple[str, ...]:
+def list_samplers() -> tuple[KernelName, ...]:
     """The kernel names that ``sample``, ``warp`` and ``make_sampler`` know."""
-    return KERNELS.names()
+    return cast("tuple[KernelName, ...]", KERNELS.names())
 
 
 def as_kernel(kernel: Any) -> Kernel:

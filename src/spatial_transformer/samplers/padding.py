@@ -11,26 +11,28 @@
 """
 
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from spatial_transformer.errors import OptionError
+from spatial_transformer.names import PaddingName
 from spatial_transformer.registry import unknown
 
-PADDINGS = ("zeros", "fill", "border", "reflection", "mirror", "wrap")
+PADDINGS: tuple[PaddingName, ...] = get_args(PaddingName)
 CONSTANT = ("zeros", "fill")
 
 
-def check_padding(padding: str) -> str:
+def check_padding(padding: str) -> PaddingName:
     """The padding's name, checked.
 
     Raises:
         OptionError: If the name is unknown.
     """
-    if padding not in PADDINGS:
-        raise OptionError(unknown("padding", padding, PADDINGS))
-    return padding
+    if padding in PADDINGS:
+        return padding
+    raise OptionError(unknown("padding", padding, PADDINGS))
 
 
 @dataclass(frozen=True)

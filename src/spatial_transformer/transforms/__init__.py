@@ -1,8 +1,10 @@
 """Transforms, theta -> sampling grid: one family a file, and their registry."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
 from spatial_transformer.errors import OptionError
+from spatial_transformer.names import TransformName
 from spatial_transformer.registry import Registry
 from spatial_transformer.transforms.affine import Affine as Affine
 from spatial_transformer.transforms.attention import Attention as Attention
@@ -32,7 +34,7 @@ for _family in (
 # Bounded and Compose need other transforms, so they have no registered name
 
 
-def make_transform(name: str, **options: object) -> Transform:
+def make_transform(name: TransformName, **options: object) -> Transform:
     """A transform by its registered name.
 
     Args:
@@ -50,9 +52,9 @@ def make_transform(name: str, **options: object) -> Transform:
     return TRANSFORMS.make(name, **options)
 
 
-def list_transforms() -> tuple[str, ...]:
+def list_transforms() -> tuple[TransformName, ...]:
     """The names that ``make_transform`` knows."""
-    return TRANSFORMS.names()
+    return cast("tuple[TransformName, ...]", TRANSFORMS.names())
 
 
 def as_transform(transform: Transform | str) -> Transform:
@@ -63,14 +65,14 @@ def as_transform(transform: Transform | str) -> Transform:
         OptionError: If it is neither a ``Transform`` nor a name.
     """
     if isinstance(transform, str):
-        return make_transform(transform)
+        return TRANSFORMS.make(transform)
     if not isinstance(transform, Transform):
         raise OptionError(f"transform must be a Transform or a name, got {transform!r}")
     return transform
 
 
 def _make_all() -> dict[str, Transform]:
-    return {name: make_transform(name) for name in list_transforms()}
+    return {name: TRANSFORMS.make(name) for name in list_transforms()}
 
 
 #: instances by name, for calls that pass a name: making a module takes longer than a small warp.

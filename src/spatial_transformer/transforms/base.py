@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -129,6 +129,13 @@ class Transform(nn.Module, ABC):
     def _known_at(self, theta: Tensor, points: Tensor) -> Tensor:
         """Which of points ``(..., M, dims)`` are finite: broadcasts to ``(..., M)``."""
         return torch.isfinite(theta).all(dim=-1, keepdim=True)
+
+    if TYPE_CHECKING:
+
+        def __call__(
+            self, theta: Tensor, size: Sequence[int] | int, align_corners: bool = False
+        ) -> Tensor:
+            """As ``grid``."""
 
     def forward(
         self, theta: Tensor, size: Sequence[int] | int, align_corners: bool = False

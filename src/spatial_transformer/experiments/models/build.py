@@ -13,10 +13,12 @@ from spatial_transformer.experiments.models.parts import Independent, Project
 from spatial_transformer.localisation import make_localisation
 from spatial_transformer.modules.classifier import Transformed
 from spatial_transformer.modules.spatial_transformer import Parallel, SpatialTransformer
+from spatial_transformer.names import LocalisationName
 from spatial_transformer.pretrained.models import MODELS as MODELS
 from spatial_transformer.pretrained.models import ModelConfig as ModelConfig
 from spatial_transformer.pretrained.models import build_model as build_model
-from spatial_transformer.transforms import make_transform
+from spatial_transformer.samplers.padding import check_padding
+from spatial_transformer.transforms import TRANSFORMS
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -69,14 +71,16 @@ def _classifier(
 
 
 def _transformed(
-    kind: Callable[[Sequence[int], int, int], nn.Module], localisation: str, views: int = 1
+    kind: Callable[[Sequence[int], int, int], nn.Module],
+    localisation: LocalisationName,
+    views: int = 1,
 ) -> Callable[[ModelConfig], nn.Module]:
     """A classifier behind ``views`` transformers, each with a localisation network of its own."""
 
     def build(config: ModelConfig) -> nn.Module:
         options = {"dims": 3} if config.dims == 3 else {}
-        transform = make_transform(config.transform, **options)
-        size = config.sampled_size
+        transform = TRANSFORMS.make(config.transform, **options)
+        size, padding = config.sampled_size, check_padding(config.padding)
         if config.dims == 3 and localisation == "convolutional":
             options = {"downsample": max(2, config.in_shape[-1] // 15)}  # to about 15 voxels
         else:
@@ -86,11 +90,9 @@ def _transformed(
             for _ in range(views)
         ]
         transformer = (
-            SpatialTransformer(networks[0], transform, size, padding=config.padding)
+            SpatialTransformer(networks[0], transform, size, padding=padding)
             if views == 1
-            else Parallel(
-                Independent(networks), transform, size, count=views, padding=config.padding
-            )
+            else Parallel(Independent(networks), transform, size, count=views, padding=padding)
         )
         taken = count_parameters(transformer)
         if taken >= config.parameters:
