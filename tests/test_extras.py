@@ -18,7 +18,7 @@ def test_what_is_not_there_is_named_with_its_extra():
         OptionError, match=r"no_such_package.inner is not installed.*pip install"
     ) as error:
         require("no_such_package.inner", "demo")
-    assert 'pip install "spatial-transformer[demo]"' in str(error.value)
+    assert 'pip install ".[demo]" in a clone' in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,6 @@ def test_every_feature_does(package, extra, monkeypatch, tmp_path):
         "gradio": lambda: build_app(None, None),
     }
     with pytest.raises(
-        OptionError, match=rf"{package} is not installed.*spatial-transformer\[{extra}\]"
+        OptionError, match=rf'{package} is not installed.*pip install "\.\[{extra}\]"'
     ):
         use[package]()

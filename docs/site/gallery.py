@@ -172,7 +172,8 @@ def draw_padding(name: str) -> Figure:
     theta = torch.tensor([[0.35, 2.2, 0.0, 0.0]])
     fill = [0.0, 0.45, 0.7] if name == "fill" else None
     figure, (axes,) = panels(f'padding="{name}"')
-    draw_square(axes, stn.warp(cat(), theta, "similarity", padding=check_padding(name), fill=fill)[0])
+    padding = check_padding(name)
+    draw_square(axes, stn.warp(cat(), theta, "similarity", padding=padding, fill=fill)[0])
     frame = torch.tensor([[[-1.0, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]])
     similarity = stn.Similarity()
     corners = similarity.points(similarity.inverse(theta), frame)[0]

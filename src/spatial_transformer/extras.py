@@ -24,17 +24,17 @@ def require(module: str, extra: str) -> ModuleType:
     try:
         return import_module(module)
     except ImportError as error:
-        raise OptionError(
-            f'{module} is not installed ({error}): pip install "spatial-transformer[{extra}]"'
-        ) from error
+        raise OptionError(_missing(module, extra, str(error))) from error
 
 
 def check_installed(extra: str, *packages: str) -> None:
-    """That packages are there, without importing them.
+    """Check that packages are there, without importing them.
 
-    Raises: OptionError that says how to install the extra, where one is not.
+    Raises:
+        OptionError: If one is not; the message says how to install the extra.
 
-    >>> check_installed("viz", "json")
+    Examples:
+        >>> check_installed("viz", "json")
     """
     for package in packages:
         try:
@@ -42,7 +42,10 @@ def check_installed(extra: str, *packages: str) -> None:
         except ValueError:  # a module that was made by hand
             there = True
         if not there:
-            raise OptionError(
-                f"{package} is not installed (the extra {extra!r} needs it): "
-                f'pip install "spatial-transformer[{extra}]"'
-            )
+            raise OptionError(_missing(package, extra, f"the extra {extra!r} needs it"))
+
+
+def _missing(module: str, extra: str, why: str) -> str:
+    # no index has the package yet
+    install = f'pip install ".[{extra}]"'
+    return f"{module} is not installed ({why}): {install} in a clone of the repository"

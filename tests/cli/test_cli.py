@@ -169,7 +169,7 @@ def test_wrong_names_and_files_are_told_in_one_line(tiny, tmp_path, capsys):
             "device 'cuda:9' is not available here",
         ),
         ([*train, "--data-root", tmp_path / "no"], "no: no such folder"),
-        (["eval", tmp_path / "no"], "no: no such folder, nor a name of trained weights"),
+        (["eval", tmp_path / "no"], "no: no such folder; unknown name of trained weights"),
         (["show", tmp_path / "r--cnn--seed0"], "there is its record, but no checkpoint"),
         (["report", tmp_path / "no"], "no: no records there"),
         (["train", "--model", "locator", *SMALL, *root], "a Locator is no classifier"),
@@ -367,7 +367,7 @@ def test_export_writes_networks_and_warps(tiny, tmp_path, capsys):
             ["log_polar", "--padding", "edge", "--out", tmp_path / "x.onnx"],
             "unknown padding 'edge'",
         ),
-        (["nothing", "--out", tmp_path / "x.onnx"], "no such folder, nor a name"),
+        (["nothing", "--out", tmp_path / "x.onnx"], "no such folder; unknown name"),
     ]:
         code, _, log = stn(capsys, "export", *more)
         assert code == 1, more

@@ -69,7 +69,7 @@ def main() -> None:
     line), 2 wrong usage, 130 interrupted.
     """
     try:
-        app()
+        app(prog_name="stn")
     except (SpatialTransformerError, OSError) as error:  # OSError: a path that cannot be written
         console = Console(stderr=True, soft_wrap=True, highlight=False)
         console.print("[bold red]error:[/bold red]", end=" ")

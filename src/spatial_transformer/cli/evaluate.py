@@ -28,10 +28,10 @@ def evaluate(
     from spatial_transformer.errors import OptionError
     from spatial_transformer.experiments.data.catalogue import make_dataset
     from spatial_transformer.experiments.runner.load import load_model
-    from spatial_transformer.experiments.runner.run import open_fabric
     from spatial_transformer.experiments.runner.tasks import task_of
+    from spatial_transformer.experiments.training.device import find_device
 
-    at = open_fabric(device).device
+    at = find_device(device)
     trained = load_model(model, at)
     dataset = make_dataset(data or trained.dataset)
     task = task_of(dataset)

@@ -43,13 +43,13 @@ def film(
     """
     from spatial_transformer.errors import OptionError
     from spatial_transformer.experiments.runner.pictures import open_pictures
-    from spatial_transformer.experiments.runner.run import open_fabric
+    from spatial_transformer.experiments.training.device import find_device
     from spatial_transformer.viz.film import check_film, save_film
 
     if what not in WHAT:
         raise OptionError(f"there is no film of {what!r}. Known: {', '.join(WHAT)}")
     check_film(out)
-    at = open_fabric(device).device
+    at = find_device(device)
     pictures = open_pictures(
         model,
         count=count or (3 if what == "motion" else 10),

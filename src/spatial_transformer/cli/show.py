@@ -47,7 +47,7 @@ def show(
     from spatial_transformer.errors import OptionError
     from spatial_transformer.experiments.runner.load import find_runs
     from spatial_transformer.experiments.runner.pictures import find_kinds, open_pictures
-    from spatial_transformer.experiments.runner.run import open_fabric
+    from spatial_transformer.experiments.training.device import find_device
 
     kinds = find_kinds([k.strip() for k in kind.split(",")])
     runs = [str(run) for run in find_runs(model)]
@@ -56,7 +56,7 @@ def show(
         out = Path("show") if out == Path("show.png") else out
         if out.suffix:
             raise OptionError(f"{out}: several pictures need a folder, not a file")
-    at = open_fabric(device).device
+    at = find_device(device)
     for one in runs or [model]:
         pictures = open_pictures(one, count=count, seed=seed, data_root=data_root, device=at)
         folder = out / Path(one).name if runs else out

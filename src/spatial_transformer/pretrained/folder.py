@@ -29,6 +29,7 @@ from spatial_transformer.pretrained.weights import (
     load_weights,
     save_weights,
 )
+from spatial_transformer.registry import unknown
 
 #: before a repository's name on the Hugging Face hub, which is asked for nothing else
 HUB = "hf:"
@@ -127,10 +128,9 @@ def from_pretrained(name_or_folder: str | Path, device: torch.device | str = "cp
         name = name.removeprefix(HUB)
         weights, config = (_download(name, file) for file in (WEIGHTS, CONFIG))
     else:
-        known = ", ".join(list_pretrained()) or "none are shipped"
+        names = unknown("name of trained weights", name, list_pretrained())
         raise DataError(
-            f"{name}: no such folder, nor a name of trained weights ({known}); of the Hugging Face "
-            f"hub it would be {HUB}owner/name"
+            f"{name}: no such folder; {names}; on the Hugging Face hub, {HUB}owner/name"
         )
     model_config, about = _read_config(config)
     try:

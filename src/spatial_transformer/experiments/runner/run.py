@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from spatial_transformer.errors import BackendError
 from spatial_transformer.experiments.data.catalogue import make_dataset
 from spatial_transformer.experiments.data.dataset import FIXED_SEED
 from spatial_transformer.experiments.models.build import build_model, count_parameters
 from spatial_transformer.experiments.runner.config import RunConfig
 from spatial_transformer.experiments.runner.load import load_run
 from spatial_transformer.experiments.runner.tasks import task_of
+from spatial_transformer.experiments.training.device import find_device
 from spatial_transformer.experiments.training.history import History
 from spatial_transformer.experiments.training.loop import FitResult, fit
 from spatial_transformer.experiments.training.memory import keep_freed_memory
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def open_fabric(device: str, precision: str = "32-true") -> "Fabric":
-    """Lightning Fabric on a device ("auto", "cpu", "cuda", "cuda:1", "mps").
+    """Lightning Fabric on a device, as ``find_device`` names it.
 
     It uses float32 where the device does not support the precision (``native_precision``); the
     process does not return freed memory to the system (``keep_freed_memory``).
@@ -39,18 +39,14 @@ def open_fabric(device: str, precision: str = "32-true") -> "Fabric":
     Raises:
         BackendError: If there is no such device.
     """
-    from lightning_fabric import Fabric  # which takes a second
+    found = find_device(device)
+    from lightning_fabric import Fabric  # which takes seconds
 
     keep_freed_memory()
-    accelerator, _, index = device.partition(":")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    try:
-        devices = [int(index)] if index else 1
-        fabric = Fabric(accelerator=accelerator, devices=devices)
-        native: Any = native_precision(precision, fabric.device)
-        return Fabric(accelerator=accelerator, devices=devices, precision=native)
-    except Exception as error:  # Fabric raises many kinds for a device that is not there
-        raise BackendError(f"device {device!r} is not available here: {error}") from error
+    native: Any = native_precision(precision, found)
+    devices = 1 if found.index is None else [found.index]
+    return Fabric(accelerator=found.type, devices=devices, precision=native)
 
 
 def run(

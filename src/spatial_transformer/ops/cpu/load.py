@@ -36,7 +36,7 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
     if not path.is_file():
         return None, (
             "the C++ backend was not built; install a C++ compiler with OpenMP and reinstall "
-            "(pip install --force-reinstall --no-deps spatial-transformer)"
+            "(pip install --force-reinstall --no-deps . in a clone of the repository)"
         )
     try:
         library = ctypes.CDLL(str(path))
