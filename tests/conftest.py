@@ -1,7 +1,10 @@
-"""Shared by all tests: seeds, and options."""
+"""Shared by all tests: seeds, options, and that nothing leaves the machine."""
 
 import hashlib
+import ipaddress
 import os
+import socket
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +32,44 @@ def pytest_configure(config):
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+#: what a test has asked for beyond this machine; None where it may
+_requests = None
+
+
+def _watch(event, arguments):
+    if _requests is None or event not in ("socket.connect", "socket.getaddrinfo"):
+        return
+    if event == "socket.getaddrinfo":
+        host = arguments[0]
+    else:
+        host = arguments[1][0] if isinstance(arguments[1], tuple) else None  # else a path
+    if host in (None, "", b"", "localhost", socket.gethostname()) or _is_here(host):
+        return
+    _requests.append(host)
+    raise PermissionError(f"a test that is not marked `network` asks for {host}")
+
+
+def _is_here(host):
+    try:
+        address = ipaddress.ip_address(host.decode() if isinstance(host, bytes) else host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+sys.addaudithook(_watch)
+
+
+@pytest.fixture(autouse=True)
+def _offline(request):
+    """No request leaves the machine, whatever becomes of the error."""
+    global _requests
+    _requests = None if request.node.get_closest_marker("network") else []
+    yield
+    asked, _requests = _requests, None
+    assert not asked, f"asked for {asked}"
 
 
 @pytest.fixture(scope="session")
