@@ -158,16 +158,16 @@ def compare(
     return worst
 
 
-def _difference(wanted: Tensor, found: Tensor) -> float | str:
+def _difference(expected: Tensor, actual: Tensor) -> float | str:
     """The largest difference, or in words one that is not a number."""
-    if wanted.shape != found.shape:
-        return f"{tuple(found.shape)} instead of {tuple(wanted.shape)}"
-    if not torch.equal(wanted.isnan(), found.isnan()):
+    if expected.shape != actual.shape:
+        return f"{tuple(actual.shape)} instead of {tuple(expected.shape)}"
+    if not torch.equal(expected.isnan(), actual.isnan()):
         return "other NaN"
-    if not wanted.numel():
+    if not expected.numel():
         return 0.0
-    scale = max(1.0, float(wanted.double().nan_to_num(0, 0, 0).abs().max()))
-    return float((wanted.double() - found.double()).nan_to_num().abs().max()) / scale
+    scale = max(1.0, float(expected.double().nan_to_num(0, 0, 0).abs().max()))
+    return float((expected.double() - actual.double()).nan_to_num().abs().max()) / scale
 
 
 def as_tuple(output: Any) -> tuple[Tensor, ...]:

@@ -113,12 +113,12 @@ class SpatialTransformer(nn.Module):
                 f"{self.transform.name!r} takes {self.transform.num_params}"
             )
 
-    def _localisation(self, given: nn.Module | str) -> nn.Module:
-        if isinstance(given, str):
-            return LOCALISATIONS.make(given, transform=self.transform)
-        if not isinstance(given, nn.Module):
-            raise OptionError(f"localisation must be a module or a name, got {given!r}")
-        return given
+    def _localisation(self, localisation: nn.Module | str) -> nn.Module:
+        if isinstance(localisation, str):
+            return LOCALISATIONS.make(localisation, transform=self.transform)
+        if not isinstance(localisation, nn.Module):
+            raise OptionError(f"localisation must be a module or a name, got {localisation!r}")
+        return localisation
 
     def forward(
         self, image: Tensor, return_theta: bool | None = None
@@ -197,10 +197,10 @@ class Parallel(SpatialTransformer):
         super().__init__(localisation, transform, size, **options)
         self.stack = stack
 
-    def _localisation(self, given: nn.Module | str) -> nn.Module:
-        if isinstance(given, str):
-            return LOCALISATIONS.make(given, transform=self.transform, count=self.count)
-        return super()._localisation(given)
+    def _localisation(self, localisation: nn.Module | str) -> nn.Module:
+        if isinstance(localisation, str):
+            return LOCALISATIONS.make(localisation, transform=self.transform, count=self.count)
+        return super()._localisation(localisation)
 
     def forward(
         self, image: Tensor, return_theta: bool | None = None

@@ -27,14 +27,14 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def check_format(found: object, path: Path) -> None:
+def check_format(number: object, path: Path) -> None:
     """Check the format number of a file of weights.
 
     Raises:
         CheckpointError: If this version reads another format.
     """
-    if str(found) != str(FORMAT):
-        raise CheckpointError(f"{path}: weights of format {found}, this version reads {FORMAT}")
+    if str(number) != str(FORMAT):
+        raise CheckpointError(f"{path}: weights of format {number}, this version reads {FORMAT}")
 
 
 def save_weights(model: nn.Module, path: Path) -> None:

@@ -10,14 +10,14 @@ from torch.autograd.gradcheck import GradcheckError
 TOLERANCE = 1e-9
 
 
-def assert_close(found: Tensor, wanted: Tensor, what: str, tolerance: float = TOLERANCE) -> None:
+def assert_close(actual: Tensor, expected: Tensor, what: str, tolerance: float = TOLERANCE) -> None:
     """Check that two tensors are equal within ``tolerance``.
 
     Raises:
         AssertionError: If they are not; the message has ``what`` and the difference. A NaN is close
             to nothing, an infinite number to itself.
     """
-    off = torch.where(found == wanted, 0, found - wanted).abs().max().item()
+    off = torch.where(actual == expected, 0, actual - expected).abs().max().item()
     if not off <= tolerance:
         raise AssertionError(f"{what}: off by {off:g}, allowed {tolerance:g}")
 

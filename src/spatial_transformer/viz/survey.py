@@ -110,19 +110,19 @@ def survey(
     )
 
 
-def draw_means(found: Survey, *, title: str = "") -> Figure:
+def draw_means(survey: Survey, *, title: str = "") -> Figure:
     """Draw the mean image of each class before and after the transformer.
 
     The sharper it gets, the better the transformer has aligned the class. In each row the brightest
     pixel is white.
     """
-    before, after = (None if m is None else m / m.amax() for m in (found.before, found.after))
+    before, after = (None if m is None else m / m.amax() for m in (survey.before, survey.after))
     assert before is not None
-    return draw_sheet(before, after, captions=[f"{k}" for k in found.classes], title=title)
+    return draw_sheet(before, after, captions=[f"{k}" for k in survey.classes], title=title)
 
 
 def draw_mistakes(
-    found: Survey, transform: Transform | None = None, *, title: str = "", columns: int = 10
+    survey: Survey, transform: Transform | None = None, *, title: str = "", columns: int = 10
 ) -> Figure:
     """Draw the mistakes of a survey, the most confident first.
 
@@ -131,9 +131,9 @@ def draw_mistakes(
     Raises:
         DataError: If there are none.
     """
-    if not found.mistakes:
-        raise DataError(f"no mistakes to show: all of {found.images:,} images are right")
-    these = found.mistakes
+    if not survey.mistakes:
+        raise DataError(f"no mistakes to show: all of {survey.images:,} images are right")
+    these = survey.mistakes
     warped = [m.warped for m in these if m.warped is not None]
     theta = [m.theta for m in these if m.theta is not None]
     return draw_sheet(

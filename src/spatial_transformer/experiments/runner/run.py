@@ -39,14 +39,14 @@ def open_fabric(device: str, precision: str = "32-true") -> "Fabric":
     Raises:
         BackendError: If there is no such device.
     """
-    found = find_device(device)
+    place = find_device(device)
     from lightning_fabric import Fabric  # which takes seconds
 
     keep_freed_memory()
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    native: Any = native_precision(precision, found)
-    devices = 1 if found.index is None else [found.index]
-    return Fabric(accelerator=found.type, devices=devices, precision=native)
+    native: Any = native_precision(precision, place)
+    devices = 1 if place.index is None else [place.index]
+    return Fabric(accelerator=place.type, devices=devices, precision=native)
 
 
 def run(

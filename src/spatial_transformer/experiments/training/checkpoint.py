@@ -50,8 +50,8 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
             f"{path}: broken or not a checkpoint, such as stn train writes: {reason}"
         ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        found = state.get("format") if isinstance(state, dict) else type(state).__name__
-        raise CheckpointError(f"{path}: checkpoint format {found!r}, this version reads {FORMAT}")
+        number = state.get("format") if isinstance(state, dict) else type(state).__name__
+        raise CheckpointError(f"{path}: checkpoint format {number!r}, this version reads {FORMAT}")
     try:
         state["run"] = complete(state["run"])
     except (KeyError, TypeError, OptionError) as error:

@@ -115,10 +115,10 @@ def load_record(path: Path) -> Record:
     if isinstance(values, dict):
         values = {"mistakes": None, "precision": None} | values
     if not isinstance(values, dict) or set(values) != names:
-        found = set(values) if isinstance(values, dict) else set()
+        present = set(values) if isinstance(values, dict) else set()
         raise CheckpointError(
-            f"{path}: not a record of this version: missing {sorted(names - found)}, "
-            f"unknown {sorted(found - names)}"
+            f"{path}: not a record of this version: missing {sorted(names - present)}, "
+            f"unknown {sorted(present - names)}"
         )
     for known in fields(Record):
         value = values[known.name]
