@@ -33,7 +33,7 @@ def check_counts(name: str, values: Any) -> tuple[int, ...]:
     return counts
 
 
-def _start(layer: nn.Linear | nn.Conv2d | nn.Conv3d) -> None:
+def init_for_rectifier(layer: nn.Linear | nn.Conv2d | nn.Conv3d) -> None:
     """Initialise weights with variance 2 / fan_in and biases with zero, for a rectifier.
 
     What the rectifier passes on then varies as much as its input.
@@ -87,7 +87,7 @@ class LazyLinear(LazilySized):
 
     def reset_parameters(self) -> None:
         """Initialise for a rectifier, once the input width is known."""
-        _start(self)
+        init_for_rectifier(self)
 
 
 class LazyConv2d(nn.LazyConv2d):
@@ -95,7 +95,7 @@ class LazyConv2d(nn.LazyConv2d):
 
     def reset_parameters(self) -> None:
         """Initialise for a rectifier, once the input's channels are known."""
-        _start(self)
+        init_for_rectifier(self)
 
 
 class LazyConv3d(nn.LazyConv3d):
@@ -103,4 +103,4 @@ class LazyConv3d(nn.LazyConv3d):
 
     def reset_parameters(self) -> None:
         """Initialise for a rectifier, once the input's channels are known."""
-        _start(self)
+        init_for_rectifier(self)

@@ -12,13 +12,17 @@ from spatial_transformer.errors import OptionError, ShapeError
 from spatial_transformer.experiments.data.cluttered import TranslatedCluttered
 from spatial_transformer.experiments.data.distortion import Distortion
 from spatial_transformer.experiments.data.elastic import Elastic
+from spatial_transformer.experiments.data.perturbed import Perturbed
 from spatial_transformer.experiments.data.projected import Projected
 from spatial_transformer.experiments.data.rotated import Rotated
 from spatial_transformer.experiments.data.rts import RotatedTranslatedScaled
 from spatial_transformer.registry import Registry
 
 DISTORTIONS: Registry[Distortion] = Registry("data set")
-for _distortion in (Rotated, RotatedTranslatedScaled, Projected, Elastic, TranslatedCluttered):
+for _distortion in (
+    *(Rotated, RotatedTranslatedScaled, Projected, Elastic, TranslatedCluttered),
+    Perturbed,
+):
     DISTORTIONS.add(_distortion.name, _distortion)
 
 #: training digits set aside to choose by (never trained on, never reported as test)

@@ -10,7 +10,13 @@ from spatial_transformer.experiments.models.cnn import CNN
 from spatial_transformer.experiments.models.fcn import FCN
 from spatial_transformer.experiments.models.locator import Locator
 from spatial_transformer.experiments.models.parts import Independent, Project
+from spatial_transformer.experiments.models.small import (
+    SmallClassifier,
+    SmallCNN,
+    SmallLocalisation,
+)
 from spatial_transformer.localisation import make_localisation
+from spatial_transformer.modules.cascade import Cascade
 from spatial_transformer.modules.classifier import Transformed
 from spatial_transformer.modules.spatial_transformer import Parallel, SpatialTransformer
 from spatial_transformer.names import LocalisationName
@@ -106,11 +112,48 @@ def _transformed(
     return build
 
 
+def _aligned(steps: int = 1, resample: bool = False) -> Callable[[ModelConfig], nn.Module]:
+    """``SmallClassifier`` behind a cascade whose ``steps`` share one localisation network."""
+
+    def build(config: ModelConfig) -> nn.Module:
+        if config.dims != 2:
+            raise OptionError(f"{config.model} is for images (C, H, W), got {config.in_shape}")
+        transform = TRANSFORMS.make(config.transform)
+        classifier = SmallClassifier((config.in_shape[0], *config.sampled_size), config.classes)
+        taken = count_parameters(classifier)
+        if taken >= config.parameters:
+            raise OptionError(
+                f"a budget of {config.parameters} parameters is too small: the classifier alone "
+                f"takes {taken}"
+            )
+
+        def localise(units: int) -> nn.Module:
+            return SmallLocalisation(config.in_shape, units, transform)
+
+        stage = localise(solve_width(localise, config.parameters - taken))
+        transformer = Cascade(
+            [stage],
+            transform,
+            config.sampled_size,
+            steps=steps,
+            resample=resample,
+            padding=check_padding(config.padding),
+        )
+        return Transformed(transformer, classifier)
+
+    return build
+
+
 MODELS.add("fcn", lambda config: _classifier(FCN, config, config.parameters))
 MODELS.add("cnn", lambda config: _classifier(CNN, config, config.parameters))
 MODELS.add("st_fcn", _transformed(FCN, "fully_connected"))
 MODELS.add("st2_fcn", _transformed(FCN, "fully_connected", views=2))
 MODELS.add("st_cnn", _transformed(CNN, "convolutional"))
+MODELS.add("small", lambda config: _classifier(SmallCNN, config, config.parameters))
+MODELS.add("st_small", _aligned())
+for _steps in (2, 4):
+    MODELS.add(f"st_series{_steps}", _aligned(_steps, resample=True))
+    MODELS.add(f"st_ic{_steps}", _aligned(_steps))
 MODELS.add(
     "locator",
     lambda config: Locator(config.in_shape, config.sampled_size[0]),

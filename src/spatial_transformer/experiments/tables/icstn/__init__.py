@@ -1,0 +1,1 @@
+"""Inverse-compositional spatial transformers."""
