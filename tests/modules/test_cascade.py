@@ -4,6 +4,7 @@ import copy
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -48,6 +49,38 @@ class TestCascade:
         _, theta = layer(torch.rand(1, 1, 9, 9), return_theta=True)
         assert theta[0, 0].item() == pytest.approx(0.4)
 
+    def test_resampled_it_is_layers_one_after_the_other(self):
+        t, image = stn.Similarity(), torch.rand(2, 1, 9, 9)
+        last = torch.tensor([0.0, 0.8, -0.3, 0.1])
+        learned = nn.Sequential(nn.Flatten(), nn.Linear(81, 4))
+        stages = [learned, Told(self.thetas[0]), Told(last)]
+        options = {"kernel": "bicubic", "padding": "border"}
+        layer = Cascade(stages, t, (7, 8), resample=True, **options)
+        sizes = (None, None, (7, 8))
+        layers = [
+            stn.SpatialTransformer(s, t, n, **options) for s, n in zip(stages, sizes, strict=True)
+        ]
+        warped, theta = layer(image, return_theta=True)
+        assert torch.equal(warped, nn.Sequential(*layers)(image))
+        matrices = [
+            t.matrix(x.detach()).double().numpy()
+            for x in (learned(image), self.thetas[0][None], last[None])
+        ]
+        square = [
+            np.concatenate([m, np.broadcast_to([0, 0, 1], (len(m), 1, 3))], 1) for m in matrices
+        ]
+        wanted = (square[0] @ square[1] @ square[2])[:, :2]
+        np.testing.assert_allclose(t.matrix(theta).detach().numpy(), wanted, atol=1e-5)
+        torch.testing.assert_close(layer.thetas(image)[-1], theta)
+
+    def test_what_is_moved_out_of_view_comes_back_unless_it_is_resampled(self):
+        stages = [Told(torch.tensor([1.5, 0.0])), Told(torch.tensor([-1.5, 0.0]))]
+        image = torch.rand(2, 1, 8, 8)
+        torch.testing.assert_close(Cascade(stages, "translation")(image), image)
+        lost = Cascade(stages, "translation", resample=True)(image)
+        assert not lost[..., :6].any()
+        torch.testing.assert_close(lost[..., 6:], image[..., 6:])
+
     def test_each_stage_sees_the_warped_image_and_learns(self):
         stages = ["fully_connected", "fully_connected"]
         layer = Cascade(stages, "affine", padding="border")
@@ -72,6 +105,8 @@ class TestCascade:
         for stages, steps in (("fully_connected", 1), (3, 1), ([nn.Identity()], 2.5), ([], 2)):
             with pytest.raises(OptionError, match="one or more stages"):
                 Cascade(stages, "affine", steps=steps)
+        with pytest.raises(OptionError, match="resample must be True or False, got 1"):
+            Cascade(["fully_connected"], "affine", resample=1)
         with pytest.raises(TransformError, match="no composition within its family"):
             Cascade(["fully_connected"], "thin_plate_spline", steps=2)
         Cascade(["fully_connected"], "thin_plate_spline")(torch.rand(1, 1, 9, 9))

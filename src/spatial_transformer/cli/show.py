@@ -17,10 +17,10 @@ def show(
     kind: Annotated[
         str,
         typer.Option(
-            help="What to draw: sheet (inputs, grids, outputs, predictions), mistakes (those that "
-            "remain, the surest first), means (of each class, before and after), theta (its "
-            "distribution), paths (theta through training), curves (loss and error), several of "
-            "them with commas, or all."
+            help="What to draw: sheet (inputs, grids, outputs, predictions), stages (inputs after "
+            "each step of a cascade), mistakes (those that remain, the surest first), means (of "
+            "each class, before and after), theta (its distribution), paths (theta through "
+            "training), curves (loss and error), several of them with commas, or all."
         ),
     ] = "sheet",
     out: Annotated[

@@ -24,8 +24,8 @@ class Cascade(SpatialTransformer):
         transform: A family with ``compose``, such as the matrix families.
         size: As for ``SpatialTransformer``.
         steps: Run through the stages this many times (one stage, four steps: shared weights).
-        resample: Sample every view from the view before it instead, as ``SpatialTransformer`` layers
-            one after the other do: views get blurred, and what was moved out of view is lost.
+        resample: Sample every view from the view before it instead, as ``SpatialTransformer``
+            layers in series do: views get blurred, and what was moved out of view is lost.
         **options: The others of ``SpatialTransformer``.
 
     Raises:

@@ -11,6 +11,7 @@ from spatial_transformer.experiments.data.cluttered import TranslatedCluttered, 
 from spatial_transformer.experiments.data.colocalisation import CANVAS, DISTRACTORS, PATCH
 from spatial_transformer.experiments.data.distortion import HALF, similarity_theta
 from spatial_transformer.experiments.data.extruded import ROOM, Extruded, rotation
+from spatial_transformer.experiments.data.perturbed import perturbed
 from spatial_transformer.experiments.data.projected import stretched
 from spatial_transformer.experiments.data.rts import RotatedTranslatedScaled
 from spatial_transformer.experiments.data.stream import generator
@@ -82,6 +83,12 @@ def _projected(digits: Tensor, wave: Wave) -> Tensor:
     return warp(digits, theta, "projective", 28)
 
 
+def _perturbed(digits: Tensor, wave: Wave) -> Tensor:
+    corners = torch.stack([wave(1 + k % 2, k / 8) for k in range(8)], dim=1).unflatten(1, (4, 2))
+    common = torch.stack([wave(1, 0.1), wave(1, 0.35)], dim=1)[:, None]
+    return warp(digits, perturbed(4 * corners + 4 * common), "projective", 28)
+
+
 def _elastic(digits: Tensor, wave: Wave) -> Tensor:
     spline = ThinPlateSpline((4, 4))
     points = spline.control_points.float()
@@ -119,6 +126,7 @@ _MOTIONS: dict[str, Callable[[Tensor, Wave], Tensor]] = {
     "r": _rotated,
     "rts": _rts,
     "p": _projected,
+    "perturbed": _perturbed,
     "e": _elastic,
     "addition": _added,
     "tc": _cluttered(

@@ -25,8 +25,8 @@ def _check_least(name: str, spatial: Sequence[int], least: int) -> None:
 class SmallCNN(nn.Sequential):
     """Four 3x3 convolutions of 3, 6, 9 and 12 filters, a max-pool after the second; two dense.
 
-    Images ``(B, C, H, W)`` of ``in_shape`` (C, H, W) to logits ``(B, classes)``. ``units`` are those
-    of the hidden dense layer.
+    Images ``(B, C, H, W)`` of ``in_shape`` (C, H, W) to logits ``(B, classes)``. The hidden dense
+    layer has ``units``.
 
     Raises:
         ShapeError: If the convolutions do not fit (below 14 pixels).

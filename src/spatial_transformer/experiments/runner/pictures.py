@@ -25,6 +25,7 @@ from spatial_transformer.registry import unknown
 from spatial_transformer.viz.curves import draw_curves
 from spatial_transformer.viz.motion import film_frames
 from spatial_transformer.viz.sheet import draw_sheet
+from spatial_transformer.viz.stages import draw_stages, find_stages
 from spatial_transformer.viz.survey import Survey, draw_means, draw_mistakes, survey
 from spatial_transformer.viz.theta import draw_theta, draw_theta_paths
 
@@ -77,6 +78,18 @@ class Pictures:
     def sheet(self) -> Figure:
         """Test images, grids, outputs, predictions."""
         return self._draw_batch(self.task.examples(self._fixed(), self.count, self.seed), "")
+
+    def stages(self) -> Figure:
+        """Test images as each stage of a cascade leaves them, with the grids so far.
+
+        Raises:
+            OptionError: If the network has no cascade, or one of a single stage.
+        """
+        images, _ = self.task.examples(self._fixed(), self.count, self.seed)
+        stages = find_stages(self._transformer(), images)
+        if len(stages) < 2:
+            raise OptionError(f"{self.name} has a transformer of one stage: its sheet shows it")
+        return draw_stages(images, stages, title=self.title)
 
     def mistakes(self) -> Figure:
         """The misclassified test images, the most confident first."""
@@ -248,6 +261,7 @@ def open_pictures(name: str, *, device: torch.device | str = "cpu", **options: A
 #: kind of picture -> how it is drawn
 KINDS: dict[str, Callable[[Pictures], Any]] = {
     "sheet": Pictures.sheet,
+    "stages": Pictures.stages,
     "mistakes": Pictures.mistakes,
     "means": Pictures.means,
     "theta": Pictures.theta,
@@ -264,7 +278,7 @@ def find_kinds(names: Sequence[str]) -> list[str]:
 
     Examples:
         >>> find_kinds(["all"])
-        ['sheet', 'mistakes', 'means', 'theta', 'paths', 'curves']
+        ['sheet', 'stages', 'mistakes', 'means', 'theta', 'paths', 'curves']
     """
     for name in names:
         if name != "all" and name not in KINDS:

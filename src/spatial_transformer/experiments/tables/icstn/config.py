@@ -31,7 +31,7 @@ RECIPES = {
     "default": DEFAULT,
     "paper": PAPER,
     # whether all of it runs, in a minute or two
-    "smoke": replace(DEFAULT, iterations=30, average=0.9),
+    "smoke": replace(DEFAULT, iterations=10, average=0.9),
 }
 
 ICSTN = Experiment(
