@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from spatial_transformer.errors import OptionError, ShapeError
+from spatial_transformer.errors import OptionError, ShapeError, TransformError
 from spatial_transformer.experiments.models.build import ModelConfig, build_model, count_parameters
 from spatial_transformer.experiments.models.small import (
     SmallClassifier,
@@ -95,6 +95,8 @@ def test_bad_options_are_named():
         build_model(ModelConfig("st_ic4", parameters=9000))
     with pytest.raises(OptionError, match=r"st_ic4 is for images \(C, H, W\), got \(1, 30, 30, 30"):
         build_model(ModelConfig("st_ic4", (1, 30, 30, 30)))
+    with pytest.raises(TransformError, match="no composition within its family"):
+        build_model(ModelConfig("st_ic4", transform="thin_plate_spline"))
     with pytest.raises(ShapeError, match=r"SmallCNN needs .* 14x14 pixels, got \(13, 20\)"):
         build_model(ModelConfig("small", (1, 13, 20)))
     with pytest.raises(ShapeError, match=r"SmallLocalisation needs .* 14x14 pixels, got \(20, 13"):
