@@ -221,7 +221,7 @@ class TestStream:
     def test_an_epoch_visits_every_digit_once_and_the_next_anew(self):
         d = Digits(digits().images, torch.arange(64))
         stream = Stream(d, make_distortion("r"), 16, seed=0)
-        assert stream.batches_per_epoch == 4
+        assert stream.order.batches_per_epoch == 4
         epochs = [torch.cat([stream.batch(4 * e + k)[1] for k in range(4)]) for e in (0, 1)]
         for labels in epochs:
             assert torch.equal(labels.sort().values, torch.arange(64))

@@ -13,7 +13,7 @@ from torch import Tensor
 from spatial_transformer.errors import DataError
 from spatial_transformer.experiments.data.dataset import Batch, Dataset
 from spatial_transformer.experiments.data.distortion import similarity_theta, uniform
-from spatial_transformer.experiments.data.stream import generator
+from spatial_transformer.experiments.data.stream import Order, generator
 from spatial_transformer.functional import warp
 
 FILE = "cluttered_mnist_40x40.npz"
@@ -124,14 +124,10 @@ class Cluttered40(Dataset):
     ) -> Callable[[int], Batch]:
         """Training batches; see ``Dataset.batches``."""
         images, labels = load_cluttered40("train", data_root, device)
-        per_epoch = max(1, len(labels) // batch_size)
+        order = Order(len(labels), batch_size, seed, device)
 
         def batch(k: int) -> Batch:
-            epoch, position = divmod(k, per_epoch)
-            order = torch.randperm(
-                len(labels), generator=generator(device, seed, "order", epoch), device=device
-            )
-            index = order[position * batch_size : (position + 1) * batch_size]
+            index = order.batch(k)
             return jitter(images[index], generator(device, seed, "jitter", k)), labels[index]
 
         return batch

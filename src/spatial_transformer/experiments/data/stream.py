@@ -83,6 +83,39 @@ def split(digits: Digits, validation: int = VALIDATION) -> tuple[Digits, Digits]
     return train, Digits(digits.images[validation_index], digits.labels[validation_index])
 
 
+class Order:
+    """The order in which training visits ``count`` images, batch by batch without end.
+
+    Batch k is a function of (seed, k) alone. Every epoch has a new order; its last, partial batch
+    is dropped.
+
+    Raises:
+        OptionError: If there are fewer images than ``batch_size``.
+    """
+
+    def __init__(
+        self, count: int, batch_size: int, seed: object, device: torch.device | str = "cpu"
+    ) -> None:
+        if not 0 < batch_size <= count:
+            raise OptionError(f"batch_size must be in 1..{count}, got {batch_size}")
+        self.count, self.batch_size, self.seed, self.device = count, batch_size, seed, device
+        self._epoch: tuple[int, Tensor] = (-1, torch.empty(0))
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """The number of whole batches in an epoch."""
+        return self.count // self.batch_size
+
+    def batch(self, k: int) -> Tensor:
+        """The indices ``(B,)`` of batch k."""
+        epoch, position = divmod(k, self.batches_per_epoch)
+        if self._epoch[0] != epoch:
+            source = generator(self.device, self.seed, "order", epoch)
+            order = torch.randperm(self.count, generator=source, device=self.device)
+            self._epoch = (epoch, order)
+        return self._epoch[1][position * self.batch_size : (position + 1) * self.batch_size]
+
+
 class Stream:
     """Newly distorted batches without end.
 
@@ -94,28 +127,14 @@ class Stream:
     def __init__(
         self, digits: Digits, distortion: Distortion, batch_size: int, seed: object
     ) -> None:
-        if not 0 < batch_size <= len(digits):
-            raise OptionError(f"batch_size must be in 1..{len(digits)}, got {batch_size}")
-        self.digits, self.distortion = digits, distortion
-        self.batch_size, self.seed = batch_size, seed
-        self._epoch: tuple[int, Tensor] = (-1, digits.labels[:0])
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """The number of whole batches in an epoch."""
-        return len(self.digits) // self.batch_size
+        self.digits, self.distortion, self.seed = digits, distortion, seed
+        self.order = Order(len(digits), batch_size, seed, digits.labels.device)
 
     def batch(self, k: int) -> tuple[Tensor, Tensor]:
         """Batch k: images ``(B, 1, size, size)`` in [0, 1], labels ``(B,)``."""
-        device = self.digits.labels.device
-        epoch, position = divmod(k, self.batches_per_epoch)
-        if self._epoch[0] != epoch:
-            source = generator(device, self.seed, "order", epoch)
-            order = torch.randperm(len(self.digits), generator=source, device=device)
-            self._epoch = (epoch, order)
-        index = self._epoch[1][position * self.batch_size : (position + 1) * self.batch_size]
-        images, labels = self.digits.take(index)
-        return self.distortion(images, generator(device, self.seed, "distort", k)), labels
+        images, labels = self.digits.take(self.order.batch(k))
+        source = generator(self.digits.labels.device, self.seed, "distort", k)
+        return self.distortion(images, source), labels
 
 
 def fixed_blocks(
