@@ -96,3 +96,31 @@ def tiny(monkeypatch, tmp_path):
     monkeypatch.setattr(mnist, "SHA256", sums)
     monkeypatch.setenv("SPATIAL_TRANSFORMER_CACHE", str(tmp_path / "cache"))
     return root
+
+
+@pytest.fixture
+def signs(tmp_path):
+    """A data root with few, small traffic signs as GTSRB has them: 3 tracks of 3 frames a class.
+
+    Red is random, green the track, blue the class; two test images a class.
+    """
+    rng = np.random.default_rng(0)
+    root = tmp_path / "signs"
+
+    def write(folder, table, images):
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
+        for name, track, label in images:
+            pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            pixels[..., 1:] = track, label
+            (folder / name).write_bytes(b"P6\n8 8\n255\n" + pixels.tobytes())
+            lines.append(f"{name};8;8;1;1;6;6;{label}")
+        table.write_text("\n".join(lines) + "\n")
+
+    for label in range(43):
+        folder = root / "Final_Training" / "Images" / f"{label:05d}"
+        frames = [(f"{t:05d}_{f:05d}.ppm", t, label) for t in range(3) for f in range(3)]
+        write(folder, folder / f"GT-{label:05d}.csv", frames)
+    test = [(f"{k:05d}.ppm", 0, k % 43) for k in range(86)]
+    write(root / "Final_Test" / "Images", root / "Final_Test" / "GT-final_test.csv", test)
+    return root

@@ -48,7 +48,7 @@ def publish(run: Path, out: Path, *, data_root: Path | None = None) -> Pretraine
         "title": dataset.title,
         "test_error_percent": round(measured.error_percent, 4),
         "test_images": measured.images,
-        "labels": [str(k) for k in range(dataset.classes)],
+        "labels": list(dataset.labels),
         "commands": {"train": train_command(config)},
         "record": asdict(replace(record, mistakes=None)),  # a card says how many
     }

@@ -7,6 +7,7 @@ from spatial_transformer.experiments.data.cluttered40 import Cluttered40
 from spatial_transformer.experiments.data.colocalisation import DISTRACTORS, Colocalisation
 from spatial_transformer.experiments.data.dataset import Dataset, DistortedDigits
 from spatial_transformer.experiments.data.extruded import Extruded
+from spatial_transformer.experiments.data.gtsrb import Gtsrb
 from spatial_transformer.experiments.data.stream import DISTORTIONS
 from spatial_transformer.registry import Registry
 
@@ -25,6 +26,8 @@ for _name in DISTORTIONS.names():
     DATASETS.add(_name, partial(_distorted, _name))
 for _dataset in (Addition, Cluttered40):
     DATASETS.add(_dataset.name, _dataset)
+for _signs in (Gtsrb(), Gtsrb(48), Gtsrb(crop=True), Gtsrb(48, crop=True)):
+    DATASETS.add(_signs.name, partial(Gtsrb, _signs.size, _signs.crop))
 for _size in (60, 30):
     DATASETS.add(f"volume{_size}", partial(_volume, _size))
 for _kind in DISTRACTORS:

@@ -36,6 +36,11 @@ class Dataset(ABC):
     #: raised when its images change: older records and checkpoints are not of it
     version: int = 1
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What each class means, in words."""
+        return tuple(map(str, range(self.classes)))
+
     @abstractmethod
     def batches(
         self,
