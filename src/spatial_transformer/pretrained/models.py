@@ -30,7 +30,8 @@ class ModelConfig:
         transform: A name of ``list_transforms``.
         size: What the transformer samples the input to, in pixels; the input's size if None.
         padding: The padding's name.
-        parameters: The budget of the whole network, localisation included.
+        parameters: The budget of the whole network, localisation included; of ``idsia`` and its
+            versions with transformers that of the classifier alone.
 
     Raises:
         OptionError: If an option has an invalid value; the message names it.

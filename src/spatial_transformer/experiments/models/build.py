@@ -8,6 +8,7 @@ from torch import nn
 from spatial_transformer.errors import OptionError
 from spatial_transformer.experiments.models.cnn import CNN
 from spatial_transformer.experiments.models.fcn import FCN
+from spatial_transformer.experiments.models.idsia import IDSIA, localise
 from spatial_transformer.experiments.models.locator import Locator
 from spatial_transformer.experiments.models.parts import Independent, Project
 from spatial_transformer.experiments.models.small import (
@@ -144,6 +145,36 @@ def _aligned(steps: int = 1, resample: bool = False) -> Callable[[ModelConfig], 
     return build
 
 
+def _idsia(places: Sequence[int]) -> Callable[[ModelConfig], nn.Module]:
+    """IDSIA's network with transformers at ``places`` (0: the input), on top of the budget.
+
+    The network is as wide with them as without: what they gain is theirs.
+    """
+
+    def build(config: ModelConfig) -> nn.Module:
+        if config.dims == 3:
+            raise OptionError(f"{config.model} is for images, got in_shape {config.in_shape}")
+        padding = check_padding(config.padding)
+
+        def transformer(
+            place: int, shape: tuple[int, ...], size: tuple[int, ...] | None = None
+        ) -> SpatialTransformer:
+            transform = TRANSFORMS.make(config.transform)
+            network = localise(place, transform, shape)
+            return SpatialTransformer(network, transform, size, padding=padding)
+
+        size = config.sampled_size if config.has_transformer else config.in_shape[1:]
+        shape = (config.in_shape[0], *size)
+        width = solve_width(lambda n: IDSIA(shape, n, config.classes), config.parameters)
+        inside = [place for place in places if place]
+        classifier = IDSIA(shape, width, config.classes, inside, transformer)
+        if not places:
+            return classifier
+        return Transformed(transformer(0, config.in_shape, size), classifier)
+
+    return build
+
+
 MODELS.add("fcn", lambda config: _classifier(FCN, config, config.parameters))
 MODELS.add("cnn", lambda config: _classifier(CNN, config, config.parameters))
 MODELS.add("st_fcn", _transformed(FCN, "fully_connected"))
@@ -154,6 +185,10 @@ MODELS.add("st_small", _aligned())
 for _steps in (2, 4):
     MODELS.add(f"st_series{_steps}", _aligned(_steps, resample=True))
     MODELS.add(f"st_ic{_steps}", _aligned(_steps))
+MODELS.add("idsia", _idsia(()))
+MODELS.add("st_idsia", _idsia((0,)))
+MODELS.add("st2_idsia", _idsia((0, 1)))
+MODELS.add("st3_idsia", _idsia((0, 1, 2)))
 MODELS.add(
     "locator",
     lambda config: Locator(config.in_shape, config.sampled_size[0]),
