@@ -46,6 +46,7 @@ def test_papers_numbers_stand_beside_ours():
     header, rows = comparison_table(records, ["fcn", "cnn"], ["r", "rts"], {("cnn", "rts"): 0.8})
     assert header == ["paper / ours", "R", "RTS"]
     assert rows == [["fcn", "- / -", "- / -"], ["cnn", "- / -", "0.8 / 1.50 ± 0.71 (2)"]]
+    assert comparison_table([], ["cnn"], ["r"], {("cnn", "r"): 1.15})[1] == [["cnn", "1.15 / -"]]
     other = replace(BASE, seed=2, test_error_percent=9.0, recipe={"lr": 1.0})
     assert comparison_table([*records, other], ["fcn", "cnn"], ["r", "rts"], {})[1][1][-1] == (
         "- / 1.50 ± 0.71 (2)"

@@ -84,12 +84,17 @@ def comparison_table(
             ]
             theirs = paper.get((model, dataset))
             ours = summarise(errors) if errors else "-"
-            row.append(f"{'-' if theirs is None else f'{theirs:.1f}'} / {ours}")
+            row.append(f"{'-' if theirs is None else _paper(theirs)} / {ours}")
         rows.append(row)
     header = ["paper / ours", *(d.upper() for d in datasets)]
     if len(datasets) > 10:  # stacked, where there are too many columns
         header, *rows = [list(column) for column in zip(header, *rows, strict=True)]
     return header, rows
+
+
+def _paper(error: float) -> str:
+    """An error with the digits that it is published with, one or two."""
+    return f"{error:.1f}" if round(error, 1) == error else f"{error:.2f}"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -31,7 +31,8 @@ class Experiment:
         first: Labels of models and data sets whose cells are run first, being the most informative.
         sampled: Size that the transformer samples to, in pixels, by data set; else the input's
             size.
-        parameters: Of the whole network, by recipe; else 400k.
+        padding: Of the transformers.
+        parameters: The budget of ``ModelConfig``, by recipe; else 400k.
         changes: To recipes, by recipe and model; such as other ``iterations``.
         start: The run that the cells start from, such as of a network whose features they use.
     """
@@ -45,6 +46,7 @@ class Experiment:
     claims: Sequence[tuple[str, str]] = ()
     first: tuple[Sequence[str], Sequence[str]] = ((), ())
     sampled: Mapping[str, int] = field(default_factory=dict)
+    padding: str = "zeros"
     parameters: Mapping[str, int] = field(default_factory=dict)
     changes: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     start: RunConfig | None = None
@@ -112,6 +114,7 @@ class Experiment:
             classes=data.classes,
             transform=transform,
             size=self.sampled.get(dataset),
+            padding=self.padding,
             parameters=self.parameters.get(recipe, PARAMETERS),
         )
         training = replace(self.recipes[recipe], **self.changes.get(recipe, {}).get(model, {}))
