@@ -59,6 +59,14 @@ def test_learns():
     assert after.error_percent <= 10
 
 
+def test_errors_are_counted_by_class():
+    scores = torch.tensor([[3.0, 0, 0], [0, 3, 0], [0, 3, 0], [0, 0, 3], [3, 0, 0]])
+    truth = torch.tensor([0, 1, 0, 0, 1])
+    result = evaluate(nn.Identity(), [(scores[:2], truth[:2]), (scores[2:], truth[2:])])
+    assert result.mistakes == [2, 3, 4]
+    assert result.by_class == {0: (2, 3), 1: (1, 2)}
+
+
 def test_label_smoothing_shares_the_target():
     logits = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
     labels = torch.tensor([0, 2])

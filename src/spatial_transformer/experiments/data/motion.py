@@ -22,6 +22,18 @@ from spatial_transformer.transforms import ThinPlateSpline
 Wave = Callable[[int, float], Tensor]
 
 
+def check_motion(dataset: str) -> None:
+    """Check that a data set is made of clean digits, which can be moved.
+
+    Raises:
+        OptionError: If it is not; the message lists those that are.
+    """
+    if dataset not in _MOTIONS:
+        raise OptionError(
+            f"there is no motion for {dataset!r}. Known: {', '.join(sorted(_MOTIONS))}"
+        )
+
+
 def move(dataset: str, digits: Tensor, time: float) -> Tensor:
     """Digits at a time of a periodic film, each a little ahead of the one before it.
 
@@ -40,10 +52,7 @@ def move(dataset: str, digits: Tensor, time: float) -> Tensor:
         >>> move("rts", torch.rand(2, 1, 28, 28), 0.5).shape
         torch.Size([2, 1, 42, 42])
     """
-    if dataset not in _MOTIONS:
-        raise OptionError(
-            f"there is no motion for {dataset!r}. Known: {', '.join(sorted(_MOTIONS))}"
-        )
+    check_motion(dataset)
     ahead = torch.arange(len(digits)) / len(digits)
 
     def wave(turns: int, start: float) -> Tensor:

@@ -92,6 +92,27 @@ def comparison_table(
     return header, rows
 
 
+def class_table(
+    by_class: Mapping[int, tuple[int, int]], labels: Sequence[str]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the errors by class, the worst class first.
+
+    Args:
+        by_class: The wrong ones and all images of each class.
+        labels: What each class means.
+
+    Examples:
+        >>> class_table({0: (0, 4), 1: (2, 8)}, ("zero", "one"))[1]
+        [['1', 'one', '2', '8', '25.00'], ['0', 'zero', '0', '4', '0.00']]
+    """
+    share = {k: wrong / images for k, (wrong, images) in by_class.items()}
+    rows = [
+        [str(k), labels[k], *map(str, by_class[k]), f"{100 * share[k]:.2f}"]
+        for k in sorted(by_class, key=lambda k: (-share[k], k))
+    ]
+    return ["class", "meaning", "wrong", "images", "error, %"], rows
+
+
 def _paper(error: float) -> str:
     """An error with the digits that it is published with, one or two."""
     return f"{error:.1f}" if round(error, 1) == error else f"{error:.2f}"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from spatial_transformer.errors import OptionError
 from spatial_transformer.experiments.data.catalogue import make_dataset
 from spatial_transformer.experiments.data.dataset import FIXED_SEED, Batch, Dataset, load_digits
-from spatial_transformer.experiments.data.motion import move
+from spatial_transformer.experiments.data.motion import check_motion, move
 from spatial_transformer.experiments.data.stream import generator
 from spatial_transformer.experiments.runner.load import load_model
 from spatial_transformer.experiments.runner.tasks import task_of
@@ -164,6 +164,7 @@ class Pictures:
         Raises:
             OptionError: If the data set's digits cannot be moved.
         """
+        check_motion(self.dataset.name)  # before digits are fetched
         digits, truth = self._movable()
         model = self.model
         images = torch.stack([move(self.dataset.name, digits, k / frames) for k in range(frames)])

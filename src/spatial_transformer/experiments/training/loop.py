@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -68,6 +69,8 @@ class FitResult:
 def evaluate(model: nn.Module, blocks: Iterable[tuple[Tensor, Tensor]]) -> EvalResult:
     """Measure a classifier on blocks of images ``(B, C, H, W)`` and labels ``(B,)``."""
     loss, mistakes, count = 0.0, [], 0
+    wrong_of: Counter[int] = Counter()
+    images_of: Counter[int] = Counter()
     with evaluating(model):
         for images, labels in blocks:
             logits = model(images).float()
@@ -75,7 +78,10 @@ def evaluate(model: nn.Module, blocks: Iterable[tuple[Tensor, Tensor]]) -> EvalR
             wrong = (logits.argmax(1) != labels).nonzero().flatten()
             mistakes += (count + wrong).tolist()
             count += len(labels)
-    return EvalResult(loss / count, mistakes, count)
+            wrong_of.update(labels[wrong].tolist())
+            images_of.update(labels.tolist())
+    by_class = {k: (wrong_of[k], images_of[k]) for k in sorted(images_of)}
+    return EvalResult(loss / count, mistakes, count, by_class)
 
 
 def describe_run(recipe: Recipe, identity: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Progress of a run: a protocol, a rich progress bar, and TensorBoard."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
@@ -18,12 +18,14 @@ from spatial_transformer.options import check_count
 class EvalResult:
     """Mean loss over a number of images and the indices of the wrong ones.
 
-    The loss is None for a task without one.
+    The loss is None for a task without one; ``by_class`` has the wrong ones and all images of each
+    class, and is empty for a task without classes.
     """
 
     loss: float | None
     mistakes: list[int]
     images: int
+    by_class: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def error_percent(self) -> float:
