@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from spatial_transformer.errors import OptionError, ShapeError
-from spatial_transformer.experiments.data.normalise import local_contrast
 from spatial_transformer.experiments.models.build import ModelConfig, build_model, count_parameters
 from spatial_transformer.experiments.models.idsia import IDSIA
+from spatial_transformer.experiments.models.normalise import local_contrast
 from spatial_transformer.modules.classifier import Transformed
 from spatial_transformer.modules.parameters import localisation_parameters
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from spatial_transformer.errors import ShapeError
-from spatial_transformer.experiments.data.normalise import local_contrast
 from spatial_transformer.experiments.models.cnn import FirstConv2d
+from spatial_transformer.experiments.models.normalise import local_contrast
 from spatial_transformer.localisation import Localisation
 from spatial_transformer.localisation.layers import LazyConv2d, LazyLinear
 from spatial_transformer.transforms import Transform

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from spatial_transformer.experiments.data.normalise import FLOOR, SIGMA, local_contrast
+from spatial_transformer.experiments.models.normalise import FLOOR, SIGMA, local_contrast
 
 
 def smooth(image):
