@@ -302,7 +302,5 @@ class TestErrors:
     @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
     def test_packages_are_named(self, package, monkeypatch, tmp_path):
         monkeypatch.setitem(sys.modules, package, None)
-        with pytest.raises(
-            OptionError, match=rf'{package} is not .*"\.\[export\]"'
-        ):
+        with pytest.raises(OptionError, match=rf'{package} is not .*"\.\[export\]"'):
             export_onnx(nn.Linear(8, 2), tmp_path / "x.onnx", [torch.rand(2, 8)])
