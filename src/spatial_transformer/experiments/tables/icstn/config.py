@@ -13,7 +13,8 @@ DEFAULT = Recipe(
     iterations=5_000,
     batch_size=64,
     lr=4e-3,
-    localisation_lr_scale=0.5,
+    localisation_lr_scale=0.2,
+    warmup=0.2,
     average=0.998,
     clip=1.0,
 )
