@@ -294,6 +294,47 @@ def test_bad_theta_is_named():
         stn.make_transform("projective", dims=3)
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_is_not_finite_has_no_gradient(name):
+    family = stn.make_transform(name)
+    start = family.identity().double()
+    good = (start + 0.1 * torch.randn(3, len(start), dtype=torch.float64)).requires_grad_()
+    other = (start + 0.1 * torch.randn(3, len(start), dtype=torch.float64)).requires_grad_()
+    composed, inverse = family.compose(good, other), family.inverse(good)
+    alone = torch.autograd.grad(composed[0].sum() + inverse[0].sum(), (good, other))
+
+    bad = good.detach().clone()
+    bad[1, 0], bad[2, -1] = math.nan, math.inf
+    bad.requires_grad_()
+    composed, inverse = family.compose(bad, other), family.inverse(bad)
+    assert composed[1:].isnan().all()
+    assert inverse[1:].isnan().all()
+    # a stage after it: NaN stays NaN, whichever side it is on
+    again = family.compose(composed, other) + family.compose(other, composed) + inverse
+    loss = composed[0].sum() + inverse[0].sum()
+    loss = loss + torch.where(again[1:].isfinite(), again[1:], 0).sum()
+    for gradient, expected in zip(torch.autograd.grad(loss, (bad, other)), alone, strict=True):
+        torch.testing.assert_close(gradient[0], expected[0], rtol=0, atol=0)
+        assert not gradient[1:].any()
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0])
+def test_compositions_at_the_horizon_have_no_gradient(scale):
+    t = stn.Projective()
+    outer = t.identity().double().repeat(2, 1)
+    outer[1, 6] = scale - 1  # h31, at x = 1 times h13
+    inner = t.identity().double().repeat(2, 1)
+    inner[1, 2] = 1.0
+    outer.requires_grad_(), inner.requires_grad_()
+    composed = t.compose(outer, inner)
+    assert composed[0].isfinite().all()
+    assert composed[1].isnan().all()
+    loss = composed[0].sum() + torch.where(composed[1].isfinite(), composed[1], 0).sum()
+    for gradient in torch.autograd.grad(loss, (outer, inner)):
+        assert gradient[0].isfinite().all()
+        assert not gradient[1].any()
+
+
 def test_singular_matrices_invert_to_nan():
     assert stn.Affine().inverse(torch.zeros(1, 6)).isnan().all()
 

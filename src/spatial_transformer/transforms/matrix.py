@@ -32,9 +32,12 @@ def multiply(a: Tensor, b: Tensor) -> Tensor:
 
 
 def invert(matrix: Tensor) -> Tensor:
-    """The inverse of ``(..., n, n)``; a singular matrix gives NaN."""
-    inverse, info = torch.linalg.inv_ex(matrix)
-    return torch.where((info == 0)[..., None, None], inverse, torch.nan)
+    """The inverse of ``(..., n, n)``; a singular matrix gives NaN, with gradient zero."""
+    with torch.no_grad():
+        regular = (torch.linalg.inv_ex(matrix).info == 0)[..., None, None]
+    identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    inverse, _ = torch.linalg.inv_ex(torch.where(regular, matrix, identity))
+    return torch.where(regular, inverse, torch.nan)
 
 
 def refuse(outside: Tensor, why: str) -> None:
@@ -237,18 +240,22 @@ class MatrixTransform(Transform):
     def inverse(self, theta: Tensor) -> Tensor:
         """The theta of the inverse map, ``(B, P)`` -> ``(B, P)``.
 
-        A singular matrix gives non-finite entries, which read as outside.
+        A singular matrix, and a theta that is not finite, give NaN, which reads as outside, with
+        gradient zero.
 
         Raises:
             ShapeError: If theta has another width or rank.
             DTypeError: If theta is not a floating-point tensor.
             TransformError: If ``fixed`` entries exclude the result.
         """
-        inverse = invert(homogeneous(self.matrix(theta)))
-        return self.from_matrix(self._trim(inverse))
+        finite, safe = self._finite(self.check_theta(theta))
+        inverse = self._trim(invert(homogeneous(self.matrix(safe))))
+        return self.from_matrix(torch.where(finite.unsqueeze(-1), inverse, torch.nan))
 
     def compose(self, outer: Tensor, inner: Tensor) -> Tensor:
         """The theta of ``T_outer(T_inner(.))``: warp with ``outer``, then that with ``inner``.
+
+        A theta that is not finite gives NaN, with gradient zero to both.
 
         Raises:
             ShapeError: If a theta has another width or rank.
@@ -258,8 +265,13 @@ class MatrixTransform(Transform):
         return self.from_matrix(self._product(outer, inner))
 
     def _product(self, outer: Tensor, inner: Tensor) -> Tensor:
+        # of finite numbers, as the gradient of a product by NaN is NaN in all networks before it
+        (known_outer, outer), (known_inner, inner) = (
+            self._finite(self.check_theta(theta)) for theta in (outer, inner)
+        )
         outer, inner = (homogeneous(self.matrix(theta)) for theta in (outer, inner))
-        return self._trim(multiply(outer, inner))
+        known = (known_outer & known_inner).unsqueeze(-1)
+        return torch.where(known, self._trim(multiply(outer, inner)), torch.nan)
 
     def _trim(self, square: Tensor) -> Tensor:
         return square[..., : self.dims, :]
