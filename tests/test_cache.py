@@ -2,6 +2,7 @@
 
 import threading
 
+import pytest
 import torch
 
 import spatial_transformer as stn
@@ -9,6 +10,7 @@ from spatial_transformer.cache import BASES, ByteCache
 from spatial_transformer.transforms import ThinPlateSpline
 
 
+@pytest.mark.slow
 def test_bases_of_many_sizes_stay_within_their_bound():
     BASES.clear()
     splines = [ThinPlateSpline((8, 8)), ThinPlateSpline((8, 8))]

@@ -261,6 +261,7 @@ class TestErrors:
                 nn.Linear(8, 2), tmp_path / "n.onnx", [torch.rand(2, 8)], outputs=["a", "b"]
             )
 
+    @pytest.mark.slow
     def test_a_prefilter_of_any_size(self, tmp_path):
         for suffix in ("onnx", "pt2"):
             path = tmp_path / f"w.{suffix}"

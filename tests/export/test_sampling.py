@@ -134,6 +134,7 @@ def test_half_way_points_of_a_modules_own_nearest_are_rounded_as_torch_does(tmp_
     np.testing.assert_array_equal(found, wanted.numpy())
 
 
+@pytest.mark.slow
 def test_programs_without_grid_sample(tmp_path):
     image, grid = torch.rand(2, 1, 6, 7), 2 * torch.rand(2, 5, 4, 2) - 1
     for keep in (True, False):

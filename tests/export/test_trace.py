@@ -33,6 +33,7 @@ def ours(traced):
     return {kind for kind in kinds if kind.startswith("stn::") or "Python" in kind}
 
 
+@pytest.mark.slow
 def test_another_process_runs_them(tmp_path):
     folders, wanted = [], []
     for transform, kernel, padding in WARPS:

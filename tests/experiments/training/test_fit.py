@@ -126,6 +126,7 @@ def test_training_on_a_gpu_is_reproducible_and_leaves_torch_as_it_was(monkeypatc
     os.environ.get("ATEN_CPU_CAPABILITY") == "default",
     reason="torch 2.13's compiler then writes C++ with at::vec that it does not include",
 )
+@pytest.mark.slow
 def test_compiled_steps_are_the_same_but_for_rounding(tmp_path):
     recipe = replace(RECIPE, iterations=12)
     torch.compiler.reset()

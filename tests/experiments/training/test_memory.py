@@ -30,6 +30,7 @@ def page_faults(how):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+@pytest.mark.slow
 def test_training_asks_the_system_for_no_page_twice():
     kept, given_back = page_faults("kept"), page_faults("given back")
     assert 20 * kept < given_back
