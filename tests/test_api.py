@@ -11,7 +11,7 @@ NAMES = {
     *("Displacement", "LinearBasis", "LogPolar", "PiecewiseAffine", "PixelAffine", "Projective"),
     *("Rigid", "Similarity", "ThinPlateSpline", "Transform", "Translation"),
     *("Kernel", "Localisation", "Sampler", "grid_from_flow", "grid_from_pixels"),
-    *("Cascade", "CollapseMonitor", "Parallel", "SpatialTransformer"),
+    *("Cascade", "CollapseMonitor", "Parallel", "Recurrent", "SpatialTransformer"),
     *("list_localisations", "list_samplers", "list_transforms", "load_pretrained"),
     *("make_localisation", "make_sampler", "make_transform"),
     *("localisation_parameters", "param_groups", "sample", "warp", "SpatialTransformerError"),

@@ -31,6 +31,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.layer = stn.SpatialTransformer("convolutional", "affine", 28, padding="border")
         self.parts = stn.Parallel("fully_connected", stn.Attention(), 14, count=2, stack=True)
+        self.eyes = stn.Recurrent(nn.Flatten(), nn.GRUCell(64, 8), "affine", 14, steps=3)
         self.head = nn.LazyLinear(10)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -39,6 +40,8 @@ class Classifier(nn.Module):
         views, theta = self.parts(images, return_theta=True)
         assert_type(theta, Tensor)
         assert_type(self.layer(images, return_theta=True), tuple[Tensor, Tensor])
+        assert_type(self.eyes(images), Tensor)
+        assert_type(self.eyes(images, return_theta=True), tuple[Tensor, Tensor])
         scores: Tensor = self.head(torch.cat([warped.flatten(1), views.flatten(1)], dim=1))
         return scores
 
@@ -71,6 +74,7 @@ stn.SpatialTransformer("convolutional", "affine", padding="zeroes")  # wrong
 stn.SpatialTransformer("convolutionl", "affine")  # wrong
 stn.Cascade(["convolutional"], "affine", padding="zeroes")  # wrong
 stn.Parallel("convolutional", "affine", count=2, pading="zeros")  # wrong
+stn.Recurrent(torch.nn.Flatten(), torch.nn.GRUCell(64, 8), "affin", steps=2)  # wrong
 stn.Sampler("bilinera")  # wrong
 stn.make_transform("afine")  # wrong
 layer = stn.SpatialTransformer("convolutional")

@@ -20,6 +20,7 @@ from spatial_transformer.modules.parameters import (
     localisation_parameters as localisation_parameters,
 )
 from spatial_transformer.modules.parameters import param_groups as param_groups
+from spatial_transformer.modules.recurrent import Recurrent as Recurrent
 from spatial_transformer.modules.spatial_transformer import Parallel as Parallel
 from spatial_transformer.modules.spatial_transformer import SpatialTransformer as SpatialTransformer
 from spatial_transformer.samplers import Kernel as Kernel

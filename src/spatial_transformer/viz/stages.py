@@ -12,6 +12,7 @@ from spatial_transformer.errors import OptionError
 from spatial_transformer.evaluating import evaluating
 from spatial_transformer.functional import warp
 from spatial_transformer.modules.cascade import Cascade
+from spatial_transformer.modules.recurrent import Recurrent
 from spatial_transformer.modules.spatial_transformer import Parallel, SpatialTransformer
 from spatial_transformer.transforms import Compose, Transform
 from spatial_transformer.viz.panes import input_panes, output_panes
@@ -40,8 +41,8 @@ def find_stages(model: nn.Module, images: Tensor) -> list[Stage]:
     stage each time one of its networks runs.
 
     Raises:
-        OptionError: If there is no transformer, or a ``Parallel`` one (its transforms are side by
-            side; use ``draw_sheet``).
+        OptionError: If there is no transformer, or a ``Parallel`` or ``Recurrent`` one (its
+            transforms are side by side; use ``draw_sheet``).
 
     Examples:
         >>> layers = [SpatialTransformer("fully_connected", "affine") for _ in range(2)]
@@ -75,8 +76,12 @@ def find_stages(model: nn.Module, images: Tensor) -> list[Stage]:
     layers = [(n, m) for n, m in model.named_modules() if isinstance(m, SpatialTransformer)]
     if not layers:
         raise OptionError("the model has no spatial transformer to show")
-    if any(isinstance(m, Parallel) for _, m in layers):
-        raise OptionError("a Parallel transformer has no stages: its transforms are side by side")
+    for _, layer in layers:
+        if isinstance(layer, Parallel | Recurrent):
+            raise OptionError(
+                f"a {type(layer).__name__} transformer has no stages: its transforms are side by "
+                "side"
+            )
     hooks = [layer.register_forward_hook(watch(name)) for name, layer in layers]
     try:
         with evaluating(model):
