@@ -8,6 +8,7 @@ from spatial_transformer.experiments.data.colocalisation import DISTRACTORS, Col
 from spatial_transformer.experiments.data.dataset import Dataset, DistortedDigits
 from spatial_transformer.experiments.data.extruded import Extruded
 from spatial_transformer.experiments.data.gtsrb import Gtsrb
+from spatial_transformer.experiments.data.sequence import Sequence100
 from spatial_transformer.experiments.data.stream import DISTORTIONS
 from spatial_transformer.registry import Registry
 
@@ -24,7 +25,7 @@ def _volume(size: int) -> Dataset:
 
 for _name in DISTORTIONS.names():
     DATASETS.add(_name, partial(_distorted, _name))
-for _dataset in (Addition, Cluttered40):
+for _dataset in (Addition, Cluttered40, Sequence100):
     DATASETS.add(_dataset.name, _dataset)
 for _signs in (Gtsrb(), Gtsrb(48), Gtsrb(crop=True), Gtsrb(48, crop=True)):
     DATASETS.add(_signs.name, partial(Gtsrb, _signs.size, _signs.crop))

@@ -31,6 +31,8 @@ class Dataset(ABC):
     #: of one image: (C, H, W) or (C, D, H, W)
     in_shape: tuple[int, ...]
     classes: int = 10
+    #: labels of an image; 1 is a label ``(B,)``, more are a sequence ``(B, length)``
+    length: int = 1
     #: the task, by its name in ``runner/tasks.py``
     task: str = "classification"
     #: raised when its images change: older records and checkpoints are not of it

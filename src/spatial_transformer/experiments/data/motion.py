@@ -14,6 +14,8 @@ from spatial_transformer.experiments.data.extruded import ROOM, Extruded, rotati
 from spatial_transformer.experiments.data.perturbed import perturbed
 from spatial_transformer.experiments.data.projected import stretched
 from spatial_transformer.experiments.data.rts import RotatedTranslatedScaled
+from spatial_transformer.experiments.data.sequence import CANVAS as ROW_CANVAS
+from spatial_transformer.experiments.data.sequence import LENGTH, draw_row, place_row
 from spatial_transformer.experiments.data.stream import generator
 from spatial_transformer.functional import warp
 from spatial_transformer.transforms import ThinPlateSpline
@@ -61,6 +63,12 @@ def move(dataset: str, digits: Tensor, time: float) -> Tensor:
     return _MOTIONS[dataset](digits, wave)
 
 
+def moved_labels(dataset: str, labels: Tensor) -> Tensor:
+    """The labels of the images that ``move`` makes of digits with labels ``(B,)``."""
+    change = _LABELS.get(dataset)
+    return labels if change is None else change(labels)
+
+
 def _similar(
     digits: Tensor, size: int, wave: Wave, angle: float = 0.0, scale: tuple[float, float] = (1, 1)
 ) -> Tensor:
@@ -84,6 +92,16 @@ def _added(digits: Tensor, wave: Wave) -> Tensor:
     """In the second channel the digit next to each, half a film ahead."""
     partners = _rts(digits.roll(1, 0), lambda turns, start: wave(turns, start + turns / 2))
     return torch.cat([_rts(digits, wave), partners], dim=1)
+
+
+def _row(digits: Tensor, wave: Wave) -> Tensor:
+    """Each digit and the two after it in a row whose place and slope swing, without clutter."""
+    left = (7.5 + 7.5 * wave(1, 0.25)).round().long()
+    top = (36 + 36 * wave(1, 0)).round().long()
+    slope = (14 * wave(2, 0.1)).round().long()
+    rows = torch.stack([digits[:, 0].roll(-k, 0) for k in range(LENGTH)], dim=1)
+    canvas = draw_row(rows, *place_row(left, top, slope))
+    return canvas.view(-1, 1, ROW_CANVAS, ROW_CANVAS)
 
 
 def _projected(digits: Tensor, wave: Wave) -> Tensor:
@@ -131,6 +149,12 @@ def _solid(size: int) -> Callable[[Tensor, Wave], Tensor]:
     return draw
 
 
+#: what the label of an image is, where it is not its digit's
+_LABELS: dict[str, Callable[[Tensor], Tensor]] = {
+    "addition": lambda labels: labels + labels.roll(1),
+    "sequence100": lambda labels: torch.stack([labels.roll(-k) for k in range(LENGTH)], dim=1),
+}
+
 _MOTIONS: dict[str, Callable[[Tensor, Wave], Tensor]] = {
     "r": _rotated,
     "rts": _rts,
@@ -138,6 +162,7 @@ _MOTIONS: dict[str, Callable[[Tensor, Wave], Tensor]] = {
     "perturbed": _perturbed,
     "e": _elastic,
     "addition": _added,
+    "sequence100": _row,
     "tc": _cluttered(
         TranslatedCluttered.size, TranslatedCluttered.patches, TranslatedCluttered.patch
     ),
