@@ -5,10 +5,11 @@ from pathlib import Path
 
 from spatial_transformer.errors import CheckpointError, OptionError, UnknownNameError
 from spatial_transformer.experiments.data.catalogue import make_dataset
+from spatial_transformer.experiments.data.dataset import FIXED_SEED
 from spatial_transformer.experiments.runner.config import RunConfig
 from spatial_transformer.experiments.runner.load import load_run
+from spatial_transformer.experiments.runner.tasks import task_of
 from spatial_transformer.experiments.tables.catalogue import find_experiment
-from spatial_transformer.experiments.training.loop import evaluate
 from spatial_transformer.experiments.training.records import load_record
 from spatial_transformer.pretrained import Pretrained, from_pretrained, save_pretrained
 
@@ -42,7 +43,9 @@ def publish(run: Path, out: Path, *, data_root: Path | None = None) -> Pretraine
             f"not ended: {trained.iteration} of {record.iterations} steps)"
         )
     dataset = make_dataset(config.dataset)
-    measured = evaluate(trained.model, dataset.fixed("test", data_root=data_root))
+    measured = task_of(dataset).evaluate(
+        trained.model, dataset, "test", seed=FIXED_SEED, data_root=data_root
+    )
     about = {
         "dataset": dataset.name,
         "title": dataset.title,

@@ -15,7 +15,8 @@ class Prediction:
     """The outputs for a batch of images, with N transforms an image.
 
     Attributes:
-        scores: ``(B, classes)``; None for a transformer without a classifier.
+        scores: ``(B, classes)``, of a sequence ``(B, T, classes)``; None for a transformer without
+            a classifier.
         warped: ``(B, N, C, *size)``; None for a classifier without a transformer.
         theta: ``(B, N, P)``; None for a classifier without a transformer.
     """

@@ -91,8 +91,6 @@ class Recurrent(SpatialTransformer):
             return view
 
         theta = self.localisation(image, look)
-        if glimpses:  # with feedback; the first is the identity's
-            warped = torch.stack(glimpses[1:], dim=1)
-        else:
-            warped = look(theta)
+        # with feedback they are there; the first is the identity's
+        warped = torch.stack(glimpses[1:], dim=1) if glimpses else look(theta)
         return (warped, theta) if self._wants_theta(return_theta) else warped

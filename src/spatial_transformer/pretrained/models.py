@@ -30,8 +30,10 @@ class ModelConfig:
         transform: A name of ``list_transforms``.
         size: What the transformer samples the input to, in pixels; the input's size if None.
         padding: The padding's name.
-        parameters: The budget of the whole network, localisation included; of ``idsia`` and its
-            versions with transformers that of the classifier alone.
+        parameters: The budget of the whole network, localisation included, for networks that are
+            as wide as one allows; of ``idsia`` and its versions with transformers that of the
+            classifier alone.
+        length: Labels of an image; more than one for a sequence.
 
     Raises:
         OptionError: If an option has an invalid value; the message names it.
@@ -44,6 +46,7 @@ class ModelConfig:
     size: int | None = None
     padding: str = "zeros"
     parameters: int = 400_000
+    length: int = 1
 
     def __post_init__(self) -> None:
         shape = self.in_shape
@@ -54,6 +57,7 @@ class ModelConfig:
             "classes": check_count("classes", self.classes),
             "size": None if self.size is None else check_count("size", self.size),
             "parameters": check_count("parameters", self.parameters),
+            "length": check_count("length", self.length),
         }
         for name, value in plain.items():  # a file holds no NumPy scalars
             object.__setattr__(self, name, value)

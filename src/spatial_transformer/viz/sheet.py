@@ -102,7 +102,7 @@ def _said(
         text += f" ({100 * confidence[k]:.0f} %)"
     if truth is None or predicted[k] == truth[k]:
         return text, "black" if truth is None else RIGHT
-    joint = "\nis " if confidence is not None else ", is "
+    joint = "\nis " if confidence is not None or len(text) > 2 else ", is "
     return f"{text}{joint}{truth[k]}", WRONG
 
 

@@ -1,7 +1,7 @@
 """A model on a whole data set: mean images of each class, thetas, mistakes."""
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,8 +21,8 @@ class Mistake:
     image: Tensor  # (C, *spatial)
     warped: Tensor | None  # (N, C, *size)
     theta: Tensor | None  # (N, P)
-    predicted: int
-    truth: int
+    predicted: int | list[int]  # a list for a sequence
+    truth: int | list[int]
     confidence: float
 
 
@@ -51,7 +51,9 @@ def survey(
 
     Args:
         model: The classifier, with or without a transformer.
-        blocks: Batches of images ``(B, C, *spatial)`` and labels ``(B,)``.
+        blocks: Batches of images ``(B, C, *spatial)`` and labels ``(B,)``, or sequences ``(B, T)``:
+            then means are of the images that have a class anywhere, or with T transforms of the
+            output at its place, and a mistake is an image with a wrong label.
         mistakes: How many of these to return.
 
     Raises:
@@ -74,23 +76,27 @@ def survey(
         if prediction.theta is not None:
             thetas.append(prediction.theta.cpu())
         for k in labels.unique().tolist():
-            chosen = labels == k
-            counts[k] = counts.get(k, 0) + int(chosen.sum())
+            chosen, *place = torch.where(labels == k)
+            counts[k] = counts.get(k, 0) + len(chosen)
             before[k] = before.get(k, 0) + images[chosen].sum(0).cpu()
             if prediction.warped is not None:
-                after[k] = after.get(k, 0) + prediction.warped[chosen].sum(0).cpu()
+                views = prediction.warped[chosen]
+                if place and views.shape[1] == labels.shape[1]:
+                    views = prediction.warped[chosen, place[0]][:, None]
+                after[k] = after.get(k, 0) + views.sum(0).cpu()
         images_seen += len(labels)
         if prediction.scores is None:
             continue
-        sure, predicted = prediction.scores.float().softmax(1).max(1)
-        for i in torch.where(predicted != labels)[0].tolist():
+        sure, predicted = prediction.scores.float().softmax(-1).max(-1)
+        sure = sure.flatten(1).prod(1) if labels.dim() > 1 else sure
+        for i in torch.where(predicted != labels)[0].unique().tolist():
             wrong += 1
             mistake = Mistake(
                 images[i].cpu(),
                 None if prediction.warped is None else prediction.warped[i].cpu(),
                 None if prediction.theta is None else prediction.theta[i].cpu(),
-                int(predicted[i]),
-                int(labels[i]),
+                predicted[i].tolist(),
+                labels[i].tolist(),
                 float(sure[i]),
             )
             heapq.heappush(heap, (mistake.confidence, -wrong, mistake))
@@ -122,11 +128,23 @@ def draw_means(survey: Survey, *, title: str = "") -> Figure:
 
 
 def draw_mistakes(
-    survey: Survey, transform: Transform | None = None, *, title: str = "", columns: int = 10
+    survey: Survey,
+    transform: Transform | None = None,
+    *,
+    title: str = "",
+    columns: int = 10,
+    spell: Callable[[Tensor], Sequence[object]] = Tensor.tolist,
 ) -> Figure:
     """Draw the mistakes of a survey, the most confident first.
 
     Each is input and grid, output, predicted class with its confidence, and truth.
+
+    Args:
+        survey: The survey.
+        transform: The transform of theta.
+        title: The figure's title.
+        columns: Examples in a row.
+        spell: The texts of classes ``(B,)``, or sequences ``(B, T)``.
 
     Raises:
         DataError: If there are none.
@@ -141,8 +159,8 @@ def draw_mistakes(
         torch.stack(warped) if warped else None,
         torch.stack(theta) if theta else None,
         transform,
-        predicted=[m.predicted for m in these],
-        truth=[m.truth for m in these],
+        predicted=spell(torch.tensor([m.predicted for m in these])),
+        truth=spell(torch.tensor([m.truth for m in these])),
         confidence=[m.confidence for m in these],
         title=title,
         columns=columns,

@@ -4,10 +4,11 @@ import dataclasses
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scipy import stats
 
-from spatial_transformer.experiments.report.orderings import compare
+from spatial_transformer.experiments.report.orderings import compare, standard_error
 from spatial_transformer.experiments.tables.catalogue import EXPERIMENTS, find_recorded
 from spatial_transformer.experiments.training.records import Record, load_records
 
@@ -24,6 +25,7 @@ def record(model: str, seed: int, error: float, images: int = 10_000) -> Record:
         "dataset": "r",
         "model": model,
         "seed": seed,
+        "length": 1,
     }
     return Record(**(values | {"test_error_percent": error, "test_images": images}))
 
@@ -114,3 +116,17 @@ def test_runs_of_another_recipe_are_no_seeds():
     records.append(dataclasses.replace(record("a", 2, 9.0), recipe={"iterations": 1}))
     (found,) = compare(records, [("a", "b")], ["r"])
     assert found.difference == pytest.approx(1.0)
+
+
+def test_sequences_are_compared_by_whole_images():
+    """Labels of one image are misread together: they are no test images of their own."""
+    source = np.random.default_rng(1)
+    sides, shares = [], []
+    for seed in range(2):
+        wrong = (source.random((500, 1)) < 0.1) & (source.random((500, 3)) < 0.8)
+        mistakes = np.flatnonzero(wrong).tolist()
+        one = record("a", seed, 100 * wrong.mean(), images=500)
+        sides.append([dataclasses.replace(one, length=3, mistakes=mistakes)])
+        shares.append(wrong.mean(1))
+    expected = 100 * np.std(shares[1] - shares[0]) / 500**0.5
+    assert standard_error(*sides) == pytest.approx(expected, rel=1e-6)

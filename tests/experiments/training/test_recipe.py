@@ -74,6 +74,11 @@ def test_what_is_newer_than_the_file_did_nothing():
     found = complete({"recipe": {"iterations": 5}, "config": {"seed": 1}})
     assert found["recipe"] == asdict(Recipe(iterations=5))
     assert found["config"] == {"data_version": 1, "start": None, "seed": 1}
+    start = {"recipe": {}, "config": {"model": {"classes": 3}}}
+    found = complete({"recipe": {}, "config": {"model": {"classes": 4}, "start": start}})
+    assert found["config"]["model"] == {"classes": 4, "length": 1}
+    assert found["config"]["start"]["config"]["model"] == {"classes": 3, "length": 1}
+    assert found["config"]["start"]["recipe"] == asdict(Recipe())
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "step"])

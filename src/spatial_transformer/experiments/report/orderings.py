@@ -59,15 +59,15 @@ def _binomial(records: Sequence[Record]) -> float:
 
 def _paired(better: Sequence[Record], worse: Sequence[Record]) -> float | None:
     """The standard error of the difference by its images; None where they are not recorded."""
-    images = {r.test_images for r in (*better, *worse)}
+    images = {r.test_images for r in (*better, *worse)}  # the unit, as labels of one depend
     if len(images) > 1 or any(r.mistakes is None for r in (*better, *worse)):
         return None
     (count,) = images
     weight: dict[int, float] = defaultdict(float)
     for sign, side in ((-1, better), (1, worse)):
         for record in side:
-            for image in record.mistakes or ():
-                weight[image] += sign / len(side)
+            for mistake in record.mistakes or ():
+                weight[mistake // record.length] += sign / len(side) / record.length
     centre = sum(weight.values()) / count
     squares = sum(w * w for w in weight.values()) / count - centre**2
     return 100 * math.sqrt(max(0.0, squares) / count)

@@ -29,8 +29,8 @@ class Experiment:
         paper: The paper's error in percent by (model's label, data set), where it has one.
         claims: (better label, worse label), the paper's claims for every data set.
         first: Labels of models and data sets whose cells are run first, being the most informative.
-        sampled: Size that the transformer samples to, in pixels, by data set; else the input's
-            size.
+        sampled: Size that the transformer samples to, in pixels, by model or data set; else the
+            input's size.
         padding: Of the transformers.
         parameters: The budget of ``ModelConfig``, by recipe; else 400k.
         changes: To recipes, by recipe and model; such as other ``iterations``.
@@ -113,9 +113,10 @@ class Experiment:
             in_shape=data.in_shape,
             classes=data.classes,
             transform=transform,
-            size=self.sampled.get(dataset),
+            size=self.sampled.get(model, self.sampled.get(dataset)),
             padding=self.padding,
             parameters=self.parameters.get(recipe, PARAMETERS),
+            length=data.length,
         )
         training = replace(self.recipes[recipe], **self.changes.get(recipe, {}).get(model, {}))
         name = self.recorded_as(recipe)

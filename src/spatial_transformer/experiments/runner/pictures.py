@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from spatial_transformer.errors import OptionError
 from spatial_transformer.experiments.data.catalogue import make_dataset
 from spatial_transformer.experiments.data.dataset import FIXED_SEED, Batch, Dataset, load_digits
-from spatial_transformer.experiments.data.motion import check_motion, move
+from spatial_transformer.experiments.data.motion import check_motion, move, moved_labels
 from spatial_transformer.experiments.data.stream import generator
 from spatial_transformer.experiments.runner.load import load_model
 from spatial_transformer.experiments.runner.tasks import task_of
@@ -103,6 +103,7 @@ class Pictures:
             result,
             self.transform,
             title=f"{self.title}: {result.wrong} of {result.images:,} wrong, the surest first",
+            spell=self.task.spell,
         )
 
     def means(self) -> Figure:
@@ -179,22 +180,20 @@ class Pictures:
             if self.layer
             else None,
             self.transform,
-            predicted=[s.argmax(1).tolist() for s in scores] if scores else None,
-            truth=truth if scores else None,
+            predicted=[self.task.spell(s.argmax(-1)) for s in scores] if scores else None,
+            truth=self.task.spell(truth) if scores else None,
             titles=[self.name] * frames,
             across=images.dim() < 6,
             columns=4,
         )
 
-    def _movable(self) -> tuple[Tensor, list[int]]:
-        """Clean test digits ``(count, 1, 28, 28)`` and their true classes."""
+    def _movable(self) -> tuple[Tensor, Tensor]:
+        """Clean test digits ``(count, 1, 28, 28)`` and the labels of the images made of them."""
         digits = load_digits("test", self.data_root)
         order = torch.randperm(len(digits), generator=generator("cpu", self.seed, "motion"))
         order = self.task.movable(digits, order, self.dataset)
         images, labels = digits.take(order[: self.count])
-        if self.dataset.name == "addition":
-            labels = labels + labels.roll(1)
-        return images, labels.tolist()
+        return images, moved_labels(self.dataset.name, labels)
 
     def _warp(self, layer: SpatialTransformer, images: Tensor, theta: Tensor) -> Tensor:
         """The transformer's output for a theta ``(B, N, P)``: ``(B, N, C, *size)``."""

@@ -179,4 +179,6 @@ def make_record(
         torch=torch.__version__,
         commit=source,
         precision=fitted.precision,
+        length=test.length,
+        test_sequence_error_percent=test.sequence_error_percent,
     )

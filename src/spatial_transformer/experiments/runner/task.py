@@ -66,11 +66,17 @@ class Task(ABC):
     def captions(self, prediction: Prediction, model: nn.Module, batch: Batch) -> dict[str, Any]:
         """The captions and boxes of ``draw_sheet`` for the images of a batch."""
 
+    def spell(self, classes: Tensor) -> list[Any]:
+        """Classes as captions have them, nested as they are."""
+        spelt: list[Any] = classes.tolist()
+        return spelt
+
     @abstractmethod
     def frame_captions(self, classes: Tensor | None, truth: Tensor) -> dict[str, Any]:
         """The captions and boxes of ``film_frames``.
 
-        ``classes`` ``(frames, images)`` are the network's predictions.
+        ``classes`` ``(frames, images)`` are the network's predictions; of sequences there is one
+        more dimension.
         """
 
     @abstractmethod
@@ -121,12 +127,13 @@ class Classification(Task):
     def captions(self, prediction: Prediction, model: nn.Module, batch: Batch) -> dict[str, Any]:
         """Predictions, confidences and truth; see ``Task.captions``."""
         assert prediction.scores is not None
-        return {"predicted": prediction.scores.argmax(1).tolist(), "truth": batch[1].tolist()}
+        predicted = prediction.scores.argmax(-1)
+        return {"predicted": self.spell(predicted), "truth": self.spell(batch[1])}
 
     def frame_captions(self, classes: Tensor | None, truth: Tensor) -> dict[str, Any]:
         """Predictions and truth; see ``Task.frame_captions``."""
         assert classes is not None
-        return {"predicted": classes.tolist(), "truth": truth.tolist()}
+        return {"predicted": self.spell(classes), "truth": self.spell(truth)}
 
     def frame_title(self, step: int, error_percent: float) -> str:
         """See ``Task.frame_title``."""

@@ -2,9 +2,14 @@
 
 from spatial_transformer.experiments.data.dataset import Dataset
 from spatial_transformer.experiments.runner.colocalisation import Colocalise
+from spatial_transformer.experiments.runner.sequence import Sequences
 from spatial_transformer.experiments.runner.task import Classification, Task
 
-TASKS: dict[str, Task] = {"classification": Classification(), "colocalisation": Colocalise()}
+TASKS: dict[str, Task] = {
+    "classification": Classification(),
+    "colocalisation": Colocalise(),
+    "sequence": Sequences(),
+}
 
 
 def task_of(dataset: Dataset) -> Task:

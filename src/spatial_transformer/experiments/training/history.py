@@ -62,7 +62,7 @@ class History:
         if prediction.theta is not None:
             moment["theta"] = prediction.theta.cpu()
         if prediction.scores is not None:
-            moment["classes"] = prediction.scores.argmax(1).cpu()
+            moment["classes"] = prediction.scores.argmax(-1).cpu()
         for name, value in moment.items():
             self._moments.setdefault(name, []).append(value)
 
@@ -78,7 +78,7 @@ class History:
         """A series with one entry a moment.
 
         "step", "loss", "error_percent" ``(M,)``, "rates" ``(M, groups)``, "theta" ``(M, B, N, P)``
-        or "classes" ``(M, B)``.
+        or "classes" ``(M, B)``, ``(M, B, T)`` for sequences.
         """
         return torch.stack(self._moments[name])
 

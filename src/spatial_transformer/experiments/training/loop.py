@@ -41,13 +41,17 @@ Objective = Callable[[nn.Module, tuple[Tensor, Tensor]], tuple[Tensor, Tensor]]
 
 
 def classification(label_smoothing: float) -> Objective:
-    """Cross entropy and error in percent of images and labels."""
+    """Cross entropy and error in percent of images and labels, ``(B,)`` or sequences ``(B, T)``.
+
+    Logits are ``(B, classes)`` or ``(B, T, classes)``; both are means over all labels.
+    """
 
     def objective(network: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         images, labels = batch
         logits = network(images)
-        wrong = (logits.detach().argmax(1) != labels).float().mean()
-        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing), 100 * wrong
+        wrong = (logits.detach().argmax(-1) != labels).float().mean()
+        flat = logits.flatten(0, -2), labels.flatten()
+        return F.cross_entropy(*flat, label_smoothing=label_smoothing), 100 * wrong
 
     return objective
 
@@ -67,21 +71,26 @@ class FitResult:
 
 @torch.no_grad()
 def evaluate(model: nn.Module, blocks: Iterable[tuple[Tensor, Tensor]]) -> EvalResult:
-    """Measure a classifier on blocks of images ``(B, C, H, W)`` and labels ``(B,)``."""
-    loss, mistakes, count = 0.0, [], 0
+    """Measure a classifier on blocks of images ``(B, C, H, W)`` and labels.
+
+    Labels are ``(B,)``, or sequences ``(B, T)`` with logits ``(B, T, classes)``.
+    """
+    loss, mistakes, count, length = 0.0, [], 0, 1
     wrong_of: Counter[int] = Counter()
-    images_of: Counter[int] = Counter()
+    labels_of: Counter[int] = Counter()
     with evaluating(model):
         for images, labels in blocks:
             logits = model(images).float()
+            length = labels[0].numel()
+            logits, labels = logits.flatten(0, -2), labels.flatten()
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
             wrong = (logits.argmax(1) != labels).nonzero().flatten()
             mistakes += (count + wrong).tolist()
             count += len(labels)
             wrong_of.update(labels[wrong].tolist())
-            images_of.update(labels.tolist())
-    by_class = {k: (wrong_of[k], images_of[k]) for k in sorted(images_of)}
-    return EvalResult(loss / count, mistakes, count, by_class)
+            labels_of.update(labels.tolist())
+    by_class = {k: (wrong_of[k], labels_of[k]) for k in sorted(labels_of)}
+    return EvalResult(loss / count, mistakes, count // length, length, by_class)
 
 
 def describe_run(recipe: Recipe, identity: dict[str, Any]) -> dict[str, Any]:

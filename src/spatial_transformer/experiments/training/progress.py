@@ -18,19 +18,28 @@ from spatial_transformer.options import check_count
 class EvalResult:
     """Mean loss over a number of images and the indices of the wrong ones.
 
-    The loss is None for a task without one; ``by_class`` has the wrong ones and all images of each
-    class, and is empty for a task without classes.
+    The loss is None for a task without one. Where an image has a sequence of ``length`` labels,
+    mistakes are of labels: those of one image after those of the image before. ``by_class`` has the
+    wrong ones and all labels of each class, and is empty for a task without classes.
     """
 
     loss: float | None
     mistakes: list[int]
     images: int
+    length: int = 1
     by_class: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def error_percent(self) -> float:
-        """The error in percent."""
-        return 100 * len(self.mistakes) / self.images
+        """The error in percent, of labels where an image has several."""
+        return 100 * len(self.mistakes) / (self.images * self.length)
+
+    @property
+    def sequence_error_percent(self) -> float | None:
+        """The images with a mistake, in percent; None where an image has one label."""
+        if self.length == 1:
+            return None
+        return 100 * len({index // self.length for index in self.mistakes}) / self.images
 
     @property
     def loss_text(self) -> str:

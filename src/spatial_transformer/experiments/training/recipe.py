@@ -120,7 +120,8 @@ PAPER = Recipe(
 def complete(run: dict[str, Any]) -> dict[str, Any]:
     """A run's ``recipe`` and ``config`` from a file, completed with options newer than the file.
 
-    These are options that had no effect, the first version of the data, no run to start from.
+    These are options that had no effect, the first version of the data, one label an image, no run
+    to start from.
 
     Raises:
         KeyError: If an entry is missing.
@@ -129,7 +130,12 @@ def complete(run: dict[str, Any]) -> dict[str, Any]:
     """
     completed = run | {"recipe": asdict(Recipe(**run["recipe"]))}
     if "config" in run:
-        completed["config"] = {"data_version": 1, "start": None} | run["config"]
+        config = {"data_version": 1, "start": None} | run["config"]
+        if "model" in config:
+            config["model"] = {"length": 1} | config["model"]
+        if config["start"] is not None:
+            config["start"] = complete(config["start"])
+        completed["config"] = config
     return completed
 
 

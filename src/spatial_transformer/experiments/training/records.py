@@ -26,9 +26,11 @@ class Record:
     has no test set, the digits that are not found; ``test_loss`` is the training's there);
     ``train_loss`` is the smoothed training loss; ``recipe`` holds every training option; ``commit``
     is the source's git commit when the run was started or last resumed (with ``+`` if it was
-    changed since). ``mistakes`` are the indices of the test images that it gets wrong;
+    changed since). ``mistakes`` are the indices of the test images that it gets wrong; where an
+    image has a sequence of ``length`` labels, errors and mistakes are of labels (see
+    ``EvalResult``), and ``test_sequence_error_percent`` of images with a mistake.
     ``precision`` is what it was trained in, which is the recipe's where the processor supports
-    that. Both are None in records of older versions.
+    that. Mistakes and precision are None in records of older versions.
 
     Raises:
         DivergenceError: If a loss or an error is NaN or infinite.
@@ -55,6 +57,8 @@ class Record:
     finished: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     mistakes: list[int] | None = None
     precision: str | None = None
+    length: int = 1
+    test_sequence_error_percent: float | None = None
 
     def __post_init__(self) -> None:
         for name in (f.name for f in fields(self) if f.type in (float, float | None)):
@@ -100,6 +104,9 @@ _JSON: dict[Any, Any] = {
     list[int] | None: list | None,
 }
 
+#: fields that older records have not
+_NEWER = {"mistakes": None, "precision": None, "length": 1, "test_sequence_error_percent": None}
+
 
 def load_record(path: Path) -> Record:
     """Read a record.
@@ -113,7 +120,7 @@ def load_record(path: Path) -> Record:
         raise CheckpointError(f"{path}: not a record: {error}") from error
     names = {f.name for f in fields(Record)}
     if isinstance(values, dict):
-        values = {"mistakes": None, "precision": None} | values
+        values = _NEWER | values
     if not isinstance(values, dict) or set(values) != names:
         present = set(values) if isinstance(values, dict) else set()
         raise CheckpointError(
