@@ -20,7 +20,7 @@ from spatial_transformer.experiments.models.parts import Project
 @pytest.mark.parametrize("size", [(28, None), (42, 28), (60, 30)])
 @pytest.mark.parametrize("transform", ["affine", "projective", "thin_plate_spline"])
 @pytest.mark.parametrize("name", ["fcn", "cnn", "st_fcn", "st2_fcn", "st_cnn"])
-def test_every_model_of_the_paper_has_400k_parameters_within_2_percent(name, transform, size):
+def test_every_model_of_table_1_has_400k_parameters_within_2_percent(name, transform, size):
     n, sampled = size
     model = build_model(ModelConfig(name, (1, n, n), transform=transform, size=sampled))
     assert count_parameters(model) == pytest.approx(400_000, rel=0.02)
@@ -61,6 +61,7 @@ NOT_COUNTS = (0, -1, 2.5, True, math.nan, "x", [1])
     [
         ("classes", (*NOT_COUNTS, None)),
         ("parameters", (*NOT_COUNTS, None)),
+        ("length", (*NOT_COUNTS, None)),
         ("size", NOT_COUNTS),
         ("in_shape", (3, None, "abc", (), (28, 28), (1, 2, 3, 4, 5), (1, 28.0, 28), (1, 0, 28))),
         ("model", (3, None)),

@@ -11,6 +11,11 @@ from spatial_transformer.experiments.models.fcn import FCN
 from spatial_transformer.experiments.models.idsia import IDSIA, localise
 from spatial_transformer.experiments.models.locator import Locator
 from spatial_transformer.experiments.models.parts import Independent, Project
+from spatial_transformer.experiments.models.sequence import (
+    cnn_sequence,
+    st_rnn_sequence,
+    st_sequence,
+)
 from spatial_transformer.experiments.models.small import (
     SmallClassifier,
     SmallCNN,
@@ -193,3 +198,5 @@ MODELS.add(
     "locator",
     lambda config: Locator(config.in_shape, config.sampled_size[0]),
 )
+for _network in (cnn_sequence, st_sequence, st_rnn_sequence):
+    MODELS.add(_network.__name__, _network)
