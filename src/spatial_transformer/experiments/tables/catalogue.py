@@ -7,12 +7,17 @@ from spatial_transformer.experiments.tables.cluttered40.config import CLUTTERED4
 from spatial_transformer.experiments.tables.colocalisation.config import COLOCALISATION
 from spatial_transformer.experiments.tables.gtsrb.config import GTSRB
 from spatial_transformer.experiments.tables.icstn.config import ICSTN
+from spatial_transformer.experiments.tables.recurrent.config import RECURRENT
 from spatial_transformer.experiments.tables.table1.config import TABLE1
 from spatial_transformer.experiments.tables.volume.config import VOLUME
 from spatial_transformer.registry import unknown
 
 EXPERIMENTS: dict[str, Experiment] = {
-    e.name: e for e in (TABLE1, ADDITION, CLUTTERED40, COLOCALISATION, VOLUME, ICSTN, GTSRB)
+    e.name: e
+    for e in (
+        *(TABLE1, ADDITION, CLUTTERED40, COLOCALISATION, VOLUME),
+        *(RECURRENT, ICSTN, GTSRB),
+    )
 }
 
 

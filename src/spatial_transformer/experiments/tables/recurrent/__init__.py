@@ -1,0 +1,1 @@
+"""Recurrent spatial transformers: sequences of digits."""
