@@ -15,7 +15,7 @@ import spatial_transformer as stn
 from spatial_transformer.demo import pictures
 from spatial_transformer.demo.digits import DigitsTab
 from spatial_transformer.demo.images import OPTIONS, ImagesTab, describe, make_test_card
-from spatial_transformer.demo.networks import find_networks, first_choice, title
+from spatial_transformer.demo.networks import beside, facts, find_networks, first_choice, title
 from spatial_transformer.demo.pictures import decode_image, encode_image
 from spatial_transformer.errors import CheckpointError, DataError, OptionError
 from spatial_transformer.experiments.data.stream import Digits
@@ -283,7 +283,37 @@ def test_networks_are_found_by_their_folders(tmp_path):
 def test_a_transformer_comes_first_and_a_plain_network_beside_it():
     plain, looking = untrained("plain", model="cnn"), untrained("looking")
     assert first_choice([plain, looking], "rts") == ["looking", "plain"]
-    wider = replace(looking, name="wider", config=replace(looking.config, parameters=40_000))
-    assert first_choice([wider, plain, looking], "rts") == ["looking", "plain"]
     assert first_choice([plain], "rts") == ["plain"]
     assert first_choice([plain], "r") == []
+    # the first of several; beside it the one that is the nearest in size
+    large = replace(looking, name="large", config=replace(looking.config, parameters=400_000))
+    wider = replace(plain, name="wider", config=replace(plain.config, parameters=300_000))
+    assert first_choice([large, looking, plain, wider], "rts") == ["large", "wider"]
+    # another data set's where its images are as large, and no other
+    elsewhere = replace(looking, name="elsewhere", dataset="p")
+    networks = [looking, plain, elsewhere, untrained("small", model="cnn", in_shape=(1, 28, 28))]
+    assert first_choice(networks, "p") == ["elsewhere", "plain"]
+    assert [n.name for n in beside(networks, "p")] == ["elsewhere", "looking", "plain"]
+    assert first_choice([elsewhere, looking], "p") == ["elsewhere"]
+    assert first_choice([elsewhere, replace(elsewhere, name="two")], "p") == ["elsewhere", "two"]
+
+
+def test_the_packages_own_networks():
+    networks = find_networks()
+    if not networks:
+        pytest.skip("no trained weights are shipped")
+    assert first_choice(networks, "rts") == ["st_cnn_affine_rts", "cnn_rts_small"]
+    for dataset in ("r", "p", "e"):
+        assert first_choice(networks, dataset)[1] == "cnn_r"
+    assert len(first_choice(networks, "tc")) == 1  # no CNN reads 60x60
+    best = next(n for n in networks if n.name == "st_cnn_affine_rts")
+    assert facts(best) == "0.79 % error on rts; 398,678 parameters"
+
+
+def test_nothing_is_predicted_of_an_empty_pad():
+    tab = DigitsTab([untrained("a")], None)
+    empty = base64.b64encode(bytes(784)).decode()
+    answer = tab.look({"digit": empty, "networks": ["a"], "clutter": {"pieces": 3}})
+    assert answer["empty"] is True
+    assert answer["networks"] == []
+    assert tab.look({"digit": GREY, "networks": ["a"]})["empty"] is False

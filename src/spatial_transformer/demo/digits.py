@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from spatial_transformer.demo import payload as check
+from spatial_transformer.demo.differences import BATCH, Draw, Found, find_difference
 from spatial_transformer.demo.networks import input_size
 from spatial_transformer.demo.pictures import DIGIT, decode_image, encode_image, make_digit
 from spatial_transformer.demo.scene import MOST_PATCHES, Pose, draw_canvas
@@ -23,6 +25,8 @@ from spatial_transformer.viz.lines import grid_lines
 SIZE = 42
 #: a drawing is reduced to so many pixels before it becomes a digit
 DRAWING = 256
+#: of clutter, and of the digits that are looked for
+MOST_SEED = 10**6
 
 
 class DigitsTab:
@@ -52,11 +56,9 @@ class DigitsTab:
             OptionError: If the number is out of range.
             DataError: If MNIST is missing.
         """
-        if self.digits is None:
-            raise DataError("MNIST is not on this machine: `stn train` fetches it")
-        last = len(self.digits) - 1
-        index = check.whole(payload, "index", 0, 10**6, 0) % (last + 1)
-        images, labels = self.digits.take(torch.tensor([index]))
+        digits = self._test_digits()
+        index = check.whole(payload, "index", 0, 10**6, 0) % len(digits)
+        images, labels = digits.take(torch.tensor([index]))
         return {"digit": _pack(images[0]), "label": int(labels[0])}
 
     @torch.inference_mode()
@@ -64,7 +66,8 @@ class DigitsTab:
         """The canvas of a digit and a pose, and the prediction of each network named.
 
         Payload: ``digit`` (784 bytes in base64), ``pose`` (see ``Pose``), ``clutter`` (``pieces``,
-        ``seed``), ``networks`` (their names; all of one input size).
+        ``seed``), ``networks`` (their names; all of one input size). Nothing is predicted of
+        an empty digit.
 
         Raises:
             OptionError: If a value has another type or is out of range.
@@ -73,25 +76,89 @@ class DigitsTab:
         digit = _unpack(check.data(payload, "digit", DIGIT * DIGIT))
         pose = Pose.parse(check.part(payload, "pose"))
         clutter = check.part(payload, "clutter")
-        names = check.choices(payload, "networks", 4, tuple(self.networks))
-        chosen = [self.networks[name] for name in names]
-        sizes = {input_size(network) for network in chosen} or {SIZE}
-        if len(sizes) > 1:
-            raise OptionError(f"networks read inputs of different sizes: {', '.join(names)}")
-        others = digit[None] if self.digits is None else self.digits.take(torch.arange(200))[0]
+        chosen = self._chosen(payload, 4)
         canvas = draw_canvas(
             digit,
             pose,
-            sizes.pop(),
+            input_size(chosen[0]) if chosen else SIZE,
             pieces=check.whole(clutter, "pieces", 0, MOST_PATCHES, 0),
-            seed=check.whole(clutter, "seed", 0, 10**6, 0),
-            others=others,
+            seed=check.whole(clutter, "seed", 0, MOST_SEED, 0),
+            others=self._others(digit),
         )
+        empty = not digit.any()
         return {
             "canvas": encode_image(canvas[0]),
             "size": canvas.shape[-1],
-            "networks": [see(network, canvas) for network in chosen],
+            "empty": empty,
+            "networks": [] if empty else [see(network, canvas) for network in chosen],
         }
+
+    def differ(self, payload: check.Payload) -> dict[str, Any]:
+        """A digit, and a pose within the range of training, that the two networks read differently.
+
+        Payload: ``networks`` (one or two), ``seed``, and perhaps ``digit``: the digit to pose,
+        instead of MNIST's; its class is what the first network reads upright.
+
+        Raises:
+            OptionError: If a value has another type or is out of range.
+            UnknownNameError: If a network's name is unknown.
+            DataError: If MNIST is missing, and no digit given.
+        """
+        chosen = self._chosen(payload, 2)
+        if not chosen:
+            raise OptionError("networks must name one or two")
+        seed = check.whole(payload, "seed", 0, MOST_SEED, 0)
+        if "digit" in payload:
+            digit = _unpack(check.data(payload, "digit", DIGIT * DIGIT))
+            found = find_difference(chosen, _repeat(digit, chosen[0]), seed, self._others(digit))
+            return _answer(found)
+        digits = self._test_digits()
+
+        def draw(source: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+            numbers = torch.randint(len(digits), (BATCH,), generator=source)
+            return *digits.take(numbers), numbers
+
+        found = find_difference(chosen, draw, seed, self._others(digits.take(torch.tensor([0]))[0]))
+        return {**_answer(found), "label": found.label, "number": found.number}
+
+    def _chosen(self, payload: check.Payload, most: int) -> list[Pretrained]:
+        names = check.choices(payload, "networks", most, tuple(self.networks))
+        chosen = [self.networks[name] for name in names]
+        if len({input_size(network) for network in chosen}) > 1:
+            raise OptionError(f"networks read inputs of different sizes: {', '.join(names)}")
+        return chosen
+
+    def _test_digits(self) -> Digits:
+        if self.digits is None:
+            raise DataError("MNIST is not on this machine: `stn train` fetches it")
+        return self.digits
+
+    def _others(self, digit: Tensor) -> Tensor:
+        """What clutter is cut from: MNIST, or the digit itself."""
+        if self.digits is None:
+            return digit.view(1, 1, DIGIT, DIGIT)
+        return self.digits.take(torch.arange(min(200, len(self.digits))))[0]
+
+
+@torch.inference_mode()
+def _repeat(digit: Tensor, network: Pretrained) -> Draw:
+    canvas = draw_canvas(digit, Pose(), input_size(network), others=digit[None])
+    label = network.model(canvas).argmax(1)
+
+    def draw(_: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        labels = label.expand(BATCH)
+        return digit.expand(BATCH, 1, DIGIT, DIGIT), labels, torch.zeros_like(labels)
+
+    return draw
+
+
+def _answer(found: Found) -> dict[str, Any]:
+    return {
+        "digit": _pack(found.digit),
+        "pose": asdict(found.pose),
+        "pieces": found.pieces,
+        "differs": found.differs,
+    }
 
 
 def see(network: Pretrained, canvas: Tensor) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """The trained networks that the demo can show."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from spatial_transformer.errors import CheckpointError, OptionError
+from spatial_transformer.experiments.data.distortion import PoseRange
+from spatial_transformer.experiments.data.stream import DISTORTIONS
 from spatial_transformer.experiments.runner.load import load_model
 from spatial_transformer.pretrained import Pretrained, from_pretrained, list_pretrained
 
@@ -36,7 +39,8 @@ def find_networks(paths: Sequence[Path] = ()) -> list[Pretrained]:
             )
         networks.append(network)
     shipped = [n for n in map(from_pretrained, list_pretrained()) if is_shown(n)]
-    networks += sorted(shipped, key=lambda n: n.dataset != "rts")  # the most telling ones first
+    # the data set of which most can be seen first, and of a data set the best
+    networks += sorted(shipped, key=lambda n: (n.dataset != "rts", _error(n)))
     counts: Counter[str] = Counter()
     named: list[Pretrained] = []
     for network in networks:
@@ -58,23 +62,57 @@ def input_size(network: Pretrained) -> int:
     return network.config.in_shape[-1]
 
 
+def _error(network: Pretrained) -> float:
+    return math.inf if network.test_error_percent is None else network.test_error_percent
+
+
 def title(network: Pretrained) -> str:
     """The network's name in choosers and panels."""
     error = network.test_error_percent
     return network.name if error is None else f"{network.name}: {error:.2f} % error"
 
 
-def first_choice(networks: Sequence[Pretrained], dataset: str) -> list[str]:
-    """The names of the two networks of a data set that are shown first.
+def facts(network: Pretrained) -> str:
+    """What a panel says of a network: its error, the data set, its size."""
+    count = sum(p.numel() for p in network.model.parameters())
+    error = network.test_error_percent
+    error_text = "" if error is None else f"{error:.2f} % error "
+    return f"{error_text}on {network.dataset}; {count:,} parameters"
 
-    One with a transformer and one without, of equal size if possible.
+
+def pose_range(network: Pretrained) -> PoseRange | None:
+    """The poses that the network was trained on; None if its data set is not one of ours."""
+    known = network.dataset in DISTORTIONS.names()
+    return DISTORTIONS.make(network.dataset).poses if known else None
+
+
+def beside(networks: Sequence[Pretrained], dataset: str) -> list[Pretrained]:
+    """The networks that can be shown beside one of a data set: those that read its images.
+
+    The data set's own come first.
+    """
+    sizes = {input_size(n) for n in networks if n.dataset == dataset}
+    fitting = [n for n in networks if input_size(n) in sizes]
+    return sorted(fitting, key=lambda n: n.dataset != dataset)
+
+
+def first_choice(networks: Sequence[Pretrained], dataset: str) -> list[str]:
+    """The names of the one or two networks that are shown first for a data set.
+
+    The data set's first one with a transformer, and one without: of the same data set if there is
+    one, else of another one whose images are as large; of those the nearest in size.
     """
     here = [n for n in networks if n.dataset == dataset]
-    looking = [n for n in here if n.config.has_transformer]
-    plain = [n for n in here if not n.config.has_transformer]
-    sizes = {n.config.parameters for n in plain}
-    looking.sort(key=lambda n: n.config.parameters not in sizes)
-    first = (looking or plain)[:1]
-    plain.sort(key=lambda n: n.config.parameters != first[0].config.parameters)
-    second = [n for n in plain + looking if n not in first][:1]
-    return [n.name for n in first + second]
+    first = next((n for n in here if n.config.has_transformer), here[0] if here else None)
+    if first is None:
+        return []
+    others = [n for n in beside(networks, dataset) if n is not first]
+    plain = [n for n in others if not n.config.has_transformer]
+    plain.sort(
+        key=lambda n: (
+            n.dataset != dataset,
+            abs(math.log(n.config.parameters / first.config.parameters)),
+        )
+    )
+    second = plain or [n for n in others if n.dataset == dataset]
+    return [n.name for n in [first, *second[:1]]]

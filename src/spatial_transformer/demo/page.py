@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from spatial_transformer.demo.images import SIZES
-from spatial_transformer.demo.networks import ADVICE, first_choice, title
+from spatial_transformer.demo.networks import ADVICE, beside, first_choice, title
 from spatial_transformer.pretrained import Pretrained
 from spatial_transformer.samplers import list_samplers
 from spatial_transformer.samplers.padding import PADDINGS
@@ -53,9 +53,9 @@ def build_page(networks: Sequence[Pretrained]) -> Any:
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.HTML(INTRODUCTION, elem_classes="stn-html")
         with gr.Tabs():
-            with gr.Tab("Digits"):
+            with gr.Tab("Digits", elem_id="stn-tab-digits"):
                 _digits_tab(networks)
-            with gr.Tab("Any image", render_children=True):
+            with gr.Tab("Any image", render_children=True, elem_id="stn-tab-images"):
                 _images_tab()
     return page
 
@@ -71,22 +71,28 @@ def _digits_tab(networks: Sequence[Pretrained]) -> None:
         )
     datasets = list(dict.fromkeys(n.dataset for n in networks))
 
-    def choices(dataset: str) -> list[tuple[str, str]]:
-        return [(title(n), n.name) for n in networks if n.dataset == dataset]
+    def choices(dataset: str) -> list[list[tuple[str, str]]]:
+        own = [n for n in networks if n.dataset == dataset]
+        return [[(title(n), n.name) for n in some] for some in (own, beside(networks, dataset))]
 
     first = datasets[0] if datasets else ""
     chosen = [*first_choice(networks, first), None, None][:2]
     with gr.Row(elem_classes="stn-choosers", visible=bool(networks)):
         dataset = gr.Dropdown(datasets, value=first or None, label="Trained on", min_width=90)
         two = [
-            gr.Dropdown(choices(first), value=name, label=label, min_width=150)
-            for name, label in zip(chosen, ("Network", "Beside it"), strict=True)
+            gr.Dropdown(known, value=name, label=label, min_width=220)
+            for known, name, label in zip(
+                choices(first), chosen, ("Network", "Beside it"), strict=True
+            )
         ]
     gr.HTML((ASSETS / "digits.html").read_text(), elem_classes="stn-html")
 
     def change_dataset(name: str) -> list[Any]:
         values = [*first_choice(networks, name), None, None][:2]
-        return [gr.update(choices=choices(name), value=value) for value in values]
+        return [
+            gr.update(choices=known, value=value)
+            for known, value in zip(choices(name), values, strict=True)
+        ]
 
     dataset.input(change_dataset, dataset, two, api_visibility="private", show_progress="hidden")
     _tell("networks", two)

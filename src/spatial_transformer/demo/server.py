@@ -1,19 +1,22 @@
 """The demo's web server: Gradio's page, and plain routes for its live parts."""
 
 import json
+import math
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 from spatial_transformer.demo.digits import DigitsTab
 from spatial_transformer.demo.images import SIZES, ImagesTab, describe
-from spatial_transformer.demo.networks import first_choice, input_size, title
+from spatial_transformer.demo.networks import facts, first_choice, input_size, pose_range
 from spatial_transformer.demo.page import ASSETS, build_page, page_options
 from spatial_transformer.demo.payload import as_object
 from spatial_transformer.demo.pictures import MOST_BYTES
 from spatial_transformer.errors import BackendError, DataError, OptionError, SpatialTransformerError
+from spatial_transformer.experiments.data.distortion import PoseRange
 from spatial_transformer.extras import require
 from spatial_transformer.transforms import list_transforms
 
@@ -33,7 +36,13 @@ def setup(digits: DigitsTab) -> dict[str, Any]:
     networks = list(digits.networks.values())
     return {
         "networks": [
-            {"name": n.name, "title": title(n), "dataset": n.dataset, "size": input_size(n)}
+            {
+                "name": n.name,
+                "facts": facts(n),
+                "dataset": n.dataset,
+                "size": input_size(n),
+                "ranges": _ranges(pose_range(n)),
+            }
             for n in networks
         ],
         "chosen": first_choice(networks, networks[0].dataset) if networks else [],
@@ -42,6 +51,12 @@ def setup(digits: DigitsTab) -> dict[str, Any]:
         "sizes": SIZES,
         "mostBytes": MOST_BYTES,
     }
+
+
+def _ranges(ranges: PoseRange | None) -> dict[str, Any] | None:
+    if ranges is None:
+        return None
+    return {**asdict(ranges), "angle": [round(math.degrees(a)) for a in ranges.angle]}
 
 
 def build_app(digits: DigitsTab, images: ImagesTab) -> Any:
@@ -90,6 +105,7 @@ def build_app(digits: DigitsTab, images: ImagesTab) -> Any:
     route("setup", lambda _: setup(digits))
     route("test-digit", digits.test_digit)
     route("digit", digits.digit_of_picture, upload=True)
+    route("differ", digits.differ)
     route("look", digits.look)
     route("image", images.get)
     route("upload", images.add, upload=True)

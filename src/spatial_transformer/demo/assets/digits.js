@@ -1,23 +1,29 @@
 // The first tab: a digit that is drawn, dragged, turned, scaled, sheared; two networks look at it.
-import { COLOURS, Live, Stage, ask, checkedFile, nearest, paint, picture, send, slider } from "./live.js";
+import { COLOURS, Live, Stage, Voice, arrowKeys, ask, checkedFile, nearest, picture, send, slider } from "./live.js";
+import { makePad } from "./pad.js";
+import { makeAdvice, makePanel } from "./panel.js";
 
 const BOX = 10, TURN = 14; // of the digit's frame and its turning handle, in the digit's pixels
 const UPRIGHT = { angle: 0, scale: 1, shear: 0, x: 0, y: 0 };
+const LIMITS = { scale: [0.4, 2], shear: [-1, 1] };
+const HELD = ["move", "turn", "scale", "shear"]; // what the keys change
 
 export function startDigits(root, setup) {
   const show = (name) => root.querySelector(`[data-show=${name}]`);
   const tell = (message) => { root.querySelector(".stn-status").textContent = message; };
   const state = { digit: btoa("\0".repeat(784)), pose: { ...UPRIGHT }, clutter: { pieces: 0, seed: 0 },
-                  networks: setup.chosen, answer: null, canvas: null };
-  const sizes = new Map(setup.networks.map((n) => [n.name, n.size]));
-  const titles = new Map(setup.networks.map((n) => [n.name, n.title]));
+                  networks: setup.chosen, answer: null, canvas: null, held: 0, seed: 3, source: "" };
+  const known = new Map(setup.networks.map((n) => [n.name, n]));
+  const [predictions, keys] = [new Voice(root), new Voice(root)];
 
   // the frame: the digit's point q is shown at p (the same formula as scene.py's Pose)
   const rotate = ([x, y], degrees) => {
     const [c, s] = [Math.cos(degrees * Math.PI / 180), Math.sin(degrees * Math.PI / 180)];
     return [c * x - s * y, s * x + c * y];
   };
-  const size = () => sizes.get(state.networks[0]) ?? 42;
+  const first = () => known.get(state.networks[0]);
+  const size = () => first()?.size ?? 42;
+  const fitting = () => state.networks.filter((n) => known.get(n).size === size());
   const centre = () => [size() / 2 + state.pose.x, size() / 2 + state.pose.y];
   const shown = ([x, y]) => {
     const { scale, shear, angle } = state.pose;
@@ -29,25 +35,42 @@ export function startDigits(root, setup) {
 
   const sliders = {
     angle: slider({ name: "rotate", low: -180, high: 180, unit: "°", digits: 0 }, (v, t) => pose({ angle: v }, t)),
-    scale: slider({ name: "scale", low: 0.4, high: 2 }, (v, t) => pose({ scale: v }, t)),
-    shear: slider({ name: "shear", low: -1, high: 1 }, (v, t) => pose({ shear: v }, t)),
+    scale: slider({ name: "scale", low: LIMITS.scale[0], high: LIMITS.scale[1] }, (v, t) => pose({ scale: v }, t)),
+    shear: slider({ name: "shear", low: LIMITS.shear[0], high: LIMITS.shear[1] }, (v, t) => pose({ shear: v }, t)),
     x: slider({ name: "across", low: -30, high: 30, digits: 1 }, (v, t) => pose({ x: v }, t)),
     y: slider({ name: "down", low: -30, high: 30, digits: 1 }, (v, t) => pose({ y: v }, t)),
-    pieces: slider({ name: "clutter", low: 0, high: 16, step: 1 }, (v, t) => { state.clutter.pieces = v; live.ask([t]); }),
+    pieces: slider({ name: "clutter", low: 0, high: 16, step: 1 }, (v, t) => { state.clutter.pieces = v; pose({}, t); }),
   };
   root.querySelector(".stn-sliders").append(...Object.values(sliders));
 
+  const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
   function pose(change, since) {
-    Object.assign(state.pose, change);
+    const next = { ...state.pose, ...change };
+    for (const [name, [low, high]] of Object.entries(LIMITS)) next[name] = clamp(next[name], low, high);
+    if (Math.abs(next.angle) > 180) next.angle -= 360 * Math.round(next.angle / 360);
+    for (const name of ["x", "y"]) next[name] = clamp(next[name], -size(), size());
+    Object.assign(state.pose, next);
     for (const name in UPRIGHT) sliders[name].set(state.pose[name]);
     sliders.pieces.set(state.clutter.pieces);
+    show("source").textContent = state.source;
+    markRanges();
     live.ask(since === undefined ? undefined : [since]);
   }
 
-  const live = new Live("look", () => {
-    const networks = state.networks.filter((n) => sizes.get(n) === size());
-    return ask("look", { digit: state.digit, pose: state.pose, clutter: state.clutter, networks });
-  }, draw, tell);
+  // what the first network was trained on; a digit of its scale lies inside the image
+  function markRanges() {
+    const ranges = first()?.ranges;
+    const room = ranges?.moved ? Math.max(size() / 2 - 14 * clamp(state.pose.scale, ...ranges.scale), 0) : 0;
+    const bands = ranges && { angle: ranges.angle, scale: ranges.scale, shear: [0, 0], x: [-room, room], y: [-room, room],
+                              pieces: [ranges.pieces, ranges.pieces] };
+    for (const [name, row] of Object.entries(sliders)) row.band(bands?.[name] ?? null);
+    const outside = Object.values(sliders).filter((row) => !row.inside()).map((row) => row.querySelector("input").dataset.name);
+    show("range").textContent = !bands ? "" : `dark band: what ${first().dataset} was trained on; ${
+      outside.length ? `outside it now: ${outside.join(", ")}` : "all inside it now"}`;
+  }
+
+  const live = new Live("look", () => ask("look",
+    { digit: state.digit, pose: state.pose, clutter: state.clutter, networks: fitting() }), draw, tell);
 
   async function draw(answer) {
     const outputs = answer.networks.map((n) => Promise.all(n.views.map((v) => picture(v.output))));
@@ -55,8 +78,14 @@ export function startDigits(root, setup) {
     state.answer = answer;
     redraw();
     const drawn = await Promise.all(outputs);
-    answer.networks.forEach((network, k) => panel(k).update(network, drawn[k], state.canvas, titles.get(network.name)));
-    for (const [k, one] of panels.entries()) one.root.hidden = k >= answer.networks.length;
+    const dataset = first()?.dataset;
+    if (answer.empty) fitting().forEach((name, k) => panel(k).clear(known.get(name), dataset, state.canvas));
+    answer.networks.forEach((network, k) => panel(k).update(known.get(network.name), dataset, network, drawn[k], state.canvas));
+    const count = answer.empty ? fitting().length : answer.networks.length;
+    for (const [k, one] of panels.entries()) one.root.hidden = k >= count;
+    advice.root.hidden = count !== 1;
+    if (count === 1) advice.update(first());
+    predictions.say(answer.empty ? "The pad is empty." : answer.networks.map((n) => `${n.name}: ${n.prediction}`).join(", "));
   }
 
   const stage = new Stage(root.querySelector(".stn-stage"), grab, drag);
@@ -77,6 +106,7 @@ export function startDigits(root, setup) {
     context.stroke();
     context.setLineDash([]);
     const [turn, grow, slant] = handles();
+    if (stage.focused) stage.ring(context, [centre(), turn, grow, slant][state.held]);
     stage.handle(context, turn);
     stage.handle(context, grow, { square: true, radius: 6 });
     stage.handle(context, slant, { filled: false, radius: 6 });
@@ -84,72 +114,58 @@ export function startDigits(root, setup) {
 
   // all relative to where the drag began, so that nothing jumps
   function grab(point, reach) {
-    const which = nearest(handles(), point, reach);
-    return { what: ["turn", "grow", "slant"][which] ?? "move", from: point, pose: { ...state.pose }, centre: centre() };
+    state.held = (nearest(handles(), point, reach) ?? -1) + 1;
+    return { what: HELD[state.held], from: point, pose: { ...state.pose }, centre: centre() };
   }
   function drag({ what, from, pose: old, centre: c }, to, since) {
     const arm = (p) => [p[0] - c[0], p[1] - c[1]];
-    const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
-    if (what === "move") {
-      const far = size();
-      pose({ x: clamp(old.x + to[0] - from[0], -far, far), y: clamp(old.y + to[1] - from[1], -far, far) }, since);
-    } else if (what === "turn") {
+    if (what === "move") pose({ x: old.x + to[0] - from[0], y: old.y + to[1] - from[1] }, since);
+    else if (what === "turn") {
       const direction = (p) => Math.atan2(...arm(p).reverse()) * 180 / Math.PI;
-      const angle = old.angle + direction(to) - direction(from);
-      pose({ angle: ((angle + 540) % 360) - 180 }, since);
-    } else if (what === "grow") {
-      pose({ scale: clamp(old.scale * Math.hypot(...arm(to)) / Math.max(Math.hypot(...arm(from)), 1), 0.4, 2) }, since);
+      pose({ angle: old.angle + direction(to) - direction(from) }, since);
+    } else if (what === "scale") {
+      pose({ scale: old.scale * Math.hypot(...arm(to)) / Math.max(Math.hypot(...arm(from)), 1) }, since);
     } else {
       const across = (p) => rotate(arm(p), -old.angle)[0] / old.scale;
-      pose({ shear: clamp(old.shear + (across(to) - across(from)) / BOX, -1, 1) }, since);
+      pose({ shear: old.shear + (across(to) - across(from)) / BOX }, since);
     }
   }
+  arrowKeys(stage.canvas, {
+    move([x, y], steps, since) {
+      const old = state.pose;
+      pose({
+        move: { x: old.x + x * steps, y: old.y + y * steps },
+        turn: { angle: Math.round(old.angle) + 3 * (x + y) * steps },
+        scale: { scale: old.scale + 0.05 * (x - y) * steps },
+        shear: { shear: old.shear + 0.05 * (x - y) * steps },
+      }[HELD[state.held]], since);
+    },
+    space(direction) {
+      state.held = (state.held + direction + HELD.length) % HELD.length;
+      keys.say(`arrow keys ${HELD[state.held]} the digit`);
+      redraw();
+    },
+    home: (since) => pose({ ...UPRIGHT }, since),
+  });
 
   // one panel a network
-  const panels = [];
+  const panels = [], advice = makeAdvice();
+  advice.root.hidden = true;
+  root.querySelector(".stn-networks").append(advice.root);
   function panel(k) {
     if (!panels[k]) {
       panels[k] = makePanel(COLOURS.grids[k % 2]);
-      root.querySelector(".stn-networks").append(panels[k].root);
+      advice.root.before(panels[k].root);
     }
     return panels[k];
   }
 
   // the drawing pad
-  const pad = root.querySelector(".stn-pad");
-  const ink = pad.getContext("2d", { willReadFrequently: true });
-  const blank = () => { ink.fillStyle = "black"; ink.fillRect(0, 0, pad.width, pad.height); };
-  blank();
-  let pen = null;
-  const place = (event) => {
-    const box = pad.getBoundingClientRect();
-    return [(event.clientX - box.left) / box.width * pad.width, (event.clientY - box.top) / box.height * pad.height];
-  };
-  function stroke(from, to) {
-    Object.assign(ink, { strokeStyle: "white", lineWidth: 10, lineCap: "round", lineJoin: "round" });
-    ink.beginPath();
-    ink.moveTo(...from);
-    ink.lineTo(to[0] + 0.01, to[1]);
-    ink.stroke();
-  }
-  pad.addEventListener("pointerdown", (event) => {
-    pad.setPointerCapture(event.pointerId);
-    event.preventDefault();
-    pen = place(event);
-    stroke(pen, pen);
-    drawing.ask([event.timeStamp]);
-  });
-  pad.addEventListener("pointermove", (event) => {
-    if (!pen) return;
-    const to = place(event);
-    stroke(pen, to);
-    pen = to;
-    show("source").textContent = "your drawing";
-    drawing.ask([event.timeStamp]);
-  });
-  for (const end of ["pointerup", "pointercancel"]) pad.addEventListener(end, () => { pen = null; });
-
-  const drawing = new Live("digit", async () => send("digit", await new Promise((done) => pad.toBlob(done))),
+  const pad = makePad(root.querySelector(".stn-pad"), (since) => {
+    show("source").textContent = state.source = "your drawing";
+    drawing.ask([since]);
+  }, (text) => keys.say(text));
+  const drawing = new Live("digit", async () => send("digit", await pad.blob()),
     (answer, since) => { state.digit = answer.digit; live.ask(since); }, tell);
 
   /** Show a digit (base64) on the pad and look at it. */
@@ -160,18 +176,47 @@ export function startDigits(root, setup) {
     const pixels = new ImageData(28, 28);
     bytes.forEach((v, k) => pixels.data.set([v, v, v, 255], 4 * k));
     small.getContext("2d").putImageData(pixels, 0, 0);
-    ink.drawImage(small, 0, 0, pad.width, pad.height);
-    show("source").textContent = source;
-    live.ask();
+    pad.show(small);
+    state.source = source;
+    pose({});
   }
   async function testDigit(index = Math.floor(Math.random() * setup.testDigits)) {
     const answer = await ask("test-digit", { index });
     take(answer, `test digit ${index}, a ${answer.label}`);
   }
+  /** A test digit, or the one on the pad, where the networks differ if they do somewhere. */
+  async function differing(drawn = null) {
+    const networks = fitting().slice(0, 2);
+    const answer = await ask("differ", { networks, seed: state.seed, ...(drawn && { digit: drawn }) });
+    Object.assign(state, { pose: answer.pose, clutter: { pieces: answer.pieces, seed: state.seed } });
+    state.seed += 1;
+    const what = drawn ? "a drawing" : `test digit ${answer.number}, a ${answer.label}`;
+    take(answer, what);
+    if (networks.length > 1) { // as it is now: moved, they may agree
+      show("source").textContent += answer.differs ? ": the networks differ" : ": none found where they differ";
+    }
+  }
+  let working = 0;
+  async function work(job) {
+    working += 1;
+    try { await job(); } catch (error) { tell(error.message); }
+    working -= 1;
+  }
+  async function open() {
+    const [networks, digits] = [setup.networks.length > 0, setup.testDigits > 0];
+    if (digits) await (networks ? differing() : testDigit(0));
+    else {
+      for (const [a, b] of strokesOfTwo()) pad.stroke(a, b);
+      const { digit } = await send("digit", await pad.blob());
+      if (networks) await differing(digit);
+      else take({ digit }, "a drawing");
+    }
+  }
 
   const actions = {
-    clear: () => { blank(); show("source").textContent = ""; drawing.ask(); },
+    clear: () => { pad.blank(); show("source").textContent = state.source = ""; drawing.ask(); },
     test: () => testDigit(),
+    differ: () => differing(),
     reset: () => pose({ ...UPRIGHT }),
     scatter: () => {
       state.clutter = { pieces: state.clutter.pieces || 6, seed: state.clutter.seed + 1 };
@@ -179,9 +224,12 @@ export function startDigits(root, setup) {
     },
   };
   for (const button of root.querySelectorAll("[data-do]")) {
-    button.addEventListener("click", () => Promise.resolve(actions[button.dataset.do]()).catch((e) => tell(e.message)));
+    button.addEventListener("click", () => work(actions[button.dataset.do]));
   }
+  const differ = root.querySelector("[data-do=differ]");
+  const canDiffer = () => { differ.disabled = !setup.testDigits || fitting().length < 2; };
   root.querySelector("[data-do=test]").disabled = !setup.testDigits;
+  canDiffer();
   root.querySelector("input[type=file]").addEventListener("change", async (event) => {
     try {
       const file = checkedFile(event.target, setup.mostBytes);
@@ -190,12 +238,17 @@ export function startDigits(root, setup) {
   });
 
   pose({});
-  if (setup.testDigits) testDigit(0).catch((e) => tell(e.message));
-  else { for (const [a, b] of strokesOfTwo()) stroke(a, b); drawing.ask(); }
+  work(open);
   return {
     state,
-    busy: () => live.busy || drawing.busy,
-    choose(networks) { state.networks = networks.filter((n) => sizes.has(n)); pose({}); },
+    busy: () => working > 0 || live.busy || drawing.busy,
+    choose(networks) {
+      const before = first()?.dataset;
+      state.networks = networks.filter((n) => known.has(n));
+      canDiffer();
+      pose({});
+      if (first() && first().dataset !== before && setup.testDigits) work(differing);
+    },
   };
 }
 
@@ -203,44 +256,4 @@ export function startDigits(root, setup) {
 function strokesOfTwo() {
   const points = [[36, 40], [44, 28], [58, 24], [70, 30], [74, 42], [66, 56], [50, 70], [36, 86], [78, 86]];
   return points.slice(1).map((p, k) => [points[k], p]);
-}
-
-function makePanel(colour) {
-  const root = document.createElement("section");
-  root.className = "stn-card stn-network";
-  root.innerHTML = `<h3></h3><div class="stn-seen"><canvas></canvas><div><p class="stn-says"></p>
-    <p class="stn-note"></p></div></div><div class="stn-bars"></div>`;
-  const bars = [...Array(10).keys()].map((digit) => {
-    const bar = document.createElement("div");
-    bar.innerHTML = `<b>${digit}</b><i><u></u></i><span></span>`;
-    return bar;
-  });
-  root.querySelector(".stn-bars").append(...bars);
-  const canvas = root.querySelector("canvas");
-  function update(network, outputs, input, title) {
-    root.dataset.network = network.name;
-    root.dataset.prediction = network.prediction;
-    const [name, error] = title.split(": ");
-    const small = document.createElement("small");
-    small.textContent = error ?? "";
-    root.querySelector("h3").replaceChildren(name, small);
-    root.querySelector(".stn-says").textContent = network.prediction;
-    root.querySelector(".stn-note").textContent = outputs.length
-      ? "what the transformer passes on" : "no transformer: it sees the input as it is";
-    canvas.style.borderColor = outputs.length ? colour : "";
-    if (outputs.length < 2) paint(canvas, outputs[0] ?? input);
-    else {
-      canvas.width = outputs.reduce((sum, o) => sum + o.width, 0);
-      canvas.height = outputs[0].height;
-      let x = 0;
-      for (const output of outputs) { canvas.getContext("2d").drawImage(output, x, 0); x += output.width; }
-    }
-    network.probabilities.forEach((p, digit) => {
-      const bar = bars[digit];
-      bar.className = digit === network.prediction ? "stn-best" : "";
-      bar.querySelector("u").style.width = `${100 * p}%`;
-      bar.querySelector("span").textContent = `${(100 * p).toFixed(p < 0.0995 ? 1 : 0)} %`;
-    });
-  }
-  return { root, update };
 }

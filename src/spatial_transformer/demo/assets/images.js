@@ -1,5 +1,5 @@
 // The second tab: any image under any transform; its points are dragged, its theta slid.
-import { COLOURS, Live, Stage, ask, checkedFile, nearest, paint, picture, send, slider } from "./live.js";
+import { COLOURS, Live, Stage, Voice, arrowKeys, ask, checkedFile, nearest, paint, picture, send, slider } from "./live.js";
 
 export function startImages(root, setup) {
   const show = (name) => root.querySelector(`[data-show=${name}]`);
@@ -10,6 +10,7 @@ export function startImages(root, setup) {
     padding: "zeros", size: setup.sizes[1],
     samplers: [{ kernel: "bilinear", antialias: false }, { kernel: "bilinear", antialias: true }],
   };
+  const voice = new Voice(root);
   const outputs = [...root.querySelectorAll(".stn-output canvas")];
   const rows = root.querySelector(".stn-sliders");
   let sliders = [];
@@ -24,7 +25,9 @@ export function startImages(root, setup) {
     drawn.forEach((image, k) => paint(outputs[k], image));
     ["left", "right"].forEach((side, k) => {
       const { kernel, antialias } = state.samplers[k];
-      show(side).textContent = `${kernel}${antialias ? ", antialiased" : ""}: ${answer.outputs[k].milliseconds} ms`;
+      const sampler = `${kernel}${antialias ? ", antialiased" : ""}`;
+      show(side).textContent = `${sampler}: ${answer.outputs[k].milliseconds} ms`;
+      outputs[k].setAttribute("aria-label", `Output, ${sampler}`);
     });
   }, tell);
 
@@ -45,6 +48,11 @@ export function startImages(root, setup) {
     handles().forEach((point, k) => {
       if (point) stage.handle(context, inside(point), { filled: k === state.group, radius: 6 });
     });
+    ring(context);
+  }
+  const held = () => state.spec.groups[state.group].handle;
+  function ring(context) {
+    if (stage.focused && held()) stage.ring(context, inside(handles()[state.group]));
   }
   function grab(point, reach) {
     const points = handles().map((p) => (p ? inside(p) : [Infinity, Infinity]));
@@ -58,10 +66,29 @@ export function startImages(root, setup) {
   }
   function drag({ x, y, from, old }, point, since) {
     const to = toUnits(point);
-    state.theta[x] = clamp(old[0] + to[0] - from[0], -3, 3);
-    state.theta[y] = clamp(old[1] + to[1] - from[1], -3, 3);
+    put({ x, y }, old[0] + to[0] - from[0], old[1] + to[1] - from[1], since);
+  }
+  function put({ x, y }, across, down, since) {
+    state.theta[x] = clamp(across, -3, 3);
+    state.theta[y] = clamp(down, -3, 3);
     changed(since);
   }
+  arrowKeys(stage.canvas, {
+    move(direction, steps, since) {
+      const point = held();
+      if (!point) return;
+      const [across, down] = [point.x, point.y].map((k, axis) => state.theta[k] + 0.02 * steps * direction[axis]);
+      put(point, across, down, since);
+      voice.say(`${state.spec.groups[state.group].label}: ${across.toFixed(2)}, ${down.toFixed(2)}`);
+    },
+    space(direction) {
+      const count = state.spec.groups.length;
+      pick((state.group + direction + count) % count);
+      voice.say(`${state.spec.groups[state.group].label} of ${count}`);
+      redraw();
+    },
+    home: () => actions.identity(),
+  });
   function changed(since) {
     for (const { row, index } of sliders) row.set(state.theta[index]);
     live.ask(since === undefined ? undefined : [since]);
@@ -70,7 +97,7 @@ export function startImages(root, setup) {
     state.group = group;
     const { label, params } = state.spec.groups[group];
     show("group").textContent = state.spec.groups.length > 1
-      ? `${label}; click another` : `${state.spec.theta.length} numbers`;
+      ? `${label} of ${state.spec.groups.length}` : `${state.spec.theta.length} numbers`;
     sliders = params.map(({ index, ...spec }) => ({
       index,
       row: slider(spec, (value, since) => { state.theta[index] = value; live.ask([since]); }),

@@ -72,35 +72,94 @@ export function checkedFile(input, mostBytes) {
   return file;
 }
 
+/** A labelled range input. `row.band([low, high])` marks a range on it, `row.band(null)` none. */
 export function slider(spec, changed) {
   const row = document.createElement("label");
   row.className = "stn-slider";
-  const [name, input, shown] = ["span", "input", "output"].map((tag) => document.createElement(tag));
+  const [name, input, shown] = ["span", "input", "span"].map((tag) => document.createElement(tag));
   name.textContent = spec.name;
   Object.assign(input, { type: "range", min: spec.low, max: spec.high, step: spec.step ?? "any" });
   input.dataset.name = spec.name;
+  input.setAttribute("aria-label", spec.name);
   row.append(name, input, shown);
-  const show = (value) => { shown.textContent = `${Number(value.toFixed(spec.digits ?? 2))}${spec.unit ?? ""}`; };
+  let marked = null;
+  const text = (value) => `${Number(value.toFixed(spec.digits ?? 2))}${spec.unit ?? ""}`;
+  const slack = 0.51 * 10 ** -(spec.digits ?? 2); // what is shown decides
+  row.inside = () => !marked || (input.valueAsNumber >= marked[0] - slack && input.valueAsNumber <= marked[1] + slack);
+  const show = (value) => {
+    shown.textContent = text(value);
+    input.setAttribute("aria-valuetext", text(value) + (row.inside() ? "" : ", outside the range of training"));
+  };
   input.addEventListener("input", (event) => { show(input.valueAsNumber); changed(input.valueAsNumber, event.timeStamp); });
   row.set = (value) => { input.value = value; show(value); };
+  row.band = (range) => {
+    marked = range;
+    input.classList.toggle("stn-band", Boolean(range));
+    (range ?? []).forEach((value, k) => {
+      const part = (value - spec.low) / (spec.high - spec.low);
+      input.style.setProperty(k ? "--stn-to" : "--stn-from", Math.min(Math.max(part, 0), 1));
+    });
+    show(input.valueAsNumber);
+  };
   return row;
+}
+
+/** Tells screen readers, when things have come to rest; nothing twice in a row. */
+export class Voice {
+  constructor(root) {
+    this.element = document.createElement("p");
+    this.element.className = "stn-voice";
+    this.element.setAttribute("aria-live", "polite");
+    root.append(this.element);
+  }
+
+  say(text) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      if (this.element.textContent !== text) this.element.textContent = text;
+    }, 700);
+  }
+}
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+/**
+ * Keys on a canvas that has the focus; Tab leaves it as always.
+ * `move(direction, steps, since)` by arrows (five steps with Shift), `space(direction, since)`, `home(since)`.
+ */
+export function arrowKeys(canvas, { move, space, home }) {
+  canvas.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const { key, shiftKey, timeStamp } = event;
+    if (ARROWS[key]) move(ARROWS[key], shiftKey ? 5 : 1, timeStamp);
+    else if (key === " " && !event.repeat) space(shiftKey ? -1 : 1, timeStamp);
+    else if (key === "Home" && home) home(timeStamp);
+    else if (key !== " ") return;
+    event.preventDefault();
+  });
 }
 
 /** A canvas with a picture, lines and handles on it, in the picture's pixel coordinates. */
 export class Stage {
   constructor(canvas, grab, drag) {
-    Object.assign(this, { canvas, width: 42, height: 42, redraw: () => {} });
+    Object.assign(this, { canvas, width: 42, height: 42, keyed: false, redraw: () => {} });
     let held = null;
+    canvas.addEventListener("keydown", () => { this.keyed = true; });
     canvas.addEventListener("pointerdown", (event) => {
+      this.keyed = false;
       held = grab(this.point(event), 24 / this.unit);
       if (held === null) return;
       canvas.setPointerCapture(event.pointerId);
       event.preventDefault();
+      canvas.focus({ preventScroll: true });
     });
+    // a finger that holds nothing scrolls the page
+    canvas.addEventListener("touchstart", (event) => { if (held !== null) event.preventDefault(); }, { passive: false });
     canvas.addEventListener("pointermove", (event) => {
       if (held !== null) drag(held, this.point(event), event.timeStamp);
     });
     for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => { held = null; });
+    for (const change of ["focus", "blur"]) canvas.addEventListener(change, () => this.redraw());
     new ResizeObserver(() => this.redraw()).observe(canvas);
   }
 
@@ -148,6 +207,22 @@ export class Stage {
       context.stroke();
     });
     context.globalAlpha = 1;
+  }
+
+  /** Whether the keys go here. */
+  get focused() {
+    return document.activeElement === this.canvas && (this.keyed || this.canvas.matches(":focus-visible"));
+  }
+
+  /** Around what the keys move. */
+  ring(context, [x, y]) {
+    for (const [colour, width] of [[COLOURS.edge, 5], ["#ffffff", 2.5]]) {
+      context.beginPath();
+      context.arc(x * this.scale, y * this.scale, 13 * this.dense, 0, 7);
+      context.strokeStyle = colour;
+      context.lineWidth = width * this.dense;
+      context.stroke();
+    }
   }
 
   handle(context, [x, y], { radius = 7, filled = true, square = false } = {}) {

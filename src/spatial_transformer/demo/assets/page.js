@@ -4,6 +4,7 @@ import { startDigits } from "./digits.js";
 import { startImages } from "./images.js";
 
 const starts = { digits: startDigits, images: startImages };
+const titles = { digits: "Digits", images: "Any image" };
 const tabs = {};
 const setup = ask("setup");
 
@@ -20,6 +21,8 @@ async function start() {
   const known = await setup;
   for (const [name, begin] of Object.entries(starts)) {
     const root = document.getElementById(`stn-${name}`);
+    const panel = document.getElementById(`stn-tab-${name}`);
+    if (panel && !panel.ariaLabel) panel.ariaLabel = titles[name]; // Gradio names none
     if (root && !root.dataset.started) {
       root.dataset.started = "yes";
       tabs[name] = begin(root, known);

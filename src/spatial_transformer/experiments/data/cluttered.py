@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from spatial_transformer.experiments.data.distortion import Distortion
+from spatial_transformer.experiments.data.distortion import Distortion, PoseRange
 
 
 def whole(generator: torch.Generator, shape: tuple[int, ...], high: int) -> Tensor:
@@ -76,6 +76,7 @@ class TranslatedCluttered(Distortion):
     size = 60
     patches = 6
     patch = 6
+    poses = PoseRange(moved=True, pieces=patches)
 
     def __call__(self, digits: Tensor, generator: torch.Generator) -> Tensor:
         """Digits ``(B, 1, 28, 28)`` to images ``(B, 1, 60, 60)``, both in [0, 1]."""

@@ -1,6 +1,7 @@
 """The interface of MNIST's distortions: digits in, distorted images out, from a generator."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -21,6 +22,24 @@ def normal(generator: torch.Generator, *shape: int, std: float) -> Tensor:
     return std * torch.randn(shape, generator=generator, device=generator.device)
 
 
+@dataclass(frozen=True)
+class PoseRange:
+    """The range that a digit's pose is drawn from, uniformly.
+
+    Attributes:
+        angle: Rotation in radians, lowest and highest.
+        scale: Magnification, lowest and highest.
+        moved: Whether the digit lies wherever the square of its scale fits into the image; it is in
+            the middle otherwise.
+        pieces: Pieces of other digits beside it.
+    """
+
+    angle: tuple[float, float] = (0.0, 0.0)
+    scale: tuple[float, float] = (1.0, 1.0)
+    moved: bool = False
+    pieces: int = 0
+
+
 class Distortion(ABC):
     """A random warp of MNIST digits, bilinear, black outside the digit.
 
@@ -33,6 +52,8 @@ class Distortion(ABC):
     title: ClassVar[str]
     #: height and width of the distorted image, in pixels
     size: ClassVar[int] = 28
+    #: of the digit, before whatever else the distortion does to it
+    poses: ClassVar[PoseRange] = PoseRange()
     #: as ``Dataset.version``
     version: ClassVar[int] = 1
 

@@ -3,7 +3,13 @@
 import torch
 from torch import Tensor
 
-from spatial_transformer.experiments.data.distortion import HALF, Distortion, normal, uniform
+from spatial_transformer.experiments.data.distortion import (
+    HALF,
+    Distortion,
+    PoseRange,
+    normal,
+    uniform,
+)
 from spatial_transformer.functional import warp
 from spatial_transformer.transforms import ThinPlateSpline
 
@@ -19,6 +25,7 @@ class Elastic(Distortion):
 
     name = "e"
     title = "E"
+    poses = PoseRange(scale=(0.75, 1.0))
 
     def __init__(self) -> None:
         self.spline = ThinPlateSpline((4, 4))
@@ -26,7 +33,7 @@ class Elastic(Distortion):
     def __call__(self, digits: Tensor, generator: torch.Generator) -> Tensor:
         """Digits ``(B, 1, 28, 28)`` to images ``(B, 1, 28, 28)``, both in [0, 1]."""
         count = len(digits)
-        scale = uniform(generator, count, 0.75, 1.0)
+        scale = uniform(generator, count, *self.poses.scale)
         points = self.spline.control_points.to(digits)
         moves = normal(generator, count, *points.shape, std=1.5) / HALF
         # moved on the image that the scaled digit is in, so that a pixel is one of this image

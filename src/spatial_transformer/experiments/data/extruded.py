@@ -5,7 +5,12 @@ import math
 import torch
 from torch import Tensor
 
-from spatial_transformer.experiments.data.distortion import HALF, Distortion, uniform
+from spatial_transformer.experiments.data.distortion import (
+    HALF,
+    Distortion,
+    PoseRange,
+    uniform,
+)
 from spatial_transformer.functional import sample
 from spatial_transformer.transforms import Affine
 
@@ -49,6 +54,7 @@ class Extruded(Distortion):
     name = "volume"
     title = "extruded digits"
     size = 60
+    poses = PoseRange((-math.pi / 4, math.pi / 4), (0.7, 1.2), moved=True)  # on each axis
 
     def __init__(self, size: int = 60) -> None:
         self.size = size  # type: ignore[misc]
@@ -62,8 +68,8 @@ class Extruded(Distortion):
     def __call__(self, digits: Tensor, generator: torch.Generator) -> Tensor:
         """Digits ``(B, 1, 28, 28)`` -> volumes ``(B, 1, size, size, size)`` in [0, 1]."""
         count = len(digits)
-        turn = rotation(*(uniform(generator, count, -math.pi / 4, math.pi / 4) for _ in range(3)))
-        scale = uniform(generator, count, 0.7, 1.2)
+        turn = rotation(*(uniform(generator, count, *self.poses.angle) for _ in range(3)))
+        scale = uniform(generator, count, *self.poses.scale)
         room = ROOM / 2 - HALF * scale
         place = torch.stack([room * uniform(generator, count, -1, 1) for _ in range(3)], dim=1)
         return self.solids(digits, turn, scale, place)

@@ -5,7 +5,13 @@ import math
 import torch
 from torch import Tensor
 
-from spatial_transformer.experiments.data.distortion import HALF, Distortion, normal, uniform
+from spatial_transformer.experiments.data.distortion import (
+    HALF,
+    Distortion,
+    PoseRange,
+    normal,
+    uniform,
+)
 from spatial_transformer.functional import warp
 
 
@@ -62,10 +68,11 @@ class Projected(Distortion):
     name = "p"
     version = 2  # corners were moved in x and in y
     title = "P"
+    poses = PoseRange(scale=(0.75, 1.0))
 
     def __call__(self, digits: Tensor, generator: torch.Generator) -> Tensor:
         """Digits ``(B, 1, 28, 28)`` to images ``(B, 1, 28, 28)``, both in [0, 1]."""
         count = len(digits)
-        scale = uniform(generator, count, 0.75, 1.0)
+        scale = uniform(generator, count, *self.poses.scale)
         amounts = normal(generator, count, 4, std=5.0)
         return warp(digits, stretched(scale, amounts), "projective", self.size)

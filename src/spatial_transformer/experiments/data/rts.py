@@ -8,6 +8,7 @@ from torch import Tensor
 from spatial_transformer.experiments.data.distortion import (
     HALF,
     Distortion,
+    PoseRange,
     similarity_theta,
     uniform,
 )
@@ -27,12 +28,13 @@ class RotatedTranslatedScaled(Distortion):
     name = "rts"
     title = "RTS"
     size = 42
+    poses = PoseRange((-math.pi / 4, math.pi / 4), (0.7, 1.2), moved=True)
 
     def __call__(self, digits: Tensor, generator: torch.Generator) -> Tensor:
         """Digits ``(B, 1, 28, 28)`` to images ``(B, 1, 42, 42)``, both in [0, 1]."""
         count = len(digits)
-        angle = uniform(generator, count, -math.pi / 4, math.pi / 4)
-        scale = uniform(generator, count, 0.7, 1.2)
+        angle = uniform(generator, count, *self.poses.angle)
+        scale = uniform(generator, count, *self.poses.scale)
         room = self.size / 2 - HALF * scale
         x = room * uniform(generator, count, -1, 1)
         y = room * uniform(generator, count, -1, 1)
