@@ -37,7 +37,7 @@ def main() -> None:
             pose_digit(visit)
             take(visit, "digits")
             visit.page.get_by_role("tab", name="Any image").click()
-            visit.page.get_by_label("Transform").click()
+            visit.page.get_by_label("Transform", exact=True).click()
             visit.page.get_by_role("option", name="thin_plate_spline").click()
             visit.page.wait_for_function("stn.tabs.images?.state.spec.name === 'thin_plate_spline'")
             visit.settle()

@@ -69,7 +69,8 @@ def middle(a):
 
 
 def draw(visit, *strokes):
-    visit.page.get_by_role("button", name="Clear").click()
+    for name in ("Clear", "Upright"):
+        visit.page.get_by_role("button", name=name).click()
     for points in strokes:
         for start, end in itertools.pairwise(points):
             visit.drag(".stn-pad", start, end, steps=4)
