@@ -50,7 +50,7 @@ $(DEV): $(CORE)
 demo: $(CORE)
 	$(TRAIN) --model st_cnn
 	$(TRAIN) --model cnn
-	$(BIN)/stn show $(DEMO)/table1-demo/rts--st_cnn_affine--seed0 --out $(DEMO)/st_cnn.png
+	$(BIN)/stn show $(DEMO)/table1-demo/rts--st_cnn_affine--seed0 --seed 2 --out $(DEMO)/st_cnn.png
 	$(BIN)/stn report $(DEMO)
 	@echo "The picture is $(DEMO)/st_cnn.png"
 

@@ -1,6 +1,6 @@
 """Takes the pictures of docs/demo.md in a headless Chromium.
 
-python -m docs.site.demo RUN [RUN ...]
+python -m docs.site.demo [RUN ...]
 """
 
 import sys
@@ -24,18 +24,10 @@ def take(visit: Visit, name: str, whole: bool = False) -> None:
     )
 
 
-def pose_digit(visit: Visit) -> None:
-    """A test digit, turned by its handle, and dragged aside."""
-    stage = "#stn-digits .stn-stage"
-    visit.drag(stage, (0.5, 0.5 - 14 / 42), (0.5 - 8 / 42, 0.5 - 11.5 / 42))
-    visit.drag(stage, (0.5, 0.5), (0.6, 0.56))
-
-
 def main() -> None:
     with serving(open_demo([Path(run) for run in sys.argv[1:]])) as url:
         with visiting(url) as visit:
-            pose_digit(visit)
-            take(visit, "digits")
+            take(visit, "digits", whole=True)  # as it opens
             visit.page.get_by_role("tab", name="Any image").click()
             visit.page.get_by_label("Transform", exact=True).click()
             visit.page.get_by_role("option", name="thin_plate_spline").click()
@@ -46,7 +38,6 @@ def main() -> None:
             visit.drag("#stn-images .stn-stage", (2 / 3, 2 / 3), (0.78, 0.6))
             take(visit, "images")
         with visiting(url, PHONE) as visit:
-            pose_digit(visit)
             take(visit, "phone", whole=True)
 
 

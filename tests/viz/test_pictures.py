@@ -102,7 +102,9 @@ class TestSheet:
         )
         words = {t.get_text(): t.get_color() for t in figure.axes[0].texts}
         assert words["1 (50 %)"] == RIGHT
-        assert words["3 (99 %)\nis 4"] == WRONG
+        assert words["3 (99 %)\n(true: 4)"] == WRONG
+        figure = viz.draw_sheet(images, predicted=[1, 2, 7], truth=[1, 2, 3])
+        assert {t.get_text(): t.get_color() for t in figure.axes[0].texts}["7 (true: 3)"] == WRONG
         boxes = torch.tensor([[0.0, 0, 5, 10]] * 3)
         figure = viz.draw_sheet(images, boxes=boxes, captions=["a", "b", "c"])
         (axes,) = figure.axes

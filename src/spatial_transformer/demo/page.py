@@ -80,7 +80,7 @@ def _digits_tab(networks: Sequence[Pretrained]) -> None:
     with gr.Row(elem_classes="stn-choosers", visible=bool(networks)):
         dataset = gr.Dropdown(datasets, value=first or None, label="Trained on", min_width=90)
         two = [
-            gr.Dropdown(known, value=name, label=label, min_width=220)
+            gr.Dropdown(known, value=name, label=label, min_width=260)
             for known, name, label in zip(
                 choices(first), chosen, ("Network", "Beside it"), strict=True
             )

@@ -102,8 +102,8 @@ def _said(
         text += f" ({100 * confidence[k]:.0f} %)"
     if truth is None or predicted[k] == truth[k]:
         return text, "black" if truth is None else RIGHT
-    joint = "\nis " if confidence is not None or len(text) > 2 else ", is "
-    return f"{text}{joint}{truth[k]}", WRONG
+    joint = "\n" if confidence is not None or len(text) > 2 else " "
+    return f"{text}{joint}(true: {truth[k]})", WRONG
 
 
 def lay_out(
