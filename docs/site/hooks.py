@@ -72,9 +72,14 @@ def _tree(folder: str) -> list[Any]:
 
 def on_files(files: Files, config: Any) -> Files:
     for page, module in modules().items():
-        text = f"---\ntitle: {module}\n---\n::: {module}\n"
+        # guides are found before it
+        text = f"---\ntitle: {module}\nsearch: {{ boost: 0.3 }}\n---\n"
         if page == "api/index.md":
             text += public_names()
+            options = "\n    options: { heading_level: 2 }\n"
+        else:
+            options = "\n"
+        text += f"::: {module}{options}"
         files.append(File.generated(config, page, content=text))
     for page, source in ELSEWHERE.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text()))
@@ -86,11 +91,23 @@ def on_files(files: Files, config: Any) -> Files:
 
 def public_names() -> str:
     """A table of what `import spatial_transformer as stn` gives."""
-    lines = ["", "| stn. | |", "|---|---|"]
+    lines = [
+        "# API",
+        "",
+        "What `import spatial_transformer as stn` gives; the modules are on the left.",
+        "",
+    ]
+    lines += ["| stn. | |", "|---|---|"]
     for name, value in sorted(vars(spatial_transformer).items(), key=lambda item: item[0].lower()):
         if not name.startswith("_") and not inspect.ismodule(value):
             lines.append(f"| {gallery.link(value)} | {gallery.summary(value)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n\n"
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
+    """The modules' own code is shown, and not searched."""
+    source = '<details class="mkdocstrings-source"'
+    return html.replace(f"{source}>", f"{source} data-search-exclude>")
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:

@@ -1,6 +1,7 @@
 """The site: every module has its page, every name is in the gallery, every link leads somewhere."""
 
 import importlib
+import json
 import pkgutil
 import re
 import subprocess
@@ -120,6 +121,26 @@ class TestSite:
             folder = module.removeprefix("spatial_transformer.").replace(".", "/")
             html = (site / "api" / folder / "index.html").read_text()
             assert f'id="{module}.{value.__qualname__}"' in html, name
+
+    def test_guides_are_found_before_the_api_and_sources_are_not(self, site):
+        found = json.loads((site / "search/search_index.json").read_text())["docs"]
+        for entry in found:
+            assert (entry.get("boost", 1) < 1) == entry["location"].startswith("api/"), entry
+        page = (site / "api/samplers/lanczos/index.html").read_text()
+        assert "Source code in" in page
+        assert not any("Source code in" in entry["text"] for entry in found)
+
+    def test_the_api_begins_with_what_users_call(self, site):
+        page = (site / "api/index.html").read_text()
+        article = page[page.index("<article") :]
+        names = article.index('href="modules/spatial_transformer/#')
+        assert article.index("<h1") < names < article.index("<h2")
+
+    def test_its_palette_follows_the_system_and_can_be_chosen(self, site):
+        page = (site / "index.html").read_text()
+        schemes = re.findall(r'data-md-color-media="([^"]*)"', page)
+        wanted = ["", ": light", ": dark"]
+        assert schemes == [f"(prefers-color-scheme{scheme})" for scheme in wanted]
 
     def test_nothing_is_fetched_from_elsewhere(self, site):
         fetched = (
