@@ -47,7 +47,7 @@ def predict(model: nn.Module, images: Tensor) -> Prediction:
         >>> prediction.scores is None, tuple(prediction.warped.shape), tuple(prediction.theta.shape)
         (True, (3, 1, 1, 4, 4), (3, 1, 6))
     """
-    images = images.to(next(model.parameters()).dtype)
+    images = images.to(next(model.parameters(), images).dtype)
     scores = warped = theta = None
     with evaluating(model):
         if isinstance(model, Transformed):
