@@ -88,7 +88,7 @@ wheel: $(DEV)
 # branches of Python and lines of C++ that the fast tests run
 coverage: $(DEV)
 	rm -rf build/coverage
-	CFLAGS=--coverage LDFLAGS=--coverage $(BIN)/python setup.py -q build --build-base build/coverage
+	CFLAGS=--coverage CXXFLAGS=--coverage LDFLAGS=--coverage $(BIN)/python setup.py -q build --build-base build/coverage
 	OMP_NUM_THREADS=1 PYTHONPATH=$$(echo build/coverage/lib*) $(BIN)/python -m coverage run -m pytest tests $(FAST)
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 	$(BIN)/python -m gcovr --root . --object-directory build/coverage --fail-under-line 80

@@ -17,7 +17,8 @@ from spatial_transformer.experiments.tables.gtsrb import config as gtsrb
 
 
 def test_the_page_tells_the_parameters_of_every_network():
-    page = (Path(gtsrb.__file__).parent / "README.md").read_text()
+    source = Path(__file__).parents[3] / "src/spatial_transformer/experiments/tables/gtsrb"
+    page = (source / "README.md").read_text()
     rows = re.findall(r"^\| (\w*idsia\w*) \| ([\d,]+) \| ([\d,]+) \|$", page, re.M)
     assert tuple(row[0] for row in rows) == gtsrb.GTSRB.labels()
     for column, recipe in ((1, "default"), (2, "paper")):

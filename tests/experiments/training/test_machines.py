@@ -32,7 +32,8 @@ def run_recipe(name, recipe):
     for model, transform in {m: (m, t) for m, t in table.models}.values():
         config = table.cell(table.datasets[0], model, transform, recipe=recipe)
         network = build_model(config.model)
-        batch = torch.rand(4, *config.model.in_shape), torch.randint(config.model.classes, (4,))
+        count = (4,) if config.model.length == 1 else (4, config.model.length)
+        batch = torch.rand(4, *config.model.in_shape), torch.randint(config.model.classes, count)
         steps = replace(config.recipe, iterations=2, batch_size=4)
         # a transformer on its own has no classes
         objective = brightness if isinstance(network, SpatialTransformer) else None
