@@ -40,7 +40,7 @@ def test_the_smoke_recipe_from_data_to_pictures(label, tiny, tmp_path):
     texts = [t.get_text() for t in figure.axes[0].texts]
     read = [t for t in texts if t[:3].isdigit()]
     assert len(read) == 3
-    assert all(len(t) == 3 or t[3:7] == "\nis " for t in read)
+    assert all(len(t) == 3 or t[3:].startswith("\n(true: ") for t in read)
     transformed = config.model.has_transformer
     glimpses = 3 if "rnn" in label else 1
     assert len(figure.axes[0].images) == 3 * (1 + transformed * glimpses)
