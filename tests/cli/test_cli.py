@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -131,6 +132,25 @@ def test_train_without_data_and_model_shows_its_help(capsys):
     code, text, _ = stn(capsys, "train")
     assert code == 2
     assert "Usage: stn train" in text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_says_where_it_stopped_and_how_it_goes_on(tiny, tmp_path, capsys, number):
+    from spatial_transformer.experiments.training.progress import ProgressBar
+
+    def step(self, iteration, loss, error_percent):
+        if iteration == 3:
+            signal.raise_signal(number)
+
+    words = ["train", *SMALL, "--model", "cnn", "--data-root", tiny, "--out", tmp_path]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProgressBar, "step", step)
+        code, _, log = stn(capsys, *words)
+    assert code == 130
+    assert "stopped after step 3 of 6, which is saved: the same command goes on" in log
+    code, text, _ = stn(capsys, *words)
+    assert code == 0
+    assert "test error" in text
 
 
 def test_unexpected_errors_are_told_in_a_line_and_whole_where_that_is_asked_for(

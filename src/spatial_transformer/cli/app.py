@@ -82,10 +82,20 @@ def main() -> None:
             f"error: {type(error).__name__}: {error} (all of it: stn {DEBUG} ...)", file=sys.stderr
         )
         sys.exit(1)
-    except KeyboardInterrupt as interrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Typer makes an exit of an interrupt, without its message
+        interrupt = _interrupt_of(end)
+        if interrupt is None:
+            raise
         if str(interrupt):
             print(interrupt, file=sys.stderr)
         sys.exit(130)
+
+
+def _interrupt_of(error: BaseException | None) -> KeyboardInterrupt | None:
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 if __name__ == "__main__":
