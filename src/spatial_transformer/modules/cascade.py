@@ -5,7 +5,7 @@ from typing import Unpack
 
 from torch import Tensor, nn
 
-from spatial_transformer.coordinates import is_count
+from spatial_transformer.coordinates import check_flag, is_count
 from spatial_transformer.errors import OptionError
 from spatial_transformer.functional import warp
 from spatial_transformer.modules.spatial_transformer import LayerOptions, SpatialTransformer
@@ -64,8 +64,7 @@ class Cascade(SpatialTransformer):
                 f"a cascade needs a list of one or more stages and of steps, got {stages!r} and "
                 f"steps={steps!r}"
             )
-        if not isinstance(resample, bool):
-            raise OptionError(f"resample must be True or False, got {resample!r}")
+        check_flag("resample", resample)
         super().__init__(nn.Identity(), transform, size, **options)
         self.localisation: nn.ModuleList = nn.ModuleList(self._localisation(s) for s in networks)
         self.steps = steps

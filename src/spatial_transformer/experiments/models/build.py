@@ -69,6 +69,17 @@ def solve_width(build: Callable[[int], nn.Module], budget: int) -> int:
     return min((low, high), key=lambda n: abs(cost(n) - budget))
 
 
+def _remaining(config: ModelConfig, part: nn.Module, name: str) -> int:
+    """The budget of all but a part, which must not take all of it."""
+    taken = count_parameters(part)
+    if taken >= config.parameters:
+        raise OptionError(
+            f"a budget of {config.parameters} parameters is too small: the {name} alone "
+            f"takes {taken}"
+        )
+    return config.parameters - taken
+
+
 def _classifier(
     kind: Callable[[Sequence[int], int, int], nn.Module],
     config: ModelConfig,
@@ -106,13 +117,7 @@ def _transformed(
             if views == 1
             else Parallel(Independent(networks), transform, size, count=views, padding=padding)
         )
-        taken = count_parameters(transformer)
-        if taken >= config.parameters:
-            raise OptionError(
-                f"a budget of {config.parameters} parameters is too small: the transformer alone "
-                f"takes {taken}"
-            )
-        left = config.parameters - taken
+        left = _remaining(config, transformer, "transformer")
         return Transformed(transformer, _classifier(kind, config, left, views))
 
     return build
@@ -126,17 +131,12 @@ def _aligned(steps: int = 1, resample: bool = False) -> Callable[[ModelConfig], 
             raise OptionError(f"{config.model} is for images (C, H, W), got {config.in_shape}")
         transform = TRANSFORMS.make(config.transform)
         classifier = SmallClassifier((config.in_shape[0], *config.sampled_size), config.classes)
-        taken = count_parameters(classifier)
-        if taken >= config.parameters:
-            raise OptionError(
-                f"a budget of {config.parameters} parameters is too small: the classifier alone "
-                f"takes {taken}"
-            )
+        left = _remaining(config, classifier, "classifier")
 
         def localise(units: int) -> nn.Module:
             return SmallLocalisation(config.in_shape, units, transform)
 
-        stage = localise(solve_width(localise, config.parameters - taken))
+        stage = localise(solve_width(localise, left))
         transformer = Cascade(
             [stage],
             transform,

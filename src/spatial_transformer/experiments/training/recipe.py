@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 
+from spatial_transformer.coordinates import check_flag
 from spatial_transformer.errors import OptionError
 from spatial_transformer.modules.parameters import param_groups
 from spatial_transformer.options import check_count, check_number
@@ -77,8 +78,7 @@ class Recipe:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise OptionError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
-        if not isinstance(self.channels_last, bool):
-            raise OptionError(f"channels_last must be True or False, got {self.channels_last!r}")
+        check_flag("channels_last", self.channels_last)
 
     def build(self, model: nn.Module) -> tuple[Optimizer, LRScheduler]:
         """The optimiser and the schedule of its learning rate."""
